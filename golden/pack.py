@@ -1,0 +1,94 @@
+"""Sign bits: eight weights in a byte, least significant bit first, 1 means +1.
+
+Weights ``[N, K]`` become bytes ``[N, ceil(K/8)]``: weight ``(i, j)`` is bit ``j % 8`` of byte
+``(i, j // 8)``. Unused bits of the last byte of a row are written as 0 and ignored on reading.
+Only numpy is needed; torch tensors are accepted and given back when they come in.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+
+def is_tensor(value: object) -> bool:
+    """Return whether `value` is a torch tensor, without importing torch for it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def to_numpy(value: Any, what: str) -> np.ndarray:
+    """Return `value` (numpy array or CPU torch tensor) as a numpy array, without a copy.
+
+    Raises
+    ------
+    TypeError
+        If `value` is neither, or a tensor that is not on the CPU.
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    if is_tensor(value):
+        if value.device.type != "cpu":
+            raise TypeError(f"{what} must be on the CPU, not on {value.device}")
+        return value.detach().numpy()
+    raise TypeError(f"{what} must be a numpy array or a torch tensor, not {type(value).__name__}")
+
+
+def like(result: np.ndarray, model: object) -> Any:
+    """Return `result` as the kind (numpy or torch) that `model` is."""
+    if is_tensor(model):
+        return sys.modules["torch"].from_numpy(np.ascontiguousarray(result))
+    return result
+
+
+def pack_signs(weights: Any) -> Any:
+    """Pack the signs of `weights` ``[N, K]`` into bytes ``[N, ceil(K/8)]`` (uint8).
+
+    A weight ``w`` becomes 1 when ``w >= 0`` and 0 when ``w < 0``; so 0 and -0.0 become +1, as the
+    export rule of the contract says (count them with ``weights == 0``).
+
+    Raises
+    ------
+    InputError
+        If `weights` is not two-dimensional, has no element, or holds a NaN.
+    """
+    array = to_numpy(weights, "weights")
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"weights must have shape [N, K] with N, K >= 1, not {array.shape}")
+    if array.dtype.kind not in "fib":
+        raise InputError(f"weights must be real numbers, not {array.dtype}")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise InputError("weights must not hold NaN: a NaN has no sign to pack")
+    return like(np.packbits(array >= 0, axis=1, bitorder="little"), weights)
+
+
+def unpack_signs(signs: Any, k: int) -> Any:
+    """Unpack bytes ``[N, ceil(k/8)]`` into signs ``[N, k]`` of -1 and +1 (int8).
+
+    Raises
+    ------
+    InputError
+        If `signs` is not uint8 of that shape, or `k` is not a positive integer.
+    """
+    array = check_packed(signs, k)
+    bits = np.unpackbits(array, axis=1, count=k, bitorder="little")
+    return like((bits.astype(np.int8) << 1) - 1, signs)
+
+
+def check_packed(signs: Any, k: int) -> np.ndarray:
+    """Return `signs` as a numpy array after checking that it packs rows of `k` weights."""
+    array = to_numpy(signs, "signs")
+    if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
+        raise InputError(f"k must be a positive integer, not {k!r}")
+    if array.dtype != np.uint8:
+        raise InputError(f"signs must be uint8 bytes, not {array.dtype}")
+    if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] != -(-k // 8):
+        raise InputError(
+            f"signs for {k} inputs must have shape [N, {-(-k // 8)}] with N >= 1, "
+            f"not {array.shape}"
+        )
+    return array

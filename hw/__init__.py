@@ -1,0 +1,1 @@
+"""The sign-accumulate engine in Amaranth, its configuration, and Verilog output."""

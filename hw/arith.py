@@ -1,0 +1,81 @@
+"""Combinational building blocks: every intermediate value is a named Signal.
+
+Amaranth emits an expression as often as it is used, and its shift operators widen by 2**bits of
+the amount; these helpers bind each step once and keep the stated width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from amaranth import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import ValueLike
+
+
+def bind(m: Module, value: ValueLike, name: str) -> Signal:
+    """Return a comb Signal of the shape of `value` that is driven with it."""
+    value = Value.cast(value)
+    signal = Signal(value.shape(), name=name)
+    m.d.comb += signal.eq(value)
+    return signal
+
+
+def tree(items: Sequence[Value], combine: Callable[[Value, Value], Value]) -> Value:
+    """Combine `items` as a balanced tree, so that widths grow by one bit a level."""
+    items = list(items)
+    while len(items) > 1:
+        paired = [combine(a, b) for a, b in zip(items[::2], items[1::2], strict=False)]
+        items = paired + ([items[-1]] if len(items) % 2 else [])
+    return items[0]
+
+
+def maximum(m: Module, items: Sequence[Value], name: str) -> Value:
+    """Return the largest of `items` (unsigned)."""
+    return tree(items, lambda a, b: bind(m, Mux(a > b, a, b), name))
+
+
+def shift_left(m: Module, value: Value, amount: Value, width: int, name: str) -> Signal:
+    """Return ``value << amount`` truncated to `width` bits; keeps the signedness of `value`."""
+    shape = signed(width) if value.shape().signed else width
+    current = Signal(shape, name=f"{name}_0")
+    m.d.comb += current.eq(value)
+    for i in range(len(amount)):
+        shifted = Signal(shape, name=f"{name}_{i + 1}")
+        step = min(1 << i, width)
+        m.d.comb += shifted.eq(Mux(amount[i], current.shift_left(step), current))
+        current = shifted
+    return current
+
+
+def shift_right_sticky(
+    m: Module, value: Value, amount: Value, name: str
+) -> tuple[Signal, Signal]:
+    """Return ``(value >> amount, lost)`` of unsigned `value`; lost = any 1 was shifted out."""
+    width = len(value)
+    current, lost = bind(m, value, f"{name}_0"), bind(m, Value.cast(0)[:1], f"{name}_lost_0")
+    for i in range(len(amount)):
+        step = min(1 << i, width)
+        shifted = Signal(width, name=f"{name}_{i + 1}")
+        sticky = Signal(name=f"{name}_lost_{i + 1}")
+        m.d.comb += [
+            shifted.eq(Mux(amount[i], current[step:], current)),
+            sticky.eq(lost | (amount[i] & current[:step].any())),
+        ]
+        current, lost = shifted, sticky
+    return current, lost
+
+
+def leading_one(m: Module, value: Value, name: str) -> Signal:
+    """Return floor(log2(value)) of unsigned `value`, and 0 for 0."""
+    bits = (len(value) - 1).bit_length()
+    current: Value = value
+    position = []
+    for i in reversed(range(bits)):
+        half = 1 << i
+        if len(current) <= half:
+            position.append(Value.cast(0)[:1])
+            continue
+        upper = bind(m, current[half:].any(), f"{name}_any_{i}")
+        current = bind(m, Mux(upper, current[half:], current[:half]), f"{name}_part_{i}")
+        position.append(upper)
+    return bind(m, Cat(*reversed(position)) if position else Value.cast(0)[:1], name)

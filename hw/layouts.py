@@ -1,0 +1,72 @@
+"""Payloads of the engine's ports and of the records that travel between its blocks."""
+
+from __future__ import annotations
+
+from amaranth.hdl import signed
+from amaranth.lib import data
+
+from .config import PRODUCT_BITS, EngineConfig, clog2
+
+
+def command(config: EngineConfig) -> data.StructLayout:
+    """One token vector through one layer: K inputs, N outputs."""
+    return data.StructLayout({"k": clog2(config.k_max + 1), "n": clog2(config.n_max + 1)})
+
+
+def activations(config: EngineConfig) -> data.ArrayLayout:
+    """A chunk of act_par activations, float16 bit patterns, element 0 lowest."""
+    return data.ArrayLayout(16, config.act_par)
+
+
+def coefficients(config: EngineConfig) -> data.ArrayLayout:
+    """The input-axis scale (alpha) and shift (beta) of a chunk, float16 bit patterns."""
+    return data.ArrayLayout(data.StructLayout({"scale": 16, "shift": 16}), config.act_par)
+
+
+def results(config: EngineConfig) -> data.StructLayout:
+    """A chunk of out_par results; `keep` marks those that exist, `last` ends a vector."""
+    return data.StructLayout(
+        {"data": data.ArrayLayout(16, config.out_par), "keep": config.out_par, "last": 1}
+    )
+
+
+PRODUCT = data.StructLayout({"magnitude": 22, "shift": 6, "negative": 1})
+"""An exact product: magnitude * 2**shift in units of 2**-48."""
+
+
+def products(config: EngineConfig) -> data.ArrayLayout:
+    """A chunk of exact products."""
+    return data.ArrayLayout(PRODUCT, config.act_par)
+
+
+def shift_sum_shape(config: EngineConfig):
+    """Shape of the exact sum of shift * x, in units of 2**-48."""
+    return signed(PRODUCT_BITS + clog2(config.k_max) + 1)
+
+
+def summary(config: EngineConfig) -> data.StructLayout:
+    """What the front end knows of a vector once all of it went by."""
+    return data.StructLayout(
+        {
+            "exponent": config.exponent_bits,
+            "poison": 1,
+            "shift_sum": shift_sum_shape(config),
+        }
+    )
+
+
+def vector(config: EngineConfig) -> data.StructLayout:
+    """A quantized vector on its way to the array."""
+    return data.StructLayout({"layer": command(config), "summary": summary(config)})
+
+
+def tile(config: EngineConfig) -> data.StructLayout:
+    """What the drain must know of a tile of n_par outputs."""
+    return data.StructLayout(
+        {"summary": summary(config), "count": clog2(config.n_par + 1), "last": 1}
+    )
+
+
+def word(config: EngineConfig) -> data.ArrayLayout:
+    """A word of the activation buffer: k_par quantized activations."""
+    return data.ArrayLayout(signed(config.act_bits), config.k_par)

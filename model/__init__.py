@@ -1,0 +1,1 @@
+"""FBI-LLM in PyTorch: layers, autoregressive distillation, training, evaluation, export."""

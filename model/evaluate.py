@@ -1,0 +1,131 @@
+"""Perplexity as published: windows without overlap, ``PPL = exp(mean of the windows' NLLs)``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from golden.errors import InputError
+from torch import Tensor
+
+Logits = Callable[[Tensor], Tensor]
+"""int64 tokens ``[batch, seq]`` → logits ``[batch, seq, vocab]``."""
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """Result of `perplexity`.
+
+    Attributes
+    ----------
+    perplexity : exp of the mean over windows of the mean NLL of a window's predicted tokens
+    nll : that mean, in nats per predicted token
+    windows, window : how many windows, of how many tokens (``window - 1`` of each are predicted)
+    """
+
+    perplexity: float
+    nll: float
+    windows: int
+    window: int
+
+    def bits_per_byte(self, bytes_per_token: float) -> float:
+        """Return bits per byte of text, given how many bytes a predicted token spells on average."""
+        return self.nll / math.log(2) / bytes_per_token
+
+    def to_dict(self) -> dict[str, float | int]:
+        """Return the attributes as a dictionary."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def perplexity(
+    logits: Logits,
+    tokens: Tensor | Sequence[int],
+    *,
+    window: int = 1024,
+    windows: int | None = None,
+    batch: int = 8,
+    device: torch.device | str = "cpu",
+) -> Perplexity:
+    """Measure perplexity on a token array.
+
+    Parameters
+    ----------
+    logits : any callable from int64 ``[batch, seq]`` to ``[batch, seq, vocab]``
+    tokens : one array of ids; a rest shorter than a window is dropped
+    window : tokens a window, at least 2 and at most the model's context
+    windows : how many windows from the head; all by default
+    batch : windows in one call
+    device : where `logits` expects its tokens
+
+    Raises
+    ------
+    InputError
+        If there is not one whole window, or `window` is below 2.
+    """
+    if window < 2:
+        raise InputError(f"window must be at least 2 tokens, not {window}")
+    stream = torch.as_tensor(tokens, dtype=torch.int64).flatten()
+    count = len(stream) // window
+    if windows is not None:
+        if windows > count:
+            raise InputError(f"{windows} windows of {window} need more than {len(stream)} tokens")
+        count = windows
+    if count < 1:
+        raise InputError(f"a window of {window} tokens needs as many, not {len(stream)}")
+    table = stream[: count * window].view(count, window)
+    losses = []
+    for part in table.split(batch):
+        part = part.to(device)
+        scores = logits(part)[:, :-1].float()
+        nll = F.cross_entropy(scores.flatten(0, 1), part[:, 1:].flatten(), reduction="none")
+        losses.append(nll.view(len(part), -1).double().mean(1).cpu())
+    nll = float(torch.cat(losses).mean())
+    return Perplexity(math.exp(min(nll, 700.0)), nll, count, window)
+
+
+@torch.no_grad()
+def generate(
+    logits: Logits,
+    prompt: Sequence[int],
+    *,
+    new_tokens: int,
+    context: int,
+    temperature: float = 0.0,
+    min_p: float = 0.05,
+    repetition_window: int = 0,
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+    stop: int | None = None,
+) -> list[int]:
+    """Continue `prompt`; returns the new ids.
+
+    Parameters
+    ----------
+    logits : any callable from int64 ``[1, seq]`` to ``[1, seq, vocab]``; no cache is used
+    context : tokens of the past given to `logits` at most
+    temperature : 0 takes the likeliest token; above 0 draws among tokens at least `min_p` times
+        as likely as it
+    repetition_window : divide the odds of tokens seen in that many last tokens by 1.3
+    stop : id that ends the text and is not returned
+    """
+    ids = list(prompt)
+    if not ids:
+        raise InputError("a prompt must hold at least one token")
+    for _ in range(new_tokens):
+        scores = logits(torch.tensor([ids[-context:]], device=device))[0, -1].float().cpu()
+        if repetition_window:
+            scores[list(set(ids[-repetition_window:]))] -= math.log(1.3)
+        if temperature > 0:
+            p = (scores / temperature).softmax(-1)
+            p = torch.where(p >= min_p * p.max(), p, 0)
+            following = int(torch.multinomial(p, 1, generator=generator))
+        else:
+            following = int(scores.argmax())
+        if following == stop:
+            break
+        ids.append(following)
+    return ids[len(prompt) :]

@@ -1,0 +1,187 @@
+"""Training text sampled from the teacher, many sequences at once, with a key/value cache.
+
+    python -m model.sample --teacher FILE.gguf --seeds seeds.npy --out corpus --seconds 180
+
+Run it once per GPU with ``--rank`` 0, 1, …; every rank draws other seeds and other random numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+from golden.errors import InputError
+from torch import Tensor
+
+from .data import load_seeds, save_shard
+from .teacher import Teacher, load_teacher, rms_norm
+
+END_OF_TEXT = 0
+CHAT_END = 2
+FIRST_WORD_ID = 17  # ids below are special tokens
+
+
+class Sampler:
+    """Decodes `batch` sequences in step, with a cache of static size.
+
+    Parameters
+    ----------
+    teacher : Teacher on the device and in the dtype to decode with
+    batch, length : sequences and tokens per sequence, the first token included
+    temperature : softmax temperature, > 0
+    min_p : tokens less likely than ``min_p`` times the likeliest one are not drawn, 0 ≤ min_p < 1
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        *,
+        batch: int,
+        length: int,
+        temperature: float = 1.0,
+        min_p: float = 0.0,
+        compiled: bool = False,
+    ) -> None:
+        if not temperature > 0:
+            raise InputError(f"temperature must be above 0, not {temperature}")
+        if not 0 <= min_p < 1:
+            raise InputError(f"min_p must be at least 0 and below 1, not {min_p}")
+        if not 2 <= length <= len(teacher.cos):
+            raise InputError(f"length must be 2 to {len(teacher.cos)} tokens, not {length}")
+        c = teacher.config
+        self.teacher, self.batch, self.length = teacher, batch, length
+        self.temperature, self.min_p = temperature, min_p
+        weight = teacher.embedding
+        shape = (c.layers, batch, c.kv_heads, length, c.head_dim)
+        self.keys = torch.zeros(shape, device=weight.device, dtype=weight.dtype)
+        self.values = torch.zeros_like(self.keys)
+        wrap = torch.compile if compiled else (lambda function: function)
+        self._heads = wrap(lambda layer, x, cos, sin: layer.heads(x, cos, sin))
+        self._finish = wrap(lambda layer, x, y: layer.finish(x, y))
+        self._pick = wrap(self._draw)
+
+    def _draw(self, x: Tensor) -> Tensor:
+        logits = (x[:, 0] @ self.teacher.embedding.t()).float() / self.temperature
+        banned = torch.arange(logits.shape[1], device=x.device)
+        banned = (banned < FIRST_WORD_ID) & (banned != END_OF_TEXT) & (banned != CHAT_END)
+        logits = logits.masked_fill(banned, -torch.inf)
+        if self.min_p:
+            floor = logits.amax(-1, keepdim=True) + float(np.log(self.min_p))
+            logits = logits.masked_fill(logits < floor, -torch.inf)
+        noise = torch.rand_like(logits).clamp_min(1e-20).log().neg().clamp_min(1e-20).log()
+        picked = (logits - noise).argmax(-1)
+        return torch.where(picked == CHAT_END, END_OF_TEXT, picked)
+
+    @torch.no_grad()
+    def run(self, seeds: Tensor, count: Tensor) -> Tensor:
+        """Decode one batch.
+
+        Parameters
+        ----------
+        seeds : int64 ``[batch, width]``, forced first tokens of each sequence
+        count : int64 ``[batch]``, how many of them are forced, 1 to width
+
+        Returns
+        -------
+        int64 ``[batch, length]``
+        """
+        t, c = self.teacher, self.teacher.config
+        out = torch.zeros((self.batch, self.length), dtype=torch.int64, device=seeds.device)
+        width = min(seeds.shape[1], self.length)
+        out[:, :width] = seeds[:, :width]
+        for position in range(self.length - 1):
+            x = F.embedding(out[:, position : position + 1], t.embedding)
+            cos, sin = (r[position : position + 1].to(x.dtype) for r in (t.cos, t.sin))
+            for i, layer in enumerate(t.layers):
+                q, k, v = self._heads(layer, x, cos, sin)
+                self.keys[i, :, :, position : position + 1] = k
+                self.values[i, :, :, position : position + 1] = v
+                # the heads of a group become the queries of one key/value head
+                y = F.scaled_dot_product_attention(
+                    q.view(self.batch, c.kv_heads, -1, c.head_dim),
+                    self.keys[i, :, :, : position + 1],
+                    self.values[i, :, :, : position + 1],
+                )
+                x = self._finish(layer, x, y.reshape(self.batch, 1, c.hidden))
+            picked = self._pick(rms_norm(x, t.norm, c.eps))
+            following = out[:, position + 1]
+            out[:, position + 1] = torch.where(position + 1 < count, following, picked)
+        return out
+
+
+def keep_varied(tokens: Tensor, *, least: float = 0.55) -> Tensor:
+    """Return the rows of ``tokens [n, length]`` whose share of distinct trigrams is ≥ `least`."""
+    base = tokens.long()
+    grams = base[:, :-2] * 49157 * 49157 + base[:, 1:-1] * 49157 + base[:, 2:]
+    grams = grams.sort(dim=1).values
+    distinct = 1 + (grams[:, 1:] != grams[:, :-1]).sum(1)
+    return tokens[distinct >= least * grams.shape[1]]
+
+
+@click.command()
+@click.option("--teacher", type=click.Path(path_type=Path), required=True, help="GGUF file.")
+@click.option("--seeds", type=click.Path(path_type=Path), required=True, help="Seeds (.npy).")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Shard folder.")
+@click.option("--batch", default=4096, show_default=True)
+@click.option("--length", default=384, show_default=True, help="Teacher tokens a sequence.")
+@click.option("--temperature", default=1.0, show_default=True)
+@click.option("--min-p", default=0.05, show_default=True)
+@click.option("--seconds", default=180.0, show_default=True, help="Start no batch after this.")
+@click.option("--rank", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def main(
+    teacher: Path,
+    seeds: Path,
+    out: Path,
+    batch: int,
+    length: int,
+    temperature: float,
+    min_p: float,
+    seconds: float,
+    rank: int,
+    seed: int,
+) -> None:
+    """Sample shards of teacher text until the time is over."""
+    start = time.monotonic()
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", rank % torch.cuda.device_count()) if cuda else "cpu"
+    if cuda:
+        torch.cuda.set_device(device)
+    try:
+        forced, width = load_seeds(seeds)
+        model = load_teacher(teacher).to(device, torch.bfloat16 if cuda else torch.float32)
+        sampler = Sampler(
+            model,
+            batch=batch,
+            length=length,
+            temperature=temperature,
+            min_p=min_p,
+            compiled=cuda,
+        )
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
+    rng = np.random.default_rng((seed, rank))
+    torch.manual_seed(seed * 1009 + rank)
+    out.mkdir(parents=True, exist_ok=True)
+    index = 0
+    while True:
+        rows = rng.integers(0, len(forced), batch)
+        count = np.minimum(width[rows], 1 + rng.integers(0, forced.shape[1], batch))
+        count = np.maximum(count, np.minimum(width[rows], 4))
+        picked = torch.from_numpy(forced[rows].astype(np.int64)).to(device)
+        tokens = sampler.run(picked, torch.from_numpy(count).to(device))
+        kept = keep_varied(tokens).cpu().numpy().astype(np.uint16)
+        save_shard(out / f"sampled-{rank}-{index:03d}.npy", kept)
+        elapsed = time.monotonic() - start
+        index += 1
+        click.echo(f"rank {rank} shard {index}: kept {len(kept)}/{batch}, {elapsed:.0f} s")
+        if elapsed * (1 + 1 / index) > seconds:
+            break
+
+
+if __name__ == "__main__":
+    main()

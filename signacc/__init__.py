@@ -1,0 +1,1 @@
+"""signacc: the command line and the workflows that join hw, golden, model and sim."""

@@ -1,0 +1,228 @@
+"""Builds Verilog under Verilator for cocotb, and runs cocotb benches so that no failure hides.
+
+Builds are cached by content: the Verilog, the waivers, the tool versions and the options.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cocotb
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import Verilator
+
+from .toolchain import Toolchain, ToolError, find_toolchain, python_version
+
+WAIVERS = Path(__file__).with_name("waivers.vlt")
+_OPTIONS = ("-Wall", "--x-initial", "unique", "--x-assign", "unique", "-O3")
+_COMPILE = "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O1"
+
+
+class BenchError(RuntimeError):
+    """A bench failed, ran no test, or ran another number of tests than expected."""
+
+
+def cache_root() -> Path:
+    """Return the folder of cached builds: $SIGNACC_CACHE, else ~/.cache/signacc."""
+    given = os.environ.get("SIGNACC_CACHE")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "signacc"
+
+
+class _PortsPublic(Verilator):
+    """cocotb's runner, but only the top module's signals are public.
+
+    cocotb makes every signal of the design public, which forbids Verilator to optimize anything
+    away; benches here look at ports only.
+    """
+
+    def _build_command(self):
+        commands = super()._build_command()
+        where = commands[0].index("--public-flat-rw")
+        commands[0][where : where + 1] = ["--public-depth", "1"]
+        return commands
+
+
+@dataclass(frozen=True)
+class Build:
+    """A compiled design.
+
+    Attributes
+    ----------
+    folder
+        Where the executable lies.
+    top
+        Top module.
+    toolchain
+        What built it.
+    """
+
+    folder: Path
+    top: str
+    toolchain: Toolchain
+
+
+def build(verilog: str, top: str, *, on_build: Callable[[], None] | None = None) -> Build:
+    """Compile `verilog` with Verilator, or return the cached build of the same content.
+
+    Parameters
+    ----------
+    on_build
+        Called when a compilation really starts.
+
+    Raises
+    ------
+    ToolError
+        If a tool is missing, or the compilation fails (the message names the log).
+    """
+    toolchain = find_toolchain()
+    key = hashlib.sha256()
+    for part in (
+        verilog,
+        top,
+        WAIVERS.read_text(encoding="utf-8"),
+        toolchain.version,
+        toolchain.verilator,
+        cocotb.__version__,
+        python_version(),
+        *_OPTIONS,
+        _COMPILE,
+    ):
+        key.update(part.encode() + b"\0")
+    root = cache_root() / "builds"
+    folder = root / f"{top}-{key.hexdigest()[:20]}"
+    done = Build(folder, top, toolchain)
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root / f"{folder.name}.lock"):
+        if (folder / "complete").is_file():
+            return done
+        if on_build is not None:
+            on_build()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        source = folder / f"{top}.v"
+        source.write_text(verilog, encoding="utf-8")
+        log = folder / "build.log"
+        with _environment(toolchain.environment | _make_flags(toolchain)):
+            runner = _PortsPublic()
+            try:
+                runner.build(
+                    sources=[WAIVERS, source],
+                    hdl_toplevel=top,
+                    build_dir=folder,
+                    build_args=list(_OPTIONS),
+                    timescale=("1ns", "1ps"),
+                    log_file=log,
+                    always=True,
+                )
+            except (SystemExit, subprocess.CalledProcessError, RuntimeError) as error:
+                raise ToolError(
+                    f"Verilator could not build {top}: see {log} ({_last_line(log)})"
+                ) from error
+        (folder / "complete").write_text("", encoding="utf-8")
+    return done
+
+
+def run_bench(
+    built: Build,
+    module: str,
+    *,
+    tests: Sequence[str],
+    work: Path,
+    environment: Mapping[str, str] | None = None,
+) -> Path:
+    """Run the cocotb tests named `tests` of `module` on a build; return the log's path.
+
+    Parameters
+    ----------
+    module
+        Importable name of the bench module.
+    tests
+        Names of the test functions: exactly these must run and pass.
+    work
+        Folder for the log and the results file.
+
+    Raises
+    ------
+    BenchError
+        If a test failed, or another number of tests ran: a bench that ran nothing has failed.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    log = work / "bench.log"
+    results = work / "results.xml"
+    results.unlink(missing_ok=True)
+    with _environment(built.toolchain.environment | dict(environment or {})):
+        runner = _PortsPublic()
+        try:
+            runner.test(
+                test_module=module,
+                hdl_toplevel=built.top,
+                hdl_toplevel_lang="verilog",
+                build_dir=built.folder,
+                test_dir=work,
+                results_xml=str(results),
+                test_filter="|".join(rf"\.{name}$" for name in tests),
+                log_file=log,
+            )
+        except (SystemExit, subprocess.CalledProcessError) as error:
+            raise BenchError(f"bench {module} ended abnormally: see {log}") from error
+    try:
+        count, failed = get_results(results)
+    except RuntimeError as error:
+        raise BenchError(f"bench {module} left no results: see {log}") from error
+    if failed or count != len(tests):
+        raise BenchError(
+            f"bench {module}: {failed} of {count} tests failed, {len(tests)} expected to pass: "
+            f"see {log}"
+        )
+    return log
+
+
+def _make_flags(toolchain: Toolchain) -> dict[str, str]:
+    flags = toolchain.environment.get("MAKEFLAGS", "")
+    return {"MAKEFLAGS": f"{flags} {_COMPILE}".strip()}
+
+
+@contextmanager
+def _locked(path: Path):
+    """Hold an exclusive lock, so that two processes do not build the same thing."""
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]):
+    """Set environment variables, and put Verilator's folder on PATH, for the time of a block."""
+    values = dict(values)
+    if "VERILATOR_ROOT" in values:
+        binaries = str(Path(values["VERILATOR_ROOT"]) / "bin")
+        values["PATH"] = binaries + os.pathsep + os.environ.get("PATH", "")
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = [s for s in log.read_text(errors="replace").splitlines() if s.strip()]
+    except OSError:
+        lines = []
+    return lines[-1][:200] if lines else "the log is empty"

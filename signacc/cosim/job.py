@@ -1,0 +1,149 @@
+"""What a co-simulation run is asked to do and what it brings back, as files between processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class LayerJob:
+    """One layer and the token vectors to send through it, back to back.
+
+    Attributes
+    ----------
+    name
+        For reports.
+    signs
+        uint8 ``[N, ceil(K/8)]``.
+    scale_in, shift_in
+        float16 ``[K]``.
+    x
+        float16 ``[M, K]``.
+    """
+
+    name: str
+    signs: np.ndarray
+    scale_in: np.ndarray
+    shift_in: np.ndarray
+    x: np.ndarray
+
+    @property
+    def k(self) -> int:
+        """Inputs."""
+        return len(self.scale_in)
+
+    @property
+    def n(self) -> int:
+        """Outputs."""
+        return len(self.signs)
+
+    @property
+    def m(self) -> int:
+        """Token vectors."""
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Layers that are sent without a pause between them, starting on an idle engine.
+
+    Attributes
+    ----------
+    layers
+        In order; the vectors of one layer come together.
+    stall_seed, stall_probability
+        Of :class:`sim.stalls.StallPattern`; the probability may be by port.
+    """
+
+    layers: list[LayerJob]
+    stall_seed: int = 0
+    stall_probability: float | dict[str, float] = 0.0
+    extra: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(K, N) of every vector in order."""
+        return [(layer.k, layer.n) for layer in self.layers for _ in range(layer.m)]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What the RTL did.
+
+    Attributes
+    ----------
+    outputs
+        float16 ``[M, N]`` per layer.
+    cycles
+        From the first cycle to the last result transfer, inclusive.
+    last_results
+        Cycle of every vector's last result.
+    """
+
+    outputs: list[np.ndarray]
+    cycles: int
+    last_results: list[int]
+
+
+def save_runs(path: Path, config: dict[str, object], runs: list[Run]) -> None:
+    """Write `runs` and the engine's configuration to an .npz file without pickles."""
+    import json
+
+    arrays: dict[str, np.ndarray] = {}
+    index = []
+    for r, run in enumerate(runs):
+        for i, layer in enumerate(run.layers):
+            for what in ("signs", "scale_in", "shift_in", "x"):
+                arrays[f"{r}_{i}_{what}"] = getattr(layer, what)
+        index.append(
+            {
+                "layers": [layer.name for layer in run.layers],
+                "stall_seed": run.stall_seed,
+                "stall_probability": run.stall_probability,
+            }
+        )
+    text = json.dumps({"config": config, "runs": index})
+    np.savez(path, index=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
+
+
+def load_runs(path: Path) -> tuple[dict[str, object], list[Run]]:
+    """Read what save_runs wrote."""
+    import json
+
+    with np.load(path, allow_pickle=False) as data:
+        text = json.loads(data["index"].tobytes().decode())
+        runs = []
+        for r, entry in enumerate(text["runs"]):
+            layers = [
+                LayerJob(
+                    name,
+                    *(data[f"{r}_{i}_{what}"] for what in ("signs", "scale_in", "shift_in", "x")),
+                )
+                for i, name in enumerate(entry["layers"])
+            ]
+            runs.append(Run(layers, entry["stall_seed"], entry["stall_probability"]))
+        return text["config"], runs
+
+
+def save_results(path: Path, results: list[RunResult]) -> None:
+    """Write results to an .npz file."""
+    arrays = {}
+    for r, result in enumerate(results):
+        arrays[f"{r}_cycles"] = np.array([result.cycles, *result.last_results], dtype=np.int64)
+        for i, output in enumerate(result.outputs):
+            arrays[f"{r}_{i}"] = output
+    np.savez(path, **arrays)
+
+
+def load_results(path: Path, runs: list[Run]) -> list[RunResult]:
+    """Read what save_results wrote for `runs`."""
+    results = []
+    with np.load(path, allow_pickle=False) as data:
+        for r, run in enumerate(runs):
+            cycles = data[f"{r}_cycles"].tolist()
+            outputs = [data[f"{r}_{i}"] for i in range(len(run.layers))]
+            results.append(RunResult(outputs, cycles[0], cycles[1:]))
+    return results

@@ -1,0 +1,1 @@
+"""Cycle-level simulator: engine timing, workload, memory, energy, baselines."""

@@ -1,0 +1,5 @@
+"""The one error that sim raises for input that breaks a stated rule."""
+
+
+class InputError(ValueError):
+    """Input that breaks a stated rule: the message says what, the rule, and the offending value."""

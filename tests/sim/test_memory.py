@@ -1,0 +1,87 @@
+from dataclasses import replace
+
+import pytest
+
+from sim.errors import InputError
+from sim.interval import Interval
+from sim.memory import MEMORIES, named_memory, refresh_bound
+
+DDR4 = named_memory("ddr4-2400-x64")
+
+
+@pytest.mark.parametrize(
+    ("name", "transfers_per_second", "bytes_per_transfer"),
+    [
+        ("ddr4-2400-x64", 2.4e9, 8),
+        ("ddr4-3200-x64", 3.2e9, 8),
+        ("lpddr5-6400-x32", 6.4e9, 4),
+        ("hbm3", 6.4e9, 128),  # 32 pseudo-channels of 32 bits
+    ],
+)
+def test_peak_is_rate_times_width(name, transfers_per_second, bytes_per_transfer):
+    assert MEMORIES[name].peak_gb_s * 1e9 == pytest.approx(
+        transfers_per_second * bytes_per_transfer
+    )
+
+
+def test_a_second_of_stream():
+    # 19.2 GB/s at 1 - 360/7800 = 95.38 % is 18.31 GB/s
+    assert DDR4.bandwidth_bytes_s.nominal == pytest.approx(19.2e9 * (7800 - 360) / 7800)
+    assert DDR4.transfer_time_s(18.3138e9).nominal == pytest.approx(1, rel=1e-4)
+    assert DDR4.transfer_time_s(19.2e9).low > 1  # never faster than the peak
+    assert DDR4.transfer_time_s(0) == Interval(0, 0, 0)
+
+
+def test_efficiency_agrees_with_dram_simulator_runs_within_3_points():
+    assert named_memory("ddr4-3200-x64").efficiency.nominal == pytest.approx(0.954, abs=0.03)
+    assert named_memory("hbm2-u280").efficiency.nominal == pytest.approx(0.907, abs=0.03)
+    assert named_memory("lpddr5-6400-x32").efficiency.nominal == pytest.approx(0.950, abs=0.03)
+
+
+def test_energy_of_a_gigabyte():
+    # 1e9 bytes * 8 bits * 20.3 pJ = 0.1624 J
+    assert DDR4.transfer_energy_j(1e9).nominal == pytest.approx(0.1624)
+    # At full speed that is 3.1 W for a 64-bit DDR4 channel: the order of a module's power
+    assert 2 < DDR4.transfer_energy_j(19.2e9).nominal < 5
+
+
+@pytest.mark.parametrize("memory", MEMORIES.values(), ids=str)
+def test_every_preset_has_sources_and_is_found_by_its_name(memory):
+    assert named_memory(memory.name) is memory
+    assert memory.efficiency_source
+    assert memory.energy_source
+    assert memory.efficiency.low < memory.efficiency.nominal < memory.efficiency.high <= 1
+
+
+def test_newer_memories_cost_less_per_bit():
+    nominal = {name: memory.energy_pj_per_bit.nominal for name, memory in MEMORIES.items()}
+    assert nominal["hbm3"] < nominal["hbm2-u280"] < nominal["ddr4-2400-x64"]
+    assert nominal["lpddr5-6400-x32"] < nominal["ddr4-2400-x64"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"peak_gb_s": 0}, "peak_gb_s must be a finite number above 0, not 0"),
+        ({"peak_gb_s": float("inf")}, "peak_gb_s must be a finite number above 0, not inf"),
+        ({"peak_gb_s": True}, "peak_gb_s must be .* not True"),
+        ({"capacity_bytes": 0}, "capacity_bytes must be a positive integer, not 0"),
+        ({"capacity_bytes": 1.5}, "capacity_bytes must be a positive integer, not 1.5"),
+        ({"efficiency": Interval(0, 0.5, 1)}, "efficiency must be above 0 and at most 1, not"),
+        ({"efficiency": Interval(0.5, 1, 1.1)}, "efficiency must be .* to 1.1"),
+    ],
+)
+def test_bad_memories_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        replace(DDR4, **change)
+
+
+def test_unknown_name_lists_the_known():
+    with pytest.raises(InputError, match=r"a memory is one of ddr4-2400-x64, .*, not 'ddr9'"):
+        named_memory("ddr9")
+
+
+def test_refresh_bound():
+    assert refresh_bound(100, 1000) == pytest.approx(0.9)
+    with pytest.raises(InputError, match="tRFC must be above 0 and below tREFI, not 10 and 10"):
+        refresh_bound(10, 10)
