@@ -1,0 +1,85 @@
+"""Text from a model: tokenizer, and sampling one token at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from .errors import InputError
+from .model import KVCache
+
+Decoder = Callable[[torch.Tensor, KVCache], torch.Tensor]
+"""Maps token ids [1, T] and a cache to logits [1, T, vocab]."""
+
+
+def load_tokenizer(folder: str | Path) -> Tokenizer:
+    """Read ``tokenizer.json`` of a model folder; raises InputError if there is none that works."""
+    path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        raise InputError(f"a model folder must hold tokenizer.json; there is none in {folder}")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise InputError(f"{path} must be a tokenizer of the tokenizers library: {error}") from None
+
+
+def generate(
+    model: Decoder,
+    prompt: list[int],
+    count: int,
+    *,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    stop: frozenset[int] = frozenset(),
+) -> Iterator[int]:
+    """Yield up to `count` tokens that continue `prompt`.
+
+    Parameters
+    ----------
+    temperature
+        0 takes the likeliest token; above, logits are divided by it and a token is drawn.
+    top_p
+        Draw among the likeliest tokens that together hold this probability.
+    seed
+        Of the draws.
+    stop
+        Tokens that end the text; they are not yielded.
+
+    Raises
+    ------
+    InputError
+        If the prompt is empty or a parameter is out of range.
+    """
+    if not prompt:
+        raise InputError("a prompt must have at least one token, not none")
+    if count < 1:
+        raise InputError(f"the count of tokens to write must be at least 1, not {count}")
+    if not 0 <= temperature <= 100:
+        raise InputError(f"temperature must be from 0 to 100, not {temperature}")
+    if not 0 < top_p <= 1:
+        raise InputError(f"top_p must be above 0 and at most 1, not {top_p}")
+    random = torch.Generator().manual_seed(seed)
+    cache = KVCache()
+    tokens = torch.tensor([prompt])
+    for _ in range(count):
+        logits = model(tokens, cache)[0, -1].double()
+        token = _pick(logits, temperature, top_p, random)
+        if token in stop:
+            return
+        yield token
+        tokens = torch.tensor([[token]])
+
+
+def _pick(
+    logits: torch.Tensor, temperature: float, top_p: float, random: torch.Generator
+) -> int:
+    if temperature == 0:
+        return int(logits.argmax())
+    probability, order = (logits / temperature).softmax(dim=-1).sort(descending=True, stable=True)
+    # Keep the likeliest until top_p is reached; the first always stays.
+    probability[probability.cumsum(0) - probability >= top_p] = 0
+    return int(order[torch.multinomial(probability, 1, generator=random)])
