@@ -32,7 +32,7 @@ class ProductBuffer(wiring.Component):
     def elaborate(self, platform):
         """Build a simple dual-port memory with two wrapping pointers."""
         m = Module()
-        depth = self.config.chunks_max
+        depth = max(2, self.config.chunks_max)  # a memory of one word would have no address
         shape = unsigned(layouts.products(self.config).size)
         m.submodules.storage = storage = memory.Memory(shape=shape, depth=depth, init=[])
         write, read = storage.write_port(), storage.read_port()
@@ -41,8 +41,7 @@ class ProductBuffer(wiring.Component):
             (read.addr, self.read_next, Signal(range(depth), name="read_pointer")),
         )
         for address, step, pointer in pointers:
-            if depth > 1:
-                m.d.comb += address.eq(pointer)
+            m.d.comb += address.eq(pointer)
             with m.If(step):
                 m.d.sync += pointer.eq(Mux(pointer == depth - 1, 0, pointer + 1))
         m.d.comb += [

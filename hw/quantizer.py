@@ -64,7 +64,7 @@ class Quantizer(wiring.Component):
         current = Signal(layouts.vector(config), reset_less=True)
         done = Signal(layouts.vector(config), reset_less=True)
         rest = Signal.like(current.layer.k)
-        slot = Signal(range(config.slots_per_word))
+        slot = Signal(range(max(2, config.slots_per_word)))
         bank = Signal()
         word = Signal(range(max(2, BANKS * config.words_max)))
         free_banks = Signal(range(BANKS + 1), init=BANKS)

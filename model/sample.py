@@ -18,7 +18,7 @@ from golden.errors import InputError
 from torch import Tensor
 
 from .data import load_seeds, save_shard
-from .teacher import Teacher, load_teacher, rms_norm
+from .teacher import Teacher, finish_layer, load_teacher, project_heads, rms_norm
 
 END_OF_TEXT = 0
 CHAT_END = 2
@@ -60,8 +60,7 @@ class Sampler:
         self.keys = torch.zeros(shape, device=weight.device, dtype=weight.dtype)
         self.values = torch.zeros_like(self.keys)
         wrap = torch.compile if compiled else (lambda function: function)
-        self._heads = wrap(lambda layer, x, cos, sin: layer.heads(x, cos, sin))
-        self._finish = wrap(lambda layer, x, y: layer.finish(x, y))
+        self._heads, self._finish = wrap(project_heads), wrap(finish_layer)
         self._pick = wrap(self._draw)
 
     def _draw(self, x: Tensor) -> Tensor:
@@ -97,7 +96,7 @@ class Sampler:
             x = F.embedding(out[:, position : position + 1], t.embedding)
             cos, sin = (r[position : position + 1].to(x.dtype) for r in (t.cos, t.sin))
             for i, layer in enumerate(t.layers):
-                q, k, v = self._heads(layer, x, cos, sin)
+                q, k, v = self._heads(x, layer.attention_norm, layer.qkv.weight, cos, sin, c)
                 self.keys[i, :, :, position : position + 1] = k
                 self.values[i, :, :, position : position + 1] = v
                 # the heads of a group become the queries of one key/value head
@@ -106,7 +105,15 @@ class Sampler:
                     self.keys[i, :, :, : position + 1],
                     self.values[i, :, :, : position + 1],
                 )
-                x = self._finish(layer, x, y.reshape(self.batch, 1, c.hidden))
+                x = self._finish(
+                    x,
+                    y.reshape(self.batch, 1, c.hidden),
+                    layer.out.weight,
+                    layer.ffn_norm,
+                    layer.gate_up.weight,
+                    layer.down.weight,
+                    c.eps,
+                )
             picked = self._pick(rms_norm(x, t.norm, c.eps))
             following = out[:, position + 1]
             out[:, position + 1] = torch.where(position + 1 < count, following, picked)
@@ -128,7 +135,7 @@ def keep_varied(tokens: Tensor, *, least: float = 0.55) -> Tensor:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Shard folder.")
 @click.option("--batch", default=4096, show_default=True)
 @click.option("--length", default=384, show_default=True, help="Teacher tokens a sequence.")
-@click.option("--temperature", default=1.0, show_default=True)
+@click.option("--temperature", default=0.9, show_default=True)
 @click.option("--min-p", default=0.05, show_default=True)
 @click.option("--seconds", default=180.0, show_default=True, help="Start no batch after this.")
 @click.option("--rank", default=0, show_default=True)

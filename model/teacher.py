@@ -57,6 +57,25 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return (wide * weight.float()).to(x.dtype)
 
 
+def project_heads(
+    x: Tensor, norm: Tensor, qkv: Tensor, cos: Tensor, sin: Tensor, config: TeacherConfig
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rotated queries, rotated keys and values, each ``[batch, heads, seq, head_dim]``."""
+    kv = config.kv_heads * config.head_dim
+    split = F.linear(rms_norm(x, norm, config.eps), qkv).split((config.hidden, kv, kv), dim=-1)
+    q, k, v = (t.unflatten(-1, (-1, config.head_dim)).transpose(1, 2) for t in split)
+    return rotate(q, cos, sin), rotate(k, cos, sin), v
+
+
+def finish_layer(
+    x: Tensor, attended: Tensor, out: Tensor, norm: Tensor, gate_up: Tensor, down: Tensor, eps: float
+) -> Tensor:
+    """Add the attention output and the feed-forward block to ``x [batch, seq, hidden]``."""
+    x = x + F.linear(attended, out)
+    gate, up = F.linear(rms_norm(x, norm, eps), gate_up).chunk(2, dim=-1)
+    return x + F.linear(F.silu(gate) * up, down)
+
+
 class TeacherLayer(nn.Module):
     """One decoder layer of the teacher."""
 
@@ -71,22 +90,19 @@ class TeacherLayer(nn.Module):
         self.gate_up = nn.Linear(config.hidden, 2 * config.ffn, bias=False)
         self.down = nn.Linear(config.ffn, config.hidden, bias=False)
 
-    def heads(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return rotated queries, rotated keys and values, each ``[batch, heads, seq, head_dim]``."""
-        c = self.config
-        kv = c.kv_heads * c.head_dim
-        normed = rms_norm(x, self.attention_norm, c.eps)
-        q, k, v = self.qkv(normed).split((c.hidden, kv, kv), dim=-1)
-        q, k, v = (
-            t.unflatten(-1, (-1, c.head_dim)).transpose(1, 2) for t in (q, k, v)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return ``[batch, seq, hidden]`` of ``x [batch, seq, hidden]``, causally."""
+        q, k, v = project_heads(x, self.attention_norm, self.qkv.weight, cos, sin, self.config)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return finish_layer(
+            x,
+            y.transpose(1, 2).flatten(2),
+            self.out.weight,
+            self.ffn_norm,
+            self.gate_up.weight,
+            self.down.weight,
+            self.config.eps,
         )
-        return rotate(q, cos, sin), rotate(k, cos, sin), v
-
-    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Add the attention output and the feed-forward block to ``x [batch, seq, hidden]``."""
-        x = x + self.out(attended)
-        gate, up = self.gate_up(rms_norm(x, self.ffn_norm, self.config.eps)).chunk(2, dim=-1)
-        return x + self.down(F.silu(gate) * up)
 
 
 class Teacher(nn.Module):
@@ -107,9 +123,7 @@ class Teacher(nn.Module):
         x = F.embedding(tokens, self.embedding)
         cos, sin = (t[: tokens.shape[1]].to(x.dtype) for t in (self.cos, self.sin))
         for layer in self.layers:
-            q, k, v = layer.heads(x, cos, sin)
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-            x = layer.finish(x, y.transpose(1, 2).flatten(2))
+            x = layer(x, cos, sin)
         return rms_norm(x, self.norm, self.config.eps)
 
     def logits(self, tokens: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import torch
 import torch.distributed as dist
 from golden.config import ModelConfig, named_model
 from golden.errors import InputError
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .data import Mixture, expand, load_shard
@@ -85,6 +85,13 @@ class TrainSettings:
         return self.lr_min + 0.5 * (self.lr - self.lr_min) * (1 + math.cos(math.pi * min(done, 1)))
 
 
+def compile_layers(layers: Iterable[nn.Module], device: torch.device) -> None:
+    """Compile decoder layers in place, on a GPU; all share one compiled graph."""
+    if device.type == "cuda":
+        for layer in layers:
+            layer.compile()
+
+
 class Targets:
     """Turns rows of teacher tokens into student tokens and teacher distributions.
 
@@ -111,9 +118,8 @@ class Targets:
         first = FirstPiece(self.table[:, 0].cpu(), size).to(device)
         self.first, self.size, self.context = first, size, context
         self.head = teacher.embedding[first.order].contiguous()
-        cuda = device.type == "cuda"
-        self.hidden: Callable[[Tensor], Tensor] = torch.compile(teacher) if cuda else teacher
-        self.device = device
+        self.teacher, self.device = teacher, device
+        compile_layers(teacher.layers, device)
 
     @torch.no_grad()
     def __call__(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,7 +131,7 @@ class Targets:
         """
         teacher_tokens = torch.from_numpy(rows.astype(np.int64)).to(self.device)
         batch = expand(teacher_tokens, self.table, self.count, self.context)
-        hidden = self.hidden(teacher_tokens).flatten(0, 1)
+        hidden = self.teacher(teacher_tokens).flatten(0, 1)
         pooled = torch.cat([self.first(h @ self.head.t()) for h in hidden.split(8192)])
         targets = spell_targets(pooled.view(*rows.shape, self.size), batch)
         return batch.tokens, targets, batch.target >= 0
@@ -226,7 +232,8 @@ def train(
         optimizer.load_state_dict(saved["optimizer"])
     teacher = teacher.to(device, torch.bfloat16 if cuda else torch.float32)
     targets = Targets(teacher, vocabulary, size=config.vocab_size, context=settings.context)
-    student: Any = torch.compile(model) if cuda else model
+    compile_layers(model.model.layers, device)
+    student: Any = model
     if world > 1:
         student = DistributedDataParallel(student, gradient_as_bucket_view=True)
     loss_of = torch.compile(ad_loss) if cuda else ad_loss

@@ -84,6 +84,11 @@ class StreamMonitor:
         self.transfers = []
         self._waiting = None
 
+    def refuse(self) -> None:
+        """Take nothing until the next run."""
+        self._ready.value = 0
+        self._is_ready = False
+
     def drive(self, cycle: int) -> None:
         """Set ready for `cycle`."""
         is_ready = self._gate.is_open(cycle)
@@ -123,6 +128,16 @@ class EngineBench:
         for _ in range(cycles):
             await self._edge
         self.dut.rst.value = 0
+
+    async def edge(self) -> None:
+        """Wait for the next rising edge; reads then see what the flops sampled."""
+        await self._edge
+
+    async def idle(self, cycles: int = 1) -> None:
+        """Let cycles pass without traffic: refuses results, offers nothing."""
+        self.result.refuse()
+        for _ in range(cycles):
+            await self._edge
 
     async def run(self, *, until_results: int, limit: int, stop_at: int | None = None) -> int:
         """Run until `until_results` result chunks were taken; return the cycles used.

@@ -1,0 +1,211 @@
+"""Measures a trained model, its twin and the teacher on the same text; writes samples.
+
+    python -m model.measure --teacher FILE.gguf --packed run-fbi/packed --twin run-twin \\
+        --slices slices --held-out corpus/held-out.npy --out results
+
+`slices` holds ``*.utf8`` files of text that training has not seen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+from golden.config import ModelConfig
+from golden.errors import InputError
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from .data import expand, load_shard
+from .evaluate import Logits, generate, perplexity
+from .fbi import FbiLlm
+from .packed import load_float
+from .teacher import Teacher, load_teacher
+from .tokenizer import END_OF_TEXT, Vocabulary, pieces, read_vocabulary
+
+PROMPTS = (
+    "Once upon a time, there was a little girl who",
+    "The river Nile",
+    "A telescope is",
+    "How to cook rice\n\n",
+)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A held-out text in both tokenizations, cut to whole windows of the student's.
+
+    Attributes
+    ----------
+    student, teacher : int64 ``[tokens]``
+    bytes : UTF-8 bytes of the text
+    """
+
+    student: Tensor
+    teacher: Tensor
+    bytes: int
+
+    @classmethod
+    def read(cls, text: str, cut: Tokenizer, full: Tokenizer, tokens: int, window: int) -> Text:
+        """Take the head of `text`, about `tokens` student tokens in whole windows."""
+        ids = cut.encode(text[: tokens * 8], add_special_tokens=False).ids
+        count = min(tokens, len(ids)) // window * window
+        head = cut.decode(ids[:count], skip_special_tokens=False)
+        teacher = full.encode(head, add_special_tokens=False).ids
+        return cls(torch.tensor(ids[:count]), torch.tensor(teacher), len(head.encode()))
+
+
+def _score(logits: Logits, text: Text, window: int, device: str) -> dict[str, float]:
+    result = perplexity(logits, text.student, window=window, device=device)
+    per_byte = result.bits_per_byte(text.bytes / len(text.student))
+    return {"perplexity": round(result.perplexity, 4), "bits_per_byte": round(per_byte, 5)}
+
+
+def score_teacher(teacher: Teacher, text: Text, device: str) -> dict[str, float]:
+    """Return the teacher's figures on the same text with its own tokens, in windows of 384.
+
+    ``perplexity_per_student_token`` spreads its bits over the student's tokens; the first token of
+    a window is not predicted, and bytes are counted in proportion.
+    """
+    result = perplexity(teacher.logits, text.teacher, window=384, batch=4, device=device)
+    per_byte = result.bits_per_byte(text.bytes / len(text.teacher))
+    per_token = per_byte * math.log(2) * text.bytes / len(text.student)
+    return {
+        "perplexity": round(result.perplexity, 4),
+        "bits_per_byte": round(per_byte, 5),
+        "perplexity_per_student_token": round(math.exp(per_token), 4),
+    }
+
+
+@torch.no_grad()
+def score_rows(
+    models: dict[str, Logits], teacher: Teacher, full: Vocabulary, rows: np.ndarray, size: int,
+    context: int, device: str,
+) -> dict[str, dict[str, float]]:
+    """Return perplexities per student token on rows uint16 ``[n, length]`` of teacher tokens."""
+    table, count = pieces(full, size)
+    pieces_of = torch.from_numpy(table.astype(np.int64)).to(device)
+    counts = torch.from_numpy(count).to(device)
+    total = dict.fromkeys(models, 0.0)
+    tokens = 0
+    teacher_nats, spelled = 0.0, 0
+    for part in torch.from_numpy(rows.astype(np.int64)).split(16):
+        part = part.to(device)
+        batch = expand(part, pieces_of, counts, context)
+        flat = batch.target.flatten()
+        tokens += int((flat >= 0).sum())
+        for name, logits in models.items():
+            scores = logits(batch.tokens).float().flatten(0, 1)
+            total[name] += float(F.cross_entropy(scores, flat, ignore_index=-1, reduction="sum"))
+        scores = teacher.logits(part)[:, :-1].float().flatten(0, 1)
+        teacher_nats += float(F.cross_entropy(scores, part[:, 1:].flatten(), reduction="sum"))
+        spelled += int(counts[part[:, 1:]].sum())
+    result = {n: {"perplexity": round(math.exp(v / tokens), 4)} for n, v in total.items()}
+    result["teacher"] = {"perplexity_per_student_token": round(math.exp(teacher_nats / spelled), 4)}
+    return result
+
+
+def load_twin(folder: Path) -> FbiLlm:
+    """Load the full-precision twin from the checkpoint of its run folder, fp32 on the CPU."""
+    path = Path(folder) / "checkpoint.pt"
+    if not path.is_file():
+        raise InputError(f"a run folder must hold checkpoint.pt; there is none in {folder}")
+    data = torch.load(path, weights_only=True, map_location="cpu")
+    twin = FbiLlm(ModelConfig.from_dict(data["config"], where=str(path)), binary=False)
+    twin.load_state_dict(data["model"])
+    return twin.eval().requires_grad_(False)
+
+
+def write_samples(model: FbiLlm, cut: Tokenizer, path: Path, device: str, new_tokens: int) -> None:
+    """Continue each of `PROMPTS`, greedily and drawn, and write the text."""
+    end = cut.token_to_id(END_OF_TEXT)
+    parts = []
+    for prompt in PROMPTS:
+        ids = [end, *cut.encode(prompt, add_special_tokens=False).ids]
+        for label, temperature, window in (("greedy", 0.0, 0), ("temperature 0.7", 0.7, 0)):
+            new = generate(
+                model,
+                ids,
+                new_tokens=new_tokens,
+                context=model.config.max_position_embeddings,
+                temperature=temperature,
+                min_p=0.1,
+                repetition_window=window,
+                generator=torch.Generator().manual_seed(0),
+                device=device,
+                stop=end,
+            )
+            parts.append(f"[{label}] {prompt}|{cut.decode(new)}\n")
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+@click.command()
+@click.option("--teacher", type=click.Path(path_type=Path), required=True, help="GGUF file.")
+@click.option("--packed", type=click.Path(path_type=Path), required=True, help="Packed folder.")
+@click.option("--twin", type=click.Path(path_type=Path), help="The twin's run folder.")
+@click.option("--slices", type=click.Path(path_type=Path), required=True, help="*.utf8 texts.")
+@click.option("--held-out", type=click.Path(path_type=Path), help="Sampled shard not trained on.")
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--tokens", default=65536, show_default=True, help="Student tokens of each text.")
+@click.option("--new-tokens", default=150, show_default=True, help="Length of a sample.")
+def main(
+    teacher: Path, packed: Path, twin: Path | None, slices: Path, held_out: Path | None, out: Path,
+    tokens: int, new_tokens: int,
+) -> None:
+    """Write eval.json and samples.txt."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        student = load_float(packed).to(device)
+        large = load_teacher(teacher).to(device)
+        full = read_vocabulary(teacher)
+        models: dict[str, Callable[[Tensor], Tensor]] = {"fbi": student}
+        if twin is not None:
+            models["twin"] = load_twin(twin).to(device)
+        texts = sorted(slices.glob("*.utf8"))
+        if not texts:
+            raise InputError(f"{slices} must hold *.utf8 texts; it holds none")
+        rows = load_shard(held_out) if held_out else None
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
+    config = student.config
+    window = config.max_position_embeddings
+    cut = Tokenizer.from_file(str(packed / "tokenizer.json"))
+    own = full.build()
+    out.mkdir(parents=True, exist_ok=True)
+    write_samples(student, cut, out / "samples.txt", device, new_tokens)
+    result: dict[str, object] = {"window": window, "dtype": "float32", "device": device}
+    for file in texts:
+        text = Text.read(file.read_text(encoding="utf-8"), cut, own, tokens, window)
+        scores: dict[str, object] = {
+            "bytes": text.bytes,
+            "student_tokens": len(text.student),
+            "teacher_tokens": len(text.teacher),
+            "student_bytes_per_token": round(text.bytes / len(text.student), 4),
+            "teacher_bytes_per_token": round(text.bytes / len(text.teacher), 4),
+        }
+        for name, logits in models.items():
+            scores[name] = _score(logits, text, window, device)
+        scores["teacher"] = score_teacher(large, text, device)
+        rows_of_head = large.embedding[: config.vocab_size].t()
+        scores["teacher_restricted_to_cut"] = _score(
+            lambda t, head=rows_of_head: large(t) @ head, text, window, device
+        )
+        result[file.stem] = scores
+        click.echo(f"{file.stem}: {json.dumps(scores)}")
+    if rows is not None:
+        result["held_out_sampled"] = score_rows(
+            models, large, full, np.asarray(rows[:512]), config.vocab_size, window, device
+        )
+        click.echo(json.dumps(result["held_out_sampled"]))
+    (out / "eval.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""The command line.
+
+Every command says bad input in one sentence and exits with 2; a check that fails exits with 1.
+Heavy packages load inside the commands that need them, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+# Thread pools that spin on shared cores are many times slower than one thread each; whoever has
+# cores to spare sets these.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import click
+
+
+class _Group(click.Group):
+    """Turns the packages' errors for bad input into one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from golden.errors import InputError
+        from hw.config import ConfigError
+        from sim.errors import InputError as SimInputError
+
+        try:
+            return super().invoke(ctx)
+        except (InputError, ConfigError, SimInputError) as error:
+            _fail(str(error))
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            _fail(f"{error.strerror or error}{where}")
+        except RuntimeError as error:
+            from signacc.cosim.build import BenchError
+            from signacc.cosim.toolchain import ToolError
+
+            if isinstance(error, ToolError):
+                _fail(str(error))
+            if isinstance(error, BenchError):
+                notes = "\n".join(getattr(error, "__notes__", ()))
+                click.echo(f"{notes}\nfailed: {error}".lstrip(), err=True)
+                sys.exit(1)
+            raise
+
+
+def _fail(message: str) -> None:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(2)
+
+
+def _engine_config(preset: str | None, config: str | None, default: str | None = None):
+    """Return the EngineConfig that --preset or --config names."""
+    from hw.config import EngineConfig, named_preset
+
+    if preset is not None and config is not None:
+        raise click.UsageError("give --preset or --config, not both")
+    if config is not None:
+        return EngineConfig.from_file(config)
+    if preset is None and default is None:
+        raise click.UsageError("give --preset NAME or --config FILE")
+    return named_preset(preset or default)
+
+
+_preset = click.option("--preset", help="Engine preset: tiny, kv260 or kv260_a8.")
+_config = click.option("--config", metavar="FILE", help="Engine configuration, a JSON file.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+_model = click.option(
+    "--model", metavar="FOLDER", help="Packed model folder [default: the shipped fbi-43m]."
+)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="signacc")
+def main() -> None:
+    """Hardware-design co-simulation for 1-bit LLM accelerators.
+
+    Example: signacc cosim --prompt "The sea was calm"
+    """
+
+
+@main.command()
+@_model
+@_preset
+@_config
+@click.option("--prompt", default="The history of the city begins with a small village near the"
+              " river, where people", show_default=True, help="English text to start from.")
+@click.option("--layers", default="0", show_default=True,
+              help="Decoder layers to run on the RTL: all, or numbers and ranges like 0,2-4.")
+@click.option("--positions", default=8, show_default=True, type=click.IntRange(1),
+              help="Token positions to run on the RTL.")
+@click.option("--write", default=60, show_default=True, type=click.IntRange(1),
+              help="Tokens of text that golden writes.")
+@click.option("--temperature", default=0.7, show_default=True, help="0 takes the likeliest token.")
+@click.option("--top-p", default=0.9, show_default=True, help="Probability mass to draw from.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0),
+              help="Of text, stalls and the random layer.")
+@click.option("--stall", default=0.0, show_default=True, type=click.FloatRange(0, 0.99),
+              help="Probability that a port stalls in a cycle, on every port.")
+@click.option("--random-layer", metavar="MxKxN",
+              help="Check a random layer (M vectors, K inputs, N outputs) without a model.")
+@_json
+def cosim(**options: Any) -> None:
+    """Run a trained model's FBI-linears on the RTL under Verilator.
+
+    Values are compared with the golden model bit by bit, cycles with the simulator.
+
+    \b
+    Examples:
+      signacc cosim --prompt "Water is" --layers 0-1
+      signacc cosim --random-layer 3x100x70 --preset tiny --seed 1 --stall 0.3
+    """
+    from signacc.cosim.command import run_command
+
+    preset, config = options.pop("preset"), options.pop("config")
+    engine = _engine_config(preset, config, "kv260")
+    sys.exit(0 if run_command(engine, **options) else 1)
+
+
+@main.command()
+@_preset
+@_config
+@click.option("-o", "--output", required=True, metavar="FILE.v", help="Verilog file to write.")
+@click.option("--top", help="Name of the top module [default: signacc_<preset>].")
+@_json
+def verilog(preset: str | None, config: str | None, output: str, top: str | None,
+            as_json: bool) -> None:
+    """Write the engine as Verilog, with a JSON sidecar beside it.
+
+    \b
+    Example: signacc verilog --preset kv260 -o engine.v
+    """
+    from hw.verilog import generate
+    from signacc.console import progress
+    from signacc.files import write_text
+
+    engine = _engine_config(preset, config)
+    path = Path(output)
+    if path.suffix != ".v":
+        raise click.UsageError(f"the output file must end in .v, not {output!r}")
+    sidecar = path.with_suffix(".json")
+    if not path.parent.is_dir():
+        raise click.UsageError(f"the output's folder must exist; there is none at {path.parent}")
+    with progress(f"generating {engine.name}, {engine.lanes} lanes"):
+        generated = generate(engine, top=top)
+    write_text(path, generated.text)
+    write_text(sidecar, json.dumps(generated.sidecar, indent=2) + "\n")
+    if as_json:
+        click.echo(json.dumps(generated.sidecar))
+    else:
+        lines = generated.text.count("\n")
+        click.echo(f"{path}: module {generated.top}, {engine.lanes} lanes, {lines} lines")
+        click.echo(f"{sidecar}: configuration, ports, latencies, tool versions")
+
+
+@main.command()
+@click.option("--model", default="fbi-43m", show_default=True,
+              help="Model shape: fbi-43m, fbi-130m, fbi-1.3b or fbi-7b.")
+@click.option("--preset", default="kv260", show_default=True, help="System preset.")
+@click.option("--memory", help="DRAM preset in place of the system's own.")
+@click.option("--context", default=512, show_default=True, type=click.IntRange(1),
+              help="Positions that the token attends to.")
+@_json
+def simulate(model: str, preset: str, memory: str | None, context: int, as_json: bool) -> None:
+    """Estimate time and energy of one decoded token of a whole model.
+
+    \b
+    Example: signacc simulate --model fbi-7b --preset kv260 --memory ddr4-3200-x64
+    """
+    from golden.config import named_model
+    from signacc.report import estimate_table
+    from sim.system import estimate, named_system
+
+    system = named_system(preset, memory=memory)
+    report = estimate(named_model(model), system, context=context).to_json()
+    if as_json:
+        click.echo(json.dumps(report))
+    else:
+        estimate_table(model, report)
+
+
+@main.command()
+@_model
+@click.option("--prompt", required=True, help="Text to continue.")
+@click.option("--write", default=60, show_default=True, type=click.IntRange(1),
+              help="Tokens to write.")
+@click.option("--temperature", default=0.7, show_default=True, help="0 takes the likeliest token.")
+@click.option("--top-p", default=0.9, show_default=True, help="Probability mass to draw from.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draws.")
+@click.option("--act-bits", default=16, show_default=True, help="A of the golden model, 4 to 24.")
+def generate(model: str | None, prompt: str, write: int, temperature: float, top_p: float,
+             seed: int, act_bits: int) -> None:
+    """Write text with the golden model, bit-exact in every FBI-linear.
+
+    \b
+    Example: signacc generate --prompt "Once upon a time" --write 40
+    """
+    from golden.generate import generate as generate_tokens
+    from golden.generate import load_tokenizer
+    from golden.model import GoldenModel
+    from signacc.models import model_folder
+
+    folder = model_folder(model)
+    tokenizer = load_tokenizer(folder)
+    golden = GoldenModel.from_folder(folder, act_bits=act_bits)
+    tokens = tokenizer.encode(prompt).ids
+    shown = tokenizer.decode(tokens)
+    click.echo(shown, nl=False)
+    for token in generate_tokens(golden, tokens, write, temperature=temperature, top_p=top_p,
+                                 seed=seed):
+        tokens.append(token)
+        # Decoding all of it each time keeps characters of several tokens whole.
+        text = tokenizer.decode(tokens)
+        if not text.endswith("\ufffd"):
+            click.echo(text[len(shown):], nl=False)
+            shown = text
+    click.echo()
+
+
+if __name__ == "__main__":
+    main()

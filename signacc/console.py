@@ -1,0 +1,48 @@
+"""What people see: tables and progress bars on the terminal, both silent under --json."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(file=sys.stderr, highlight=False)
+
+
+@contextmanager
+def progress(text: str, total: int | None = None) -> Iterator["Step"]:
+    """Show a bar (or, with no total, a spinner) on standard error while a block runs."""
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
+    if total is not None:
+        columns.append(MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=err) as bar:
+        task = bar.add_task(text, total=total)
+        yield Step(bar, task)
+        if total is None:
+            bar.update(task, total=1, completed=1)
+
+
+class Step:
+    """A running progress bar."""
+
+    def __init__(self, bar: Progress, task: int):
+        self._bar, self._task = bar, task
+
+    def to(self, done: int, total: int | None = None) -> None:
+        """Set how much is done."""
+        self._bar.update(self._task, completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        """Change the text."""
+        self._bar.update(self._task, description=text)

@@ -1,0 +1,252 @@
+"""signacc cosim: from a prompt to the table of what the RTL did."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from golden.errors import InputError
+from golden.linear import fbi_linear
+from hw.config import EngineConfig
+from signacc.console import out, progress
+from signacc.models import SHIPPED, model_folder
+from signacc.report import estimate_lines, quantity
+from sim.stalls import StallPattern
+
+from .capture import capture, parse_layers, random_job
+from .job import LayerJob, Run
+from .run import LayerReport, build_engine, compare_layers, execute_runs
+
+ESTIMATE_PRESET = "kv260"
+ESTIMATE_CONTEXT = 512
+
+
+@dataclass(frozen=True)
+class _Story:
+    """The model's part of a run: prompt, text, and the shape that the estimate is for."""
+
+    model: str
+    prompt: str
+    text: str
+    config: Any
+
+
+def run_command(
+    engine: EngineConfig,
+    *,
+    model: str | None,
+    prompt: str,
+    layers: str,
+    positions: int,
+    write: int,
+    temperature: float,
+    top_p: float,
+    seed: int,
+    stall: float,
+    random_layer: str | None,
+    as_json: bool,
+) -> bool:
+    """Run the command; return whether every value and every cycle agreed."""
+    started = time.perf_counter()
+    story: _Story | None = None
+    if random_layer is not None:
+        m, k, n = _shape(random_layer)
+        engine.check_shape(k, n)
+        job = random_job(m, k, n, seed)
+        jobs = [job]
+        golden = [
+            fbi_linear(
+                job.x, job.signs, job.scale_in, job.shift_in, act_bits=engine.act_bits
+            )
+        ]
+    else:
+        story, jobs, golden = _from_model(
+            engine, model, prompt, layers, positions, write, temperature, top_p, seed
+        )
+
+    with progress(f"engine {engine.name}: {engine.lanes} lanes, A{engine.act_bits}") as step:
+        built = build_engine(
+            engine, on_build=lambda: step.say(f"Verilator builds engine {engine.name}")
+        )
+    pattern = StallPattern(seed, stall)
+    runs = [Run([job], seed, stall) for job in jobs]
+    with progress("RTL under Verilator", total=len(runs)) as step:
+        results = execute_runs(built, engine, runs, progress=step.to)
+    reports = compare_layers(engine, jobs, golden, results, pattern)
+
+    gpu, report = _whole_model(story)
+    if as_json:
+        click.echo(json.dumps(_summary(engine, reports, story, seed, stall, report, gpu)))
+    else:
+        _print(engine, reports, story, built.toolchain.version, report, gpu)
+        out.print(f"  wall time {time.perf_counter() - started:.1f} s")
+    return all(entry.agrees for entry in reports)
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})x([0-9]{1,9})", text)
+    m, k, n = (int(part) for part in match.groups()) if match else (0, 0, 0)
+    if min(m, k, n) < 1:
+        raise InputError(f"a random layer must be MxKxN with M, K, N >= 1, not {text!r}")
+    if m > 4096:
+        raise InputError(f"M of a random layer must be at most 4096, not {m}")
+    return m, k, n
+
+
+def _from_model(
+    engine: EngineConfig,
+    model: str | None,
+    prompt: str,
+    layers: str,
+    positions: int,
+    write: int,
+    temperature: float,
+    top_p: float,
+    seed: int,
+) -> tuple[_Story, list[LayerJob], list[np.ndarray]]:
+    from golden.folder import load_packed
+    from golden.generate import load_tokenizer
+
+    folder = model_folder(model)
+    packed = load_packed(folder)
+    tokenizer = load_tokenizer(folder)
+    chosen = parse_layers(layers, packed.config.num_hidden_layers)
+    from golden.config import FBI_LINEARS
+
+    for name in FBI_LINEARS:
+        n, k = packed.config.linear_shape(name)
+        engine.check_shape(k, n)
+    with progress("golden model reads the prompt and writes on"):
+        captured = capture(
+            packed,
+            tokenizer.encode(prompt).ids,
+            layers=chosen,
+            positions=positions,
+            act_bits=engine.act_bits,
+            write=max(write, positions),
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+        )
+    shown = captured.tokens[: captured.prompt_length + write]
+    text = tokenizer.decode(shown)
+    head = tokenizer.decode(captured.tokens[: captured.prompt_length])
+    story = _Story(model or SHIPPED, head, text.removeprefix(head), packed.config)
+    return story, captured.jobs, captured.outputs
+
+
+def _whole_model(story: _Story | None):
+    """Return the GPU figure to set beside, and the estimate, of the model's shape."""
+    if story is None:
+        return None, None
+    from sim.baselines import baselines_for
+    from sim.system import estimate, named_system
+
+    context = min(ESTIMATE_CONTEXT, story.config.max_position_embeddings)
+    report = estimate(story.config, named_system(ESTIMATE_PRESET), context=context).to_json()
+    figures = [
+        entry for entry in baselines_for(story.model)
+        if entry.batch == 1 and entry.context == context
+    ]
+    return max(figures, key=lambda entry: entry.tokens_per_second, default=None), report
+
+
+def _summary(engine, reports: list[LayerReport], story, seed, stall, report, gpu):
+    result: dict[str, Any] = {
+        "preset": engine.name,
+        "lanes": engine.lanes,
+        "act_bits": engine.act_bits,
+        "seed": seed,
+        "stall": stall,
+        "values_compared": sum(entry.values_compared for entry in reports),
+        "mismatches": sum(entry.mismatches for entry in reports),
+        "rtl_cycles": sum(entry.rtl_cycles for entry in reports),
+        "simulated_cycles": sum(entry.simulated_cycles for entry in reports),
+        "layers": [entry.to_json() for entry in reports],
+    }
+    if story is not None:
+        result |= {
+            "model": story.model,
+            "prompt": story.prompt,
+            "text": story.text,
+            "estimate": {
+                "preset": ESTIMATE_PRESET,
+                "context": report["context"],
+                "mark": "modelled",
+                "tokens_per_second": report["tokens_per_second"],
+                "tokens_per_second_range": report["tokens_per_second_range"],
+                "energy_per_token_j": report["energy_per_token_j"],
+            },
+            "gpu": None
+            if gpu is None
+            else {
+                "name": gpu.name,
+                "mark": gpu.mark,
+                "tokens_per_second": gpu.tokens_per_second,
+                "joule_per_token": gpu.joule_per_token,
+                "source": gpu.source,
+            },
+        }
+    return result
+
+
+def _print(engine, reports: list[LayerReport], story, version: str, report, gpu) -> None:
+    table = Table(
+        title=f"RTL of {engine.name} ({engine.k_par} x {engine.n_par} = {engine.lanes} lanes, "
+        f"A{engine.act_bits}) against golden and simulator",
+        caption=f"{version}; every figure measured",
+    )
+    for column in (
+        "layer", "M x K x N", "values compared", "mismatches", "RTL cycles", "simulated", "beats",
+    ):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for entry in reports:
+        table.add_row(*_cells(entry.name, f"{entry.m} x {entry.k} x {entry.n}", [entry]))
+    if len(reports) > 1:
+        table.add_section()
+        table.add_row(*_cells("all", "", reports))
+    out.print(table)
+    bad = [entry for entry in reports if not entry.agrees]
+    if bad:
+        out.print(f"  [bold red]DISAGREES[/]: {', '.join(entry.name for entry in bad)}")
+    else:
+        out.print("  every value equal to the bit, every cycle count equal")
+    if story is None:
+        return
+    out.print()
+    out.print(f"[bold]{escape(story.prompt)}[/]{escape(story.text)}", soft_wrap=False)
+    out.print(f"  (golden {story.model}, A{engine.act_bits})", style="dim")
+    out.print()
+    out.print(
+        f"Whole model {story.model} on {ESTIMATE_PRESET}, batch 1, context {report['context']}:"
+    )
+    estimate_lines(report)
+    if gpu is None:
+        out.print("  no GPU figure is recorded for this model's shape")
+        return
+    energy = "" if gpu.joule_per_token is None else f", {quantity(gpu.joule_per_token)} J/token"
+    out.print(
+        f"  {gpu.name}: {quantity(gpu.tokens_per_second)} tokens/s{energy}   {gpu.mark}"
+    )
+
+
+def _cells(name: str, shape: str, entries: list[LayerReport]) -> list[str]:
+    rtl = sum(entry.rtl_cycles for entry in entries)
+    mismatches = sum(entry.mismatches for entry in entries)
+    return [
+        name,
+        shape,
+        f"{sum(entry.values_compared for entry in entries):,}",
+        f"{mismatches:,}" if not mismatches else f"[red]{mismatches:,}[/]",
+        f"{rtl:,}",
+        f"{sum(entry.simulated_cycles for entry in entries):,}",
+        f"{sum(entry.beats for entry in entries) / rtl:.1%}",
+    ]

@@ -1,0 +1,54 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from .console import out
+
+
+def quantity(value: float) -> str:
+    """Return `value` with three significant digits, plain up to 10,000."""
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def estimate_table(model: str, report: dict[str, Any]) -> None:
+    """Print the whole-model estimate by operator, then its totals."""
+    table = Table(
+        title=f"{model} on {report['system']}: one decoded token, batch 1, "
+        f"context {report['context']}"
+    )
+    for column, justify in (
+        ("operator", "left"), ("time, µs", "right"), ("share", "right"), ("DRAM bytes", "right"),
+        ("cycles", "left"), ("bound by", "left"),
+    ):
+        table.add_column(column, justify=justify)
+    whole = report["time_per_token_s"]
+    for operator in report["operators"]:
+        table.add_row(
+            f"{operator['name']} x {operator['count']}",
+            quantity(operator["time_s"] * 1e6),
+            f"{operator['time_s'] / whole:.1%}",
+            f"{sum(operator['dram_bytes'].values()):,}",
+            operator["cycles_mark"],
+            operator["bound_by"],
+        )
+    out.print(table)
+    estimate_lines(report)
+
+
+def estimate_lines(report: dict[str, Any]) -> None:
+    """Print tokens/s and J/token of an estimate, each with its interval and its mark."""
+    speed = report["tokens_per_second_range"]
+    energy = report["energy_per_token_j"]
+    out.print(
+        f"  {quantity(report['tokens_per_second'])} tokens/s "
+        f"({quantity(speed['low'])} to {quantity(speed['high'])}), "
+        f"{quantity(energy['nominal'])} J/token "
+        f"({quantity(energy['low'])} to {quantity(energy['high'])})   modelled; "
+        f"cycles of FBI-linears rtl-exact"
+    )

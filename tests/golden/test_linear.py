@@ -1,0 +1,607 @@
+"""The fast FBI-linear: equal to the plain reference to the bit, as near to float as promised."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from golden.errors import InputError
+from golden.linear import (
+    K_LIMIT,
+    PreparedLinear,
+    accumulate,
+    check_act_bits,
+    fbi_linear,
+    quantize,
+    shift_sum,
+)
+from golden.pack import pack_signs
+from golden.reference import fbi_linear_vector, floor_log2, fp16_value, round_to_fp16
+
+REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=200)
+ALL_A = range(4, 25)
+NAN, INF = 0x7E00, 0x7C00
+
+EXTREMES = (
+    0x0000, 0x8000,  # zeros
+    0x0001, 0x8001, 0x03FF, 0x83FF,  # smallest and largest subnormal
+    0x0400, 0x8400,  # smallest normal
+    0x3C00, 0xBC00, 0x3BFF, 0x3C01,  # one and its neighbours
+    0x7BFF, 0xFBFF,  # largest finite
+)  # fmt: skip
+SPECIAL = (0x7C00, 0xFC00, 0x7E00, 0xFE00, 0x7C01, 0xFFFF)
+
+finite = st.one_of(
+    st.sampled_from(EXTREMES),
+    st.integers(0, 0x7BFF),
+    st.integers(0x8000, 0xFBFF),
+    st.integers(0x3400, 0x4400),  # of similar size: rounding and saturation
+)
+anything = st.one_of(finite, finite, finite, st.sampled_from(SPECIAL), st.integers(0, 0xFFFF))
+
+
+def halves(patterns) -> np.ndarray:
+    return np.array(patterns, dtype=np.uint16).view(np.float16)
+
+
+def bits(values: np.ndarray) -> list:
+    return np.ascontiguousarray(values).view(np.uint16).tolist()
+
+
+def reference(x, signs, scale_in, shift_in, act_bits, scale_out=None) -> list[list[int]]:
+    """All arguments as bit patterns and plain signs; the plain model's outputs, row by row."""
+    return [
+        fbi_linear_vector(row, signs, scale_in, shift_in, act_bits=act_bits, scale_out=scale_out)
+        for row in x
+    ]
+
+
+def fast(x, signs, scale_in, shift_in, act_bits, scale_out=None) -> list[list[int]]:
+    result = fbi_linear(
+        halves(x),
+        pack_signs(np.array(signs)),
+        halves(scale_in),
+        halves(shift_in),
+        act_bits=act_bits,
+        scale_out=None if scale_out is None else halves(scale_out),
+    )
+    assert result.dtype == np.float16
+    return bits(result)
+
+
+EITHER = st.booleans()
+
+
+@st.composite
+def problems(draw, element=finite, scaled=EITHER):
+    k, n, m = draw(st.integers(1, 9)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+
+    def vector(length):
+        return draw(st.lists(element, min_size=length, max_size=length))
+
+    def row():
+        return draw(st.lists(st.sampled_from([-1, 1]), min_size=k, max_size=k))
+
+    return {
+        "x": [vector(k) for _ in range(m)],
+        "signs": [row() for _ in range(n)],
+        "scale_in": vector(k),
+        "shift_in": vector(k),
+        "act_bits": draw(st.integers(4, 24)),
+        "scale_out": vector(n) if draw(scaled) else None,
+    }
+
+
+# ---- equal to the reference -------------------------------------------------------------------
+
+
+@given(problems())
+@settings(REPEATABLE, max_examples=600)
+def test_finite_inputs_equal_the_reference(problem):
+    assert fast(**problem) == reference(**problem)
+
+
+@given(problems(element=anything))
+@settings(REPEATABLE, max_examples=300)
+def test_any_bit_pattern_equals_the_reference(problem):
+    assert fast(**problem) == reference(**problem)
+
+
+def test_every_finite_pattern_in_every_role():
+    """All 63,488 finite patterns as x, as scale and as shift: one product at a time.
+
+    Row i of x is zero but for element i, so that output i is that of a layer with K = 1.
+    """
+    patterns = np.flatnonzero(np.isfinite(np.arange(1 << 16).astype(np.uint16).view(np.float16)))
+    random = np.random.default_rng(1)
+    x, scale, shift = patterns, random.permutation(patterns), random.permutation(patterns)
+    size = 256
+    for start in range(0, len(patterns), size):
+        part = slice(start, start + size)
+        act_bits = ALL_A[start // size % len(ALL_A)]
+        signs = np.stack([np.ones(size), -np.ones(size)])
+        y = fbi_linear(halves(np.diag(x[part])), pack_signs(signs), halves(scale[part]),
+                       halves(shift[part]), act_bits=act_bits)  # fmt: skip
+        triples = zip(x[part].tolist(), scale[part].tolist(), shift[part].tolist(), strict=True)
+        want = [fbi_linear_vector([a], [[1], [-1]], [c], [b], act_bits=act_bits)
+                for a, c, b in triples]  # fmt: skip
+        assert bits(y) == want
+
+
+@pytest.mark.parametrize("role", ["x", "scale_in", "shift_in"])
+def test_every_pattern_that_is_not_finite_in_every_role(role):
+    for sign in (0, 0x8000):
+        for pattern in range(sign | 0x7C00, (sign | 0x7FFF) + 1):
+            problem = {"x": [[0]], "scale_in": [0], "shift_in": [0]}
+            problem[role] = [[pattern]] if role == "x" else [pattern]
+            assert fast(signs=[[1]], act_bits=8, **problem) == [[NAN]]
+
+
+@pytest.mark.parametrize("act_bits", ALL_A)
+@pytest.mark.parametrize("spread", ["one binade", "all exponents"])
+def test_longer_vectors_equal_the_reference(act_bits, spread):
+    random = np.random.default_rng([act_bits, len(spread)])
+    k, n = 61, 3
+    low, high = (0x3800, 0x4000) if spread == "one binade" else (0, 0x7C00)
+
+    def vector(*shape):
+        return random.integers(low, high, shape) | random.integers(0, 2, shape) << 15
+
+    problem = {
+        "x": vector(1, k).tolist(),
+        "signs": random.choice([-1, 1], (n, k)).tolist(),
+        "scale_in": vector(k).tolist(),
+        "shift_in": vector(k).tolist(),
+        "act_bits": act_bits,
+    }
+    assert fast(**problem) == reference(**problem)
+
+
+@given(problems(element=anything), st.randoms(use_true_random=False))
+@REPEATABLE
+def test_the_order_of_inputs_does_not_matter(problem, random):
+    k = len(problem["scale_in"])
+    order = random.sample(range(k), k)
+
+    def permuted(values):
+        return [values[j] for j in order]
+
+    shuffled = problem | {
+        "x": [permuted(row) for row in problem["x"]],
+        "signs": [permuted(row) for row in problem["signs"]],
+        "scale_in": permuted(problem["scale_in"]),
+        "shift_in": permuted(problem["shift_in"]),
+    }
+    assert fast(**shuffled) == fast(**problem)
+
+
+@pytest.mark.parametrize("act_bits", [4, 8, 16, 24])
+def test_the_order_of_many_inputs_does_not_matter(act_bits):
+    random = np.random.default_rng(act_bits)
+    k = 5000
+    x = halves(random.integers(0, 0x7C00, (3, k)))
+    scale, shift = (halves(random.integers(0, 0x7C00, k) | 0x8000 * (np.arange(k) % 2))
+                    for _ in range(2))
+    signs = random.choice([-1, 1], (7, k))
+    order = random.permutation(k)
+    straight = fbi_linear(x, pack_signs(signs), scale, shift, act_bits=act_bits)
+    permuted = fbi_linear(
+        x[:, order], pack_signs(signs[:, order]), scale[order], shift[order], act_bits=act_bits
+    )
+    assert bits(straight) == bits(permuted)
+
+
+@given(problems(element=anything))
+@REPEATABLE
+def test_rows_do_not_see_each_other(problem):
+    alone = [fast(**(problem | {"x": [row]}))[0] for row in problem["x"]]
+    assert fast(**problem) == alone
+
+
+@given(problems(element=finite, scaled=st.just(False)))
+@REPEATABLE
+def test_padding_bits_and_zero_inputs_change_nothing(problem):
+    padded = problem | {
+        "x": [[*row, 0x0000, 0x8000] for row in problem["x"]],
+        "signs": [[*row, 1, -1] for row in problem["signs"]],
+        "scale_in": [*problem["scale_in"], 0x7BFF, 0x7BFF],
+        "shift_in": [*problem["shift_in"], 0x7BFF, 0xFBFF],
+    }
+    assert fast(**padded) == fast(**problem)
+
+
+# ---- the bound of docs/contract.md -------------------------------------------------------------
+
+
+@given(problems(scaled=st.just(False)))
+@settings(REPEATABLE, max_examples=400)
+def test_the_distance_to_float_is_bounded(problem):
+    act_bits = problem["act_bits"]
+    row = problem["x"][0]
+    xs, scales, shifts = (
+        [fp16_value(b) for b in v] for v in (row, problem["scale_in"], problem["shift_in"])
+    )
+    products = [c * x for c, x in zip(scales, xs, strict=True)]
+    beta_x = sum(b * x for b, x in zip(shifts, xs, strict=True))
+    largest = max(abs(p) for p in products)
+    result = quantize(halves([row]), halves(problem["scale_in"]), act_bits)
+    exponent, q = int(result.exponent[0]), result.q[0].tolist()
+    unit = Fraction(2) ** exponent
+    limit = 2 ** (act_bits - 1) - 1
+
+    # Step 3 and 4, product by product.
+    assert exponent >= -48
+    saturated = 0
+    for p, integer in zip(products, q, strict=True):
+        assert abs(integer) <= limit
+        error = abs(integer * unit - p)
+        if abs(p) / unit >= limit + Fraction(1, 2):
+            saturated += 1
+            assert abs(integer) == limit
+            assert error < unit
+        else:
+            assert error <= unit / 2
+    if exponent > -48:
+        assert unit <= largest * Fraction(2) ** (2 - act_bits)
+        assert max(abs(i) for i in q) >= 2 ** (act_bits - 2)  # at least half the range is used
+    else:
+        assert [i * unit for i in q] == products
+
+    # The sum, against the exact formula, for each output.
+    k = len(row)
+    near = (k + saturated) * unit / 2 if exponent > -48 else 0
+    far = (k + saturated) * Fraction(2) ** (1 - act_bits) * largest
+    assert near <= far
+    outputs = fast(**problem)[0]
+    for signs, output in zip(problem["signs"], outputs, strict=True):
+        exact = sum(s * p for s, p in zip(signs, products, strict=True)) + beta_x
+        computed = sum(s * i for s, i in zip(signs, q, strict=True)) * unit + beta_x
+        assert abs(computed - exact) <= near
+        assert output == round_to_fp16(computed)
+        value = fp16_value(output)
+        if value is None:
+            assert abs(exact) + near >= 65520
+        else:
+            step = Fraction(2) ** max(floor_log2(abs(computed)) - 10, -24) if computed else 0
+            assert abs(value - exact) <= near + step / 2
+
+
+def test_the_bound_is_nearly_reached():
+    """Every product half a unit low, all signs alike: the bound is not a loose one."""
+    # A = 4: P = 1, E = -2; 0.625 = 2.5 units -> 2, as far off as rounding allows.
+    k = 1000
+    x = np.array([[1.0] + [0.625] * (k - 1)], dtype=np.float16)
+    result = quantize(x, np.ones(k, np.float16), 4)
+    assert result.exponent.tolist() == [-2]
+    error = x.astype(np.float64).sum() - result.q.sum() * 0.25
+    assert error == (k - 1) / 2 * 0.25
+
+
+# ---- hand-computed -----------------------------------------------------------------------------
+
+
+def one(x, scale, shift, *, act_bits=24, signs=None) -> int:
+    """Return the bits of the single output of one vector given as numbers."""
+    signs = [1] * len(x) if signs is None else signs
+    x, scale, shift = (np.array(v, dtype=np.float64).astype(np.float16) for v in (x, scale, shift))
+    result = fbi_linear(x[None], pack_signs(np.array([signs])), scale, shift, act_bits=act_bits)
+    return bits(result)[0][0]
+
+
+def half(value) -> int:
+    return int(np.float16(value).view(np.uint16))
+
+
+S = 2.0**-24  # the smallest subnormal
+
+
+def test_a_layer_by_hand():
+    # alpha*x = (2, 1.5, -0.25); beta*x = 1 + 0 - 2 = -1; A = 8: E = 1 - 6 = -5, q = (64, 48, -8).
+    x, scale, shift = [[4, 3, -1]], [0.5, 0.5, 0.25], [0.25, 0, 2]
+    signs = np.array([[1, 1, 1], [1, -1, 1], [-1, -1, -1]])
+    y = fbi_linear(
+        np.float16(x), pack_signs(signs), np.float16(scale), np.float16(shift), act_bits=8
+    )
+    assert y.tolist() == [[3.25 - 1, 0.25 - 1, -3.25 - 1]]
+    y = fbi_linear(
+        np.float16(x), pack_signs(signs), np.float16(scale), np.float16(shift), act_bits=8,
+        scale_out=np.float16([2, -4, 0]),
+    )
+    assert y.tolist() == [[6.5 - 1, -1 - 1, -1]]  # the shift term is not scaled
+
+
+@pytest.mark.parametrize(
+    ("product", "units"),
+    # A = 4 and P = 1, so E = 0 - 2: four units to one. Halves go to the even integer.
+    [(0.125, 0), (0.375, 2), (0.625, 2), (0.875, 4), (0.25, 1), (0.130, 1), (-0.375, -2),
+     (-0.625, -2)],
+)  # fmt: skip
+def test_quantizer_rounds_ties_to_even(product, units):
+    result = quantize(np.float16([[1, product]]), np.float16([1, 1]), 4)
+    assert result.exponent.tolist() == [-2]
+    assert result.q.tolist() == [[4, units]]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("x", "units"),
+    # A = 4: 7.25 units -> 7; 7.5 is a tie that would go to 8 and saturates; 7.996 too.
+    [(1.8125, 7), (1.875, 7), (1.9375, 7), (1.9990234375, 7)],
+)
+def test_quantizer_saturates_symmetrically(x, units, sign):
+    result = quantize(np.float16([[sign * x]]), np.float16([1]), 4)
+    assert result.exponent.tolist() == [-2]
+    assert result.q.tolist() == [[sign * units]]
+    assert one([sign * x], [1], [0], act_bits=4) == half(sign * 1.75)
+
+
+@pytest.mark.parametrize("act_bits", ALL_A)
+def test_the_largest_product_saturates_for_every_a_that_rounds_it_up(act_bits):
+    # 2047 * 2047 = 0b1111111111_000000000001: up to A = 10 it rounds up to 2**(A-1).
+    result = quantize(np.float16([[65504]]), np.float16([-65504]), act_bits)
+    assert result.exponent.tolist() == [31 - (act_bits - 2)]
+    exact = Fraction(65504**2) / Fraction(2) ** (31 - (act_bits - 2))
+    want = min(round(exact), 2 ** (act_bits - 1) - 1)
+    assert result.q.tolist() == [[-want]]
+    assert (want == round(exact)) == (act_bits > 10)
+
+
+@pytest.mark.parametrize(
+    ("x", "exponent", "q"),
+    # alpha = 2**-24, A = 4: products of 0, 1, 7, 8 and 9 units of 2**-48.
+    [(0, -48, 0), (1, -48, 1), (7, -48, 7), (8, -47, 4), (9, -47, 4), (11, -47, 6), (16, -46, 4)],
+)
+def test_the_exponent_stops_at_minus_48(x, exponent, q):
+    result = quantize(np.float16([[x * S]]), np.float16([S]), 4)
+    assert result.exponent.tolist() == [exponent]
+    assert result.q.tolist() == [[q]]
+
+
+@pytest.mark.parametrize(
+    ("x", "scale", "shift", "want"),
+    [
+        ([2048, 1], [1, 1], [0, 0], half(2048)),  # 2049 is a tie: 2048 is even
+        ([2048, 3], [1, 1], [0, 0], half(2052)),  # 2051 is a tie: 2052 is even
+        ([2048, 1, S], [1, 1, 0], [0, 0, S], half(2050)),  # 2049 + 2**-48 is none
+        ([2048, 1, S], [1, 1, 0], [0, 0, -S], half(2048)),
+        ([2048, 3, S], [1, 1, 0], [0, 0, -S], half(2050)),
+        ([2048, 3, S], [-1, -1, 0], [0, 0, S], half(-2050)),
+        ([65504, 16], [1, 1], [0, 0], INF),  # 65520 exactly
+        ([65504, 16], [-1, -1], [0, 0], 0x8000 | INF),
+        ([65504, 15.9921875], [1, 1], [0, 0], half(65504)),
+        ([65504, 16, S], [1, 1, 0], [0, 0, -S], half(65504)),  # 65520 - 2**-48
+        ([65504, 65504], [65504, 65504], [0, 0], INF),
+        ([65504, 65504], [0, 0], [-65504, -65504], 0x8000 | INF),
+        ([65504], [65504], [-65504], 0),  # overflows meet and cancel
+        ([65504, 1], [65504, 0], [-65504, 1], half(1)),  # what is left of 2**32 is exact
+        ([65504, S], [65504, 0], [-65504, -S], 0x8000),  # ... down to -2**-48, which is -0
+        ([S], [0.5], [0], 0x0000),  # 2**-25 is a tie: zero is even
+        ([S], [-0.5], [0], 0x8000),  # a non-zero value keeps its sign
+        ([S, S], [0.5, 0], [0, S], 0x0001),  # 2**-25 + 2**-48
+        ([S, 3 * S], [0, 0.5], [0, 0], 0x0002),  # 1.5 steps: even is 2
+        ([S], [S], [0], 0x0000),
+        ([-S], [S], [0], 0x8000),
+        ([1], [-0.0], [0], 0x0000),  # exact zeros are +0
+        ([-0.0], [1], [1], 0x0000),
+        ([-0.0], [1], [-0.0], 0x0000),
+        ([1, 1], [1, -1], [0, 0], 0x0000),
+        ([-3, 1], [1, 3], [0, 0], 0x0000),
+    ],
+)  # fmt: skip
+def test_the_one_rounding_by_hand(x, scale, shift, want):
+    assert one(x, scale, shift) == want
+
+
+def test_a_largest_product_hides_the_small_ones():
+    # E = 31 - 6 = 25 at A = 8: 65504**2 = 127.87 units saturates to 127, and 1.0 is nothing.
+    result = quantize(np.float16([[65504, 1]]), np.float16([65504, 1]), 8)
+    assert result.exponent.tolist() == [25]
+    assert result.q.tolist() == [[127, 0]]
+    # beta*x takes 65504**2 away exactly: 127 * 2**25 - 65504**2 < -65520 is left.
+    assert one([65504, 1], [65504, 1], [-65504, 0], act_bits=8) == 0x8000 | INF
+
+
+@pytest.mark.parametrize(
+    ("act_bits", "want"),
+    # 65536 products of 2047 * 2**-19: exact at A = 24; at A = 4, 7.996 units of 2**-11 give 7.
+    [(24, 255.875), (12, 255.875), (11, 1023 * 65536 / 2**18), (4, 224.0)],
+)
+def test_the_largest_k(act_bits, want):
+    ones = np.ones(K_LIMIT)
+    assert one(65504 * ones, S * ones, 0 * ones, act_bits=act_bits) == half(want)
+
+
+@pytest.mark.parametrize("act_bits", ALL_A)
+def test_accumulation_is_exact_at_the_extremes(act_bits):
+    limit = 2 ** (act_bits - 1) - 1
+    for pattern in ([limit], [-limit], [limit, limit - 127, -limit + 128, -128, 127]):
+        row = np.resize(np.array(pattern, dtype=np.int32), (1, K_LIMIT))
+        signs = np.stack([np.ones(K_LIMIT), -np.ones(K_LIMIT), np.sign(row[0])]).astype(np.float32)
+        want = [int(np.dot(row[0].astype(np.int64), s.astype(np.int64))) for s in signs]
+        assert accumulate(row, signs, act_bits).tolist() == [want]
+
+
+def test_the_shift_sum_is_exact_at_the_largest_k():
+    x = np.full((1, K_LIMIT), 65504, dtype=np.float16)
+    shift = np.full(K_LIMIT, 65504, dtype=np.float16)
+    x[0, -1], shift[-1] = S, -S
+    high, low = shift_sum(x, shift)
+    exact = (K_LIMIT - 1) * Fraction(65504) ** 2 - Fraction(1, 2**48)
+    assert Fraction(float(high[0])) + Fraction(float(low[0])) == exact
+    assert float(high[0]) == float(exact)
+
+
+@given(st.lists(st.tuples(finite, finite), min_size=1, max_size=40))
+@REPEATABLE
+def test_the_shift_sum_is_exact(pairs):
+    x, shift = zip(*pairs, strict=True)
+    high, low = shift_sum(halves([x]), halves(shift))
+    exact = sum(fp16_value(a) * fp16_value(b) for a, b in pairs)
+    assert Fraction(float(high[0])) + Fraction(float(low[0])) == exact
+    assert float(high[0]) == float(exact)
+
+
+# ---- not finite --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", SPECIAL)
+def test_a_bad_activation_poisons_its_row_only(bad):
+    x = [[0x3C00, 0x3C00], [0x0000, bad], [0x3C00, 0x0000]]
+    y = fast(x, [[1, 1], [1, -1]], [0x0000, 0x0000], [0x3C00, 0x0000], 8)
+    assert y == [[0x3C00, 0x3C00], [NAN, NAN], [0x3C00, 0x3C00]]
+
+
+@pytest.mark.parametrize("bad", SPECIAL)
+@pytest.mark.parametrize("role", ["scale_in", "shift_in"])
+def test_a_bad_coefficient_poisons_everything_even_beside_a_zero(bad, role):
+    problem = {
+        "x": [[0, 0], [0x3C00, 0]],
+        "signs": [[1, 1], [-1, 1]],
+        "scale_in": [0x3C00, 0x3C00],
+        "shift_in": [0x3C00, 0x3C00],
+        "act_bits": 8,
+    }
+    problem[role] = [0x3C00, bad]
+    assert fast(**problem) == [[NAN, NAN], [NAN, NAN]]
+
+
+@pytest.mark.parametrize("bad", SPECIAL)
+def test_a_bad_output_scale_poisons_its_column_only(bad):
+    y = fast([[0x3C00], [0x0000]], [[1], [1], [-1]], [0x3C00], [0], 8, [0x3C00, bad, 0x3C00])
+    assert y == [[0x3C00, NAN, 0xBC00], [0, NAN, 0]]
+
+
+# ---- kinds, shapes, errors ---------------------------------------------------------------------
+
+
+@given(problems(element=anything))
+@settings(REPEATABLE, max_examples=50)
+def test_torch_in_torch_out_equal_to_numpy(problem):
+    tensors = {
+        name: torch.from_numpy(halves(problem[name]).copy())
+        for name in ("x", "scale_in", "shift_in")
+    }
+    scale_out = problem["scale_out"]
+    result = fbi_linear(
+        signs=pack_signs(torch.tensor(problem["signs"])),
+        scale_out=None if scale_out is None else torch.from_numpy(halves(scale_out).copy()),
+        act_bits=problem["act_bits"],
+        **tensors,
+    )
+    assert isinstance(result, torch.Tensor)
+    assert result.dtype == torch.float16
+    assert bits(result.numpy()) == fast(**problem)
+
+
+def test_the_result_is_of_the_kind_of_x():
+    layer = (pack_signs(np.ones((1, 2))), torch.ones(2).half(), np.zeros(2, np.float16))
+    assert isinstance(fbi_linear(np.zeros((1, 2), np.float16), *layer), np.ndarray)
+    assert isinstance(fbi_linear(torch.zeros(1, 2).half(), *layer), torch.Tensor)
+
+
+@given(problems(element=anything), st.integers(4, 24))
+@settings(REPEATABLE, max_examples=50)
+def test_a_prepared_linear_is_the_same_function_again_and_again(problem, other):
+    assume(other != problem["act_bits"])
+    scale_out = problem["scale_out"]
+    linear = PreparedLinear(
+        pack_signs(np.array(problem["signs"])),
+        halves(problem["scale_in"]),
+        halves(problem["shift_in"]),
+        scale_out=None if scale_out is None else halves(scale_out),
+    )
+    x = halves(problem["x"])
+    before = x.copy()
+    for act_bits in (problem["act_bits"], other, problem["act_bits"]):
+        assert bits(linear(x, act_bits=act_bits)) == fast(**(problem | {"act_bits": act_bits}))
+    assert bits(x) == bits(before)
+    assert (linear.n, linear.k) == (len(problem["signs"]), len(problem["scale_in"]))
+
+
+def test_views_and_empty_batches():
+    layer = (pack_signs(np.ones((1, 2))), np.ones(2, np.float16), np.zeros(2, np.float16))
+    wide = np.arange(12, dtype=np.float16).reshape(3, 4)
+    assert fbi_linear(wide[:, ::2], *layer).tolist() == [[2], [10], [18]]
+    assert fbi_linear(wide.T[:2].T, *layer).tolist() == [[1], [9], [17]]
+    assert fbi_linear(wide[:0, :2], *layer).shape == (0, 1)
+
+
+def test_sixteen_bits_by_default():
+    x = np.float16([[1, 2.0**-14 + 2.0**-15]])  # units of 2**-14 at A = 16: a tie, to 2
+    layer = (pack_signs(np.array([[1, -1], [-1, 1]])), np.float16([1, 1]), np.float16([-1, 0]))
+    by_default = fbi_linear(x, *layer)
+    assert bits(by_default) == bits(fbi_linear(x, *layer, act_bits=16))
+    assert bits(by_default)[0][0] == half(-(2.0**-13))
+    assert bits(fbi_linear(x, *layer, act_bits=24))[0][0] == half(-(2.0**-14 + 2.0**-15))
+
+
+GOOD = {
+    "x": np.zeros((2, 9), np.float16),
+    "signs": np.zeros((3, 2), np.uint8),
+    "scale_in": np.zeros(9, np.float16),
+    "shift_in": np.zeros(9, np.float16),
+    "scale_out": np.zeros(3, np.float16),
+    "act_bits": 16,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": np.zeros((2, 9))}, "x must be float16, not float64"),
+        ({"x": np.zeros((2, 8), np.float16)}, "x must have shape [M, 9], not (2, 8)"),
+        ({"x": np.zeros(9, np.float16)}, "x must have shape [M, 9], not (9,)"),
+        ({"x": np.zeros((1, 2, 9), np.float16)}, "x must have shape [M, 9], not (1, 2, 9)"),
+        ({"scale_in": np.zeros(9)}, "scale_in must be float16, not float64"),
+        (
+            {"scale_in": np.zeros((1, 9), np.float16)},
+            "scale_in must have shape [K] with K >= 1, not (1, 9)",
+        ),
+        (
+            {"scale_in": np.zeros(0, np.float16)},
+            "scale_in must have shape [K] with K >= 1, not (0,)",
+        ),
+        ({"shift_in": np.zeros(9, np.int16)}, "shift_in must be float16, not int16"),
+        ({"shift_in": np.zeros(8, np.float16)}, "shift_in must have shape [9], not (8,)"),
+        ({"scale_out": np.zeros(3)}, "scale_out must be float16, not float64"),
+        ({"scale_out": np.zeros(9, np.float16)}, "scale_out must have shape [3], not (9,)"),
+        ({"signs": np.zeros((3, 2), np.int8)}, "signs must be uint8 bytes, not int8"),
+        (
+            {"signs": np.zeros((3, 9), np.uint8)},
+            "signs for 9 inputs must have shape [N, 2] with N >= 1, not (3, 9)",
+        ),
+        ({"act_bits": 3}, "act_bits must be from 4 to 24, not 3"),
+        ({"act_bits": 25}, "act_bits must be from 4 to 24, not 25"),
+        ({"act_bits": 8.0}, "act_bits must be an integer, not 8.0"),
+        ({"act_bits": True}, "act_bits must be an integer, not True"),
+        (
+            {
+                "scale_in": np.zeros(K_LIMIT + 1, np.float16),
+                "signs": np.zeros((1, K_LIMIT // 8 + 1), np.uint8),
+            },
+            "K must be at most 65536, not 65537",
+        ),
+    ],
+)
+def test_a_rule_and_its_message(change, message):
+    with pytest.raises(InputError) as error:
+        fbi_linear(**(GOOD | change))
+    assert str(error.value) == message
+
+
+def test_lists_are_refused():
+    with pytest.raises(TypeError, match=r"^x must be a numpy array or a torch tensor, not list$"):
+        fbi_linear(**(GOOD | {"x": [[0.0] * 9]}))
+    message = r"^scale_in must be a numpy array or a torch tensor, not list$"
+    with pytest.raises(TypeError, match=message):
+        fbi_linear(**(GOOD | {"scale_in": [0.0] * 9}))
+
+
+@pytest.mark.parametrize("act_bits", [*ALL_A, np.int64(8)])
+def test_legal_widths(act_bits):
+    result = check_act_bits(act_bits)
+    assert type(result) is int
+    assert result == act_bits

@@ -1,0 +1,25 @@
+"""Runs control_bench.py on the generated Verilog."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from signacc.cosim.build import run_bench
+
+pytestmark = pytest.mark.rtl
+TESTS = re.findall(
+    r"^async def (\w+)\(dut\) -> None:", Path(__file__).with_name("control_bench.py").read_text(),
+    re.MULTILINE,
+)
+
+
+def test_all_benches_are_named():
+    assert len(TESTS) == 6
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_control(name, tiny, tmp_path):
+    run_bench(tiny, "control_bench", tests=[name], work=tmp_path)
