@@ -12,7 +12,9 @@ import numpy as np
 from .config import ConfigError, EngineConfig
 
 
-def weight_beats(config: EngineConfig, signs: np.ndarray, k: int) -> np.ndarray:
+def weight_beats(
+    config: EngineConfig, signs: np.ndarray, k: int, *, padding: int = 0
+) -> np.ndarray:
     """Return the weight stream of a layer as bytes ``[beats, ceil(k_par*n_par/8)]`` (uint8).
 
     Parameters
@@ -21,8 +23,8 @@ def weight_beats(config: EngineConfig, signs: np.ndarray, k: int) -> np.ndarray:
         uint8 ``[N, ceil(k/8)]``, least significant bit first, 1 = +1.
     k
         Inputs of the layer.
-
-    Bits that pad the layer to whole beats are 0; the engine ignores what they say.
+    padding
+        0 or 1: the bits that pad the layer to whole beats. The engine ignores what they say.
 
     Raises
     ------
@@ -37,7 +39,7 @@ def weight_beats(config: EngineConfig, signs: np.ndarray, k: int) -> np.ndarray:
     n = len(signs)
     config.check_shape(k, n)
     words, tiles = -(-k // config.k_par), -(-n // config.n_par)
-    bits = np.zeros((tiles * config.n_par, words * config.k_par), dtype=np.uint8)
+    bits = np.full((tiles * config.n_par, words * config.k_par), padding, dtype=np.uint8)
     bits[:n, :k] = np.unpackbits(signs, axis=1, count=k, bitorder="little")
     beats = bits.reshape(tiles, config.n_par, words, config.k_par).transpose(0, 2, 1, 3)
     return np.packbits(
@@ -58,17 +60,20 @@ def signs_from_beats(config: EngineConfig, beats: np.ndarray, n: int, k: int) ->
     return np.packbits(rows, axis=1, bitorder="little")
 
 
-def activation_chunks(config: EngineConfig, x: np.ndarray) -> list[int]:
-    """Return the activation payloads of a float16 vector ``[K]``; lanes past K are 0."""
-    return _payloads(x.view(np.uint16)[:, None], config.act_par)
+def activation_chunks(config: EngineConfig, x: np.ndarray, *, padding: int = 0) -> list[int]:
+    """Return the activation payloads of a float16 vector ``[K]``.
+
+    Lanes past K hold the bit pattern `padding`, which the engine ignores.
+    """
+    return _payloads(x.view(np.uint16)[:, None], config.act_par, padding)
 
 
 def coefficient_chunks(
-    config: EngineConfig, scale_in: np.ndarray, shift_in: np.ndarray
+    config: EngineConfig, scale_in: np.ndarray, shift_in: np.ndarray, *, padding: int = 0
 ) -> list[int]:
-    """Return the coefficient payloads of float16 vectors ``[K]``; lanes past K are 0."""
+    """Return the coefficient payloads of float16 vectors ``[K]``; padding as for activations."""
     pairs = np.stack([scale_in.view(np.uint16), shift_in.view(np.uint16)], axis=1)
-    return _payloads(pairs, config.act_par)
+    return _payloads(pairs, config.act_par, padding)
 
 
 def payload_integers(rows: np.ndarray) -> list[int]:
@@ -78,8 +83,8 @@ def payload_integers(rows: np.ndarray) -> list[int]:
     return [int.from_bytes(raw[i : i + width], "little") for i in range(0, len(raw), width)]
 
 
-def _payloads(elements: np.ndarray, per_chunk: int) -> list[int]:
+def _payloads(elements: np.ndarray, per_chunk: int, padding: int) -> list[int]:
     count = -(-len(elements) // per_chunk)
-    padded = np.zeros((count * per_chunk, elements.shape[1]), dtype="<u2")
+    padded = np.full((count * per_chunk, elements.shape[1]), padding, dtype="<u2")
     padded[: len(elements)] = elements
     return payload_integers(padded.reshape(count, -1).view(np.uint8))

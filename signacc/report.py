@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from .console import out
@@ -20,13 +21,15 @@ def estimate_table(model: str, report: dict[str, Any]) -> None:
     """Print the whole-model estimate by operator, then its totals."""
     table = Table(
         title=f"{model} on {report['system']}: one decoded token, batch 1, "
-        f"context {report['context']}"
+        f"context {report['context']}",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     for column, justify in (
         ("operator", "left"), ("time, µs", "right"), ("share", "right"), ("DRAM bytes", "right"),
         ("cycles", "left"), ("bound by", "left"),
     ):
-        table.add_column(column, justify=justify)
+        table.add_column(column, justify=justify, no_wrap=True)
     whole = report["time_per_token_s"]
     for operator in report["operators"]:
         table.add_row(
@@ -46,9 +49,8 @@ def estimate_lines(report: dict[str, Any]) -> None:
     speed = report["tokens_per_second_range"]
     energy = report["energy_per_token_j"]
     out.print(
-        f"  {quantity(report['tokens_per_second'])} tokens/s "
+        f"  modelled: {quantity(report['tokens_per_second'])} tokens/s "
         f"({quantity(speed['low'])} to {quantity(speed['high'])}), "
         f"{quantity(energy['nominal'])} J/token "
-        f"({quantity(energy['low'])} to {quantity(energy['high'])})   modelled; "
-        f"cycles of FBI-linears rtl-exact"
+        f"({quantity(energy['low'])} to {quantity(energy['high'])})"
     )

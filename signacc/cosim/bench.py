@@ -21,18 +21,33 @@ from signacc.cosim.streams_bfm import EngineBench
 from sim.stalls import StallPattern
 
 
+_NAN = 0x7FFF
+
+
 def command_payload(config: EngineConfig, k: int, n: int) -> int:
     """Return the payload of a command: k in the low bits, n above."""
     return k | n << config.k_max.bit_length()
 
 
 def vector_streams(config: EngineConfig, layer: LayerJob) -> dict[str, list[int]]:
-    """Return the payloads of every input port for all vectors of `layer`."""
-    coefficients = streams.coefficient_chunks(config, layer.scale_in, layer.shift_in)
-    beats = streams.payload_integers(streams.weight_beats(config, layer.signs, layer.k))
+    """Return the payloads of every input port for all vectors of `layer`.
+
+    What the engine must ignore is made as harmful as it can be: NaN in lanes past K, and ones for
+    the weights of inputs and outputs that do not exist.
+    """
+    coefficients = streams.coefficient_chunks(
+        config, layer.scale_in, layer.shift_in, padding=_NAN
+    )
+    beats = streams.payload_integers(
+        streams.weight_beats(config, layer.signs, layer.k, padding=1)
+    )
     return {
         "cmd": [command_payload(config, layer.k, layer.n)] * layer.m,
-        "act": [p for x in layer.x for p in streams.activation_chunks(config, x)],
+        "act": [
+            chunk
+            for x in layer.x
+            for chunk in streams.activation_chunks(config, x, padding=_NAN)
+        ],
         "coef": coefficients * layer.m,
         "weight": beats * layer.m,
     }
@@ -55,6 +70,8 @@ def unpack_results(config: EngineConfig, items: list[int]) -> list[list[int]]:
         keep = item >> keep_at & ((1 << config.out_par) - 1)
         count = keep.bit_count()
         assert count and keep == (1 << count) - 1, f"keep must be contiguous, not {keep:b}"
+        unused = item & ((1 << keep_at) - 1) >> 16 * count << 16 * count
+        assert not unused, "lanes without a result must be zero"
         vectors[-1] += [item >> 16 * lane & 0xFFFF for lane in range(count)]
         if item >> (keep_at + config.out_par) & 1:
             vectors.append([])

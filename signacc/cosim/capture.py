@@ -128,7 +128,7 @@ def random_job(m: int, k: int, n: int, seed: int) -> LayerJob:
     """Return a random layer ``m x k x n``: normal weights and inputs, FBI-LLM-like scales."""
     random = np.random.default_rng(seed)
     return LayerJob(
-        f"random {m}x{k}x{n}",
+        "random",
         np.packbits(random.integers(0, 2, (n, k), dtype=np.uint8), axis=1, bitorder="little"),
         # Published scales of a real layer: 0.055 to 0.191, shifts -0.039 to 0.027.
         random.uniform(0.055, 0.191, k).astype(np.float16),

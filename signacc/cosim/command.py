@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import numpy as np
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -202,14 +203,18 @@ def _print(engine, reports: list[LayerReport], story, version: str, report, gpu)
     table = Table(
         title=f"RTL of {engine.name} ({engine.k_par} x {engine.n_par} = {engine.lanes} lanes, "
         f"A{engine.act_bits}) against golden and simulator",
-        caption=f"{version}; every figure measured",
+        caption=f"measured with {version}; beats: share of cycles that take a weight beat",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     for column in (
-        "layer", "M x K x N", "values compared", "mismatches", "RTL cycles", "simulated", "beats",
+        "layer", "MxKxN", "values\ncompared", "mismatches", "RTL\ncycles", "simulated\ncycles",
+        "beats",
     ):
-        table.add_column(column, justify="left" if column == "layer" else "right")
+        side = "left" if column in ("layer", "MxKxN") else "right"
+        table.add_column(column, justify=side, no_wrap=True)
     for entry in reports:
-        table.add_row(*_cells(entry.name, f"{entry.m} x {entry.k} x {entry.n}", [entry]))
+        table.add_row(*_cells(entry.name, f"{entry.m}x{entry.k}x{entry.n}", [entry]))
     if len(reports) > 1:
         table.add_section()
         table.add_row(*_cells("all", "", reports))

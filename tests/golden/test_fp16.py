@@ -82,6 +82,7 @@ def test_add_round_odd(a, b):
     result = fp16.add_round_odd(np.array([a]), np.array([b]))
     assert result[0] == round_odd(Fraction(a) + Fraction(b))
 
+
 def exact_sum(a: Fraction, b: Fraction) -> tuple[int, int]:
     """Return (what round_sum_to_fp16 makes of a + b, what it must make of it) as bit patterns."""
     high, low = split(b)

@@ -1,0 +1,27 @@
+# make cosim : the main job: a trained model's layer on the RTL, held to golden and simulator
+# make test  : all tests; .ci/run calls it
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+
+.PHONY: cosim test test-fast lint clean
+
+cosim: $(STAMP)
+	$(VENV)/bin/signacc cosim
+
+test: $(STAMP) lint
+	$(VENV)/bin/python -m pytest
+
+test-fast: $(STAMP)
+	$(VENV)/bin/python -m pytest -m "not rtl"
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,train]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

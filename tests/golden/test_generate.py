@@ -1,0 +1,140 @@
+"""Sampling, with a model that is a table; and tokenizers of a folder."""
+
+import pytest
+import torch
+
+from golden.errors import InputError
+from golden.generate import generate, load_tokenizer
+from golden.model import GoldenModel, KVCache
+
+from ..packed_folder import write_packed_folder
+
+
+class Table:
+    """Logits that depend on the last token only; records how it is called."""
+
+    def __init__(self, rows):
+        self.rows = torch.tensor(rows, dtype=torch.float32)
+        self.calls = []
+        self.caches = []
+
+    def __call__(self, tokens, cache):
+        assert isinstance(cache, KVCache)
+        self.calls.append(tokens.tolist())
+        self.caches.append(cache)
+        return self.rows[tokens]
+
+
+CYCLE = [[0.0, 2.0, 1.0], [0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]  # 0 -> 1 -> 2 -> 0
+
+
+def test_greedy_takes_the_likeliest_and_feeds_it_back():
+    model = Table(CYCLE)
+    assert list(generate(model, [2, 0], 5)) == [1, 2, 0, 1, 2]
+    # The prompt once, then one token at a time into the same cache.
+    assert model.calls == [[[2, 0]], [[1]], [[2]], [[0]], [[1]]]
+    assert all(cache is model.caches[0] for cache in model.caches)
+
+
+def test_greedy_takes_the_first_of_equals():
+    assert list(generate(Table([[1.0, 1.0]] * 2), [1], 3)) == [0, 0, 0]
+
+
+def test_tokens_come_as_they_are_made():
+    model = Table(CYCLE)
+    tokens = generate(model, [0], 100)
+    assert next(tokens) == 1
+    assert len(model.calls) == 1
+
+
+def test_stop_tokens_end_the_text_and_are_not_yielded():
+    assert list(generate(Table(CYCLE), [0], 9, stop=frozenset({0}))) == [1, 2]
+    assert list(generate(Table(CYCLE), [0], 9, stop=frozenset({1}))) == []
+
+
+def draws(rows, seed=0, count=2000, **kwargs):
+    return list(generate(Table(rows), [0], count, seed=seed, **kwargs))
+
+
+def test_a_seed_repeats_and_another_differs():
+    rows = [[0.0] * 8] * 8
+    first = draws(rows, seed=1, count=30, temperature=1.0)
+    assert first == draws(rows, seed=1, count=30, temperature=1.0)
+    assert first != draws(rows, seed=2, count=30, temperature=1.0)
+
+
+def test_draws_follow_the_probabilities():
+    probabilities = [0.5, 0.3, 0.2]
+    rows = [[float(torch.tensor(p).log()) for p in probabilities]] * 3
+    found = draws(rows, temperature=1.0)
+    for token, probability in enumerate(probabilities):
+        sigma = (2000 * probability * (1 - probability)) ** 0.5
+        assert abs(found.count(token) - 2000 * probability) < 4 * sigma
+    # Temperature 0.5 squares them: 25, 9 and 4 of 38.
+    found = draws(rows, temperature=0.5)
+    for token, weight in enumerate([25, 9, 4]):
+        sigma = (2000 * weight / 38) ** 0.5
+        assert abs(found.count(token) - 2000 * weight / 38) < 4 * sigma
+
+
+@pytest.mark.parametrize(
+    ("top_p", "kept"),
+    # Stop once the likeliest tokens before it hold top_p; the first always stays.
+    [(1.0, {0, 1, 2}), (0.9, {0, 1, 2}), (0.79, {0, 1}), (0.51, {0, 1}), (0.49, {1}), (1e-9, {1})],
+)
+def test_top_p_cuts_the_tail(top_p, kept):
+    rows = [[float(torch.tensor(p).log()) for p in (0.3, 0.5, 0.2)]] * 3
+    assert set(draws(rows, count=300, temperature=1.0, top_p=top_p)) == kept
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompt": []}, "a prompt must have at least one token, not none"),
+        ({"count": 0}, "the count of tokens to write must be at least 1, not 0"),
+        ({"temperature": -0.1}, "temperature must be from 0 to 100, not -0.1"),
+        ({"temperature": 100.5}, "temperature must be from 0 to 100, not 100.5"),
+        ({"temperature": float("nan")}, "temperature must be from 0 to 100, not nan"),
+        ({"top_p": 0}, "top_p must be above 0 and at most 1, not 0"),
+        ({"top_p": 1.1}, "top_p must be above 0 and at most 1, not 1.1"),
+        ({"top_p": float("nan")}, "top_p must be above 0 and at most 1, not nan"),
+    ],
+)
+def test_a_rule_and_its_message(change, message):
+    with pytest.raises(InputError) as error:
+        list(generate(Table(CYCLE), **({"prompt": [0], "count": 1} | change)))
+    assert str(error.value) == message
+
+
+def test_a_golden_model_writes_the_same_as_without_a_cache(tmp_path):
+    model = GoldenModel.from_folder(write_packed_folder(tmp_path))
+    text = [3, 1, 4]
+    written = list(generate(model, text, 6))
+    for token in written:
+        assert token == int(model(torch.tensor([text]))[0, -1].argmax())
+        text.append(token)
+
+
+# ---- tokenizers ---------------------------------------------------------------------------------
+
+
+def test_a_tokenizer_is_read(tmp_path):
+    tokenizer = load_tokenizer(write_packed_folder(tmp_path))
+    assert tokenizer.encode("w3 w1 w28").ids == [3, 1, 28]
+
+
+def test_no_tokenizer(tmp_path):
+    with pytest.raises(InputError) as error:
+        load_tokenizer(tmp_path)
+    assert str(error.value) == (
+        f"a model folder must hold tokenizer.json; there is none in {tmp_path}"
+    )
+
+
+@pytest.mark.parametrize("raw", [b"", b"{}", b"[1]", b"\xff\xfe", b'{"model": {"type": "X"}}'])
+def test_a_tokenizer_that_is_none(tmp_path, raw):
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(raw)
+    with pytest.raises(InputError) as error:
+        load_tokenizer(tmp_path)
+    assert str(error.value).startswith(f"{path} must be a tokenizer of the tokenizers library: ")

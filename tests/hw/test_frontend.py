@@ -1,0 +1,206 @@
+"""The front end against Python integers: exact products, exponent, shift sum, poison, latency."""
+
+import random
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from golden.reference import floor_log2, fp16_value
+from hw.config import FRONT_END_LATENCY, VECTORS_AHEAD, EngineConfig
+from hw.frontend import FrontEnd
+from hw.streams import activation_chunks, coefficient_chunks
+
+from ..simulation import Clock, Source, run
+
+BASE = EngineConfig(name="test", k_par=4, n_par=2, act_bits=8, k_max=24, n_max=8, act_par=2)
+CONFIGS = [
+    BASE,
+    replace(BASE, act_par=1, act_bits=16),
+    replace(BASE, act_par=4, act_bits=4, k_max=5),
+    replace(BASE, k_par=1, act_par=1, act_bits=24, k_max=1),
+]
+IDS = [f"{c.act_par} lanes A{c.act_bits} K{c.k_max}" for c in CONFIGS]
+EXTREMES = (0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0x7BFF, 0xFBFF)
+SPECIAL = (0x7C00, 0xFC00, 0x7E00, 0x7C01, 0xFFFF)
+
+
+def pattern(source) -> int:
+    kind = source.random()
+    if kind < 0.4:
+        return source.choice(EXTREMES)
+    return source.randrange(0x7C00) | source.getrandbits(1) << 15
+
+
+def vector(config, source):
+    """Return (n, x, scale, shift) with bit patterns; now and then something not finite."""
+    k = source.randint(1, config.k_max)
+    lists = [[pattern(source) for _ in range(k)] for _ in range(3)]
+    if source.random() < 0.2:
+        source.choice(lists)[source.randrange(k)] = source.choice(SPECIAL)
+    return source.randint(1, config.n_max), *lists
+
+
+def summary(config, x, scale, shift):
+    """Return (exponent above -48, poison, shift sum in units of 2**-48) by the contract."""
+    values = [[fp16_value(b) for b in row] for row in (x, scale, shift)]
+    if any(v is None for row in values for v in row):
+        return None, 1, None
+    xs, scales, shifts = values
+    largest = max(abs(c * v) for c, v in zip(scales, xs, strict=True))
+    exponent = 0
+    if largest:
+        exponent = max(floor_log2(largest) - (config.act_bits - 2) + 48, 0)
+    total = sum(b * v for b, v in zip(shifts, xs, strict=True)) * 2**48
+    assert Fraction(total).denominator == 1
+    return exponent, 0, int(total)
+
+
+@pytest.mark.parametrize("chance", [1.0, 0.4])
+@pytest.mark.parametrize("config", CONFIGS, ids=IDS)
+def test_products_and_summaries(config, chance):
+    seed = f"{config.act_par} {chance}"
+    source = random.Random(seed)
+    vectors = [vector(config, source) for _ in range(60)]
+    commands = [len(x) | n << config.k_max.bit_length() for n, x, _, _ in vectors]
+    acts, coefs = [], []
+    for _, x, scale, shift in vectors:
+        x, scale, shift = (np.array(v, np.uint16).view(np.float16) for v in (x, scale, shift))
+        acts += activation_chunks(config, x)
+        coefs += coefficient_chunks(config, scale, shift)
+        # Lanes past K are no inputs: whatever they hold must not be seen.
+        for lane in range(len(x) % config.act_par or config.act_par, config.act_par):
+            acts[-1] |= 0x7BFF << (16 * lane)
+            coefs[-1] |= 0xFC00_7C00 << (32 * lane)
+    dut = FrontEnd(config)
+    products, summaries, layers, delays = [], [], [], []
+
+    async def bench(ctx):
+        clock = Clock(ctx)
+        ports = ((dut.command, commands), (dut.act, acts), (dut.coef, coefs))
+        sources = [
+            Source(ctx, port, values, chance=chance, seed=i)
+            for i, (port, values) in enumerate(ports)
+        ]
+        waiting, untaken, accepted, last_at = 0, 0, 0, []
+        ends = set(np.cumsum([-(-len(x) // config.act_par) for _, x, _, _ in vectors]).tolist())
+        while len(summaries) < len(vectors):
+            for stream in sources:
+                stream.offer()
+            free = waiting > 0 and source.random() < chance
+            take = untaken > 0 and source.random() < chance
+            ctx.set(dut.chunk_freed, free)
+            ctx.set(dut.vector_taken, take)
+            waiting, untaken = waiting - free, untaken - take
+            _, act, coef = [stream.settle() for stream in sources]
+            assert act == coef  # the two streams go in step
+            if act:
+                accepted += 1
+                if accepted in ends:
+                    last_at.append(clock.cycle)
+            if ctx.get(dut.layer_valid):
+                layer = ctx.get(dut.layer)
+                layers.append((layer.k, layer.n))
+            if ctx.get(dut.product_valid):
+                waiting += 1
+                chunk = ctx.get(dut.product)
+                products.append([(p.magnitude, p.shift, p.negative) for p in chunk])
+            if ctx.get(dut.summary_valid):
+                untaken += 1
+                delays.append(clock.cycle - last_at.pop(0))
+                found = ctx.get(dut.summary)
+                summaries.append((found.exponent, found.poison, found.shift_sum))
+            assert waiting <= config.chunks_max
+            assert len(layers) - len(summaries) + untaken <= VECTORS_AHEAD
+            assert not ctx.get(dut.error)
+            await clock.tick()
+
+    run(dut, bench)
+    assert layers == [(len(x), n) for n, x, _, _ in vectors], seed
+    want = [summary(config, *rest) for _, *rest in vectors]
+    for found, expected in zip(summaries, want, strict=True):
+        assert found[1] == expected[1]
+        if not expected[1]:
+            assert found == expected
+    assert delays == [FRONT_END_LATENCY - 1] * len(vectors)
+
+    chunks = iter(products)
+    for _, x, scale, _ in vectors:
+        for start in range(0, len(x), config.act_par):
+            for lane, (magnitude, shift, negative) in enumerate(next(chunks)):
+                j = start + lane
+                a, c = (fp16_value(v[j]) if j < len(x) else 0 for v in (x, scale))
+                if a is None or c is None:
+                    continue
+                value = Fraction(magnitude << shift, 2**48)
+                assert (-value if negative else value) == a * c
+    assert next(chunks, None) is None
+
+
+def test_without_stalls_a_chunk_enters_every_cycle():
+    """K chunks, then one cycle for the next command."""
+    dut = FrontEnd(BASE)
+    taken = []
+
+    async def bench(ctx):
+        clock = Clock(ctx)
+        for port in (dut.command, dut.act, dut.coef):
+            ctx.set(port.valid, 1)
+        ctx.set(dut.command.payload, {"k": 20, "n": 1})
+        for _ in range(33):
+            ctx.set(dut.chunk_freed, ctx.get(dut.product_valid))
+            ctx.set(dut.vector_taken, ctx.get(dut.summary_valid))
+            if ctx.get(dut.act.ready):
+                taken.append(clock.cycle)
+            await clock.tick()
+
+    run(dut, bench)
+    assert taken == [*range(1, 11), *range(12, 22), *range(23, 33)]
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (25, 1), (1, 0), (1, 9), (31, 15), (0, 0)])
+def test_an_illegal_command_is_dropped_and_told(k, n):
+    dut = FrontEnd(BASE)
+
+    async def bench(ctx):
+        async def command(k, n):
+            ctx.set(dut.command.valid, 1)
+            ctx.set(dut.command.payload, {"k": k, "n": n})
+            assert ctx.get(dut.command.ready)
+            legal = ctx.get(dut.layer_valid)
+            await ctx.tick()
+            ctx.set(dut.command.valid, 0)
+            return legal
+
+        ctx.set(dut.act.valid, 1)
+        ctx.set(dut.coef.valid, 1)
+        assert not ctx.get(dut.error)
+        assert not await command(k, n)
+        for _ in range(10):
+            assert ctx.get(dut.error)  # sticky
+            assert not ctx.get(dut.act.ready)
+            assert not ctx.get(dut.summary_valid)
+            await ctx.tick()
+        assert await command(24, 8)  # and the engine goes on
+        assert ctx.get(dut.act.ready)
+        assert ctx.get(dut.error)
+
+    run(dut, bench)
+
+
+def test_the_product_buffer_is_never_overfilled():
+    """Without a freed chunk, chunks_max are taken and no more."""
+    dut = FrontEnd(replace(BASE, k_max=6))
+    taken = []
+
+    async def bench(ctx):
+        for port in (dut.command, dut.act, dut.coef):
+            ctx.set(port.valid, 1)
+        ctx.set(dut.command.payload, {"k": 4, "n": 1})
+        for _ in range(40):
+            taken.append(ctx.get(dut.act.ready))
+            await ctx.tick()
+
+    run(dut, bench)
+    assert sum(taken) == 3

