@@ -1,1 +1,1 @@
-"""The numeric contract of signacc: formats, packing, the bit-exact FBI-linear, the golden FBI-LLM."""
+"""The numeric contract: formats, packing, the bit-exact FBI-linear, the golden FBI-LLM."""

@@ -71,7 +71,8 @@ class ModelConfig:
             )
         for name in ("rms_norm_eps", "rope_theta"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1e30:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 0 < value < 1e30:
                 raise InputError(f"{name} must be a positive number, not {value!r}")
         if not isinstance(self.tie_word_embeddings, bool):
             raise InputError(

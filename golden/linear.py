@@ -162,7 +162,7 @@ class PreparedLinear:
         if array.ndim != 2 or array.shape[1] != self.k:
             raise InputError(f"x must have shape [M, {self.k}], not {array.shape}")
         array = np.ascontiguousarray(array)
-        # One NaN or infinity in a vector, or in the layer's coefficients, makes all its outputs NaN.
+        # One NaN or infinity in a vector, or in the coefficients, makes all its outputs NaN.
         finite = np.isfinite(array).all(axis=1) & self._coefficients_finite
         result = np.empty((len(array), self.n), dtype=np.float16)
         result.view(np.uint16)[~finite] = fp16.CANONICAL_NAN

@@ -12,7 +12,14 @@ from amaranth.lib.wiring import In, Out
 from . import layouts
 from .array import Array, Row
 from .buffers import ActivationBuffer, ProductBuffer
-from .config import BANKS, INPUT_QUEUE_DEPTH, VECTORS_AHEAD, ConfigError, EngineConfig
+from .config import (
+    BANKS,
+    INPUT_QUEUE_DEPTH,
+    RESULT_QUEUE_DEPTH,
+    VECTORS_AHEAD,
+    ConfigError,
+    EngineConfig,
+)
 from .drain import Drain
 from .frontend import FrontEnd
 from .quantizer import Quantizer
@@ -175,14 +182,12 @@ class Engine(wiring.Component):
         wiring.connect(m, drain.result, wiring.flipped(self.result))
 
         # ---- status --------------------------------------------------------------------
-        # Ahead, in the quantizer, in both banks, and one whose results are still leaving.
-        inside = Signal(range(VECTORS_AHEAD + 1 + BANKS + RESULTS_LEAVING + 1))
+        # At most: ahead of the quantizer, in the banks, in the hold register, and one for every
+        # chunk on its way through the result queue.
+        most = VECTORS_AHEAD + BANKS + 1 + RESULT_QUEUE_DEPTH
+        inside = Signal(range(most + 1))
         entered = front_end.layer_valid
         left = self.result.valid & self.result.ready & self.result.payload.last
         m.d.sync += inside.eq(inside + entered - left)
         m.d.comb += [self.busy.eq(inside != 0), self.error.eq(front_end.error)]
         return m
-
-
-RESULTS_LEAVING = 10
-"""Bound on vectors past the sequencer: one being drained and one per result queue entry, plus one."""

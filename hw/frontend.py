@@ -7,6 +7,8 @@ be exact (a Kulisch accumulator), so that shift*x needs no rounding of its own.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
@@ -111,7 +113,7 @@ class FrontEnd(wiring.Component):
         # ---- stage 0: register the chunk; lanes past K become zero -----------------------
         tag = [Signal(3, name=f"tag{i}") for i in range(5)]  # valid, first, last
         m.d.sync += tag[0].eq(Cat(accept, first, last))
-        for before, after in zip(tag, tag[1:], strict=False):
+        for before, after in pairwise(tag):
             m.d.sync += after.eq(before)
         operands = {}
         for lane in lanes:

@@ -50,7 +50,7 @@ def generate(config: EngineConfig, *, top: str | None = None) -> GeneratedVerilo
     row_text = verilog.convert(Row(config), name=row_name, **options)
     engine = Engine(config, row=lambda config: RowInstance(config, row_name))
     text = verilog.convert(engine, name=top, **options)
-    header = f"// signacc engine, configuration {config.name}: {config.lanes} lanes, A{config.act_bits}\n"
+    header = f"// signacc engine {config.name}: {config.lanes} lanes, A{config.act_bits}\n"
     return GeneratedVerilog(
         text=header + row_text + "\n" + text,
         top=top,

@@ -221,5 +221,45 @@ def generate(model: str | None, prompt: str, write: int, temperature: float, top
     click.echo()
 
 
+@main.command("eval")
+@_model
+@click.option("--text", required=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+              help="UTF-8 text to predict.")
+@click.option("--arithmetic", "arithmetics", multiple=True, default=("float", "A16", "A8"),
+              show_default=True, help="float or A4 to A24; repeat for several.")
+@click.option("--window", default=512, show_default=True, type=click.IntRange(2),
+              help="Tokens in a window; windows do not overlap.")
+@click.option("--windows", type=click.IntRange(1), help="Windows from the head [default: all].")
+@_json
+def eval_command(model: str | None, text: str, arithmetics: tuple[str, ...], window: int,
+                 windows: int | None, as_json: bool) -> None:
+    """Measure perplexity on a text: the float model beside golden at A16 and A8.
+
+    \b
+    Example: signacc eval --text book.txt --windows 16
+    """
+    from signacc.console import progress
+    from signacc.evaluate import evaluate
+    from signacc.models import model_folder
+    from signacc.report import evaluation_table
+
+    folder = model_folder(model)
+    results = []
+    for arithmetic in arithmetics:
+        with progress(f"perplexity, {arithmetic}", total=windows) as step:
+            results.append(
+                evaluate(folder, Path(text), arithmetic=arithmetic, window=window,
+                         windows=windows, step=step.to)
+            )
+    if as_json:
+        rows = [
+            {"arithmetic": r.arithmetic, "bits_per_byte": r.bits_per_byte} | r.result.to_dict()
+            for r in results
+        ]
+        click.echo(json.dumps({"text": text, "results": rows}))
+    else:
+        evaluation_table(text, results)
+
+
 if __name__ == "__main__":
     main()

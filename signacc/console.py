@@ -21,7 +21,7 @@ err = Console(file=sys.stderr, highlight=False)
 
 
 @contextmanager
-def progress(text: str, total: int | None = None) -> Iterator["Step"]:
+def progress(text: str, total: int | None = None) -> Iterator[Step]:
     """Show a bar (or, with no total, a spinner) on standard error while a block runs."""
     columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
     if total is not None:

@@ -17,6 +17,28 @@ def quantity(value: float) -> str:
     return f"{value:.3g}"
 
 
+def evaluation_table(text: str, results: list[Any]) -> None:
+    """Print perplexities of :class:`signacc.evaluate.Evaluation`, each against the first."""
+    first = results[0]
+    table = Table(
+        title=f"perplexity on {text}",
+        caption=f"measured: {first.result.windows} windows of {first.result.window} tokens",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for column in ("arithmetic", "perplexity", f"against {first.arithmetic}", "bits/byte"):
+        table.add_column(column, justify="left" if column == "arithmetic" else "right")
+    for entry in results:
+        change = entry.result.perplexity / first.result.perplexity - 1
+        table.add_row(
+            entry.arithmetic,
+            f"{entry.result.perplexity:.4f}",
+            "" if entry is first else f"{change:+.3%}",
+            f"{entry.bits_per_byte:.4f}",
+        )
+    out.print(table)
+
+
 def estimate_table(model: str, report: dict[str, Any]) -> None:
     """Print the whole-model estimate by operator, then its totals."""
     table = Table(

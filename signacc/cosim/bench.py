@@ -20,7 +20,6 @@ from signacc.cosim.job import LayerJob, Run, RunResult, load_runs, save_results
 from signacc.cosim.streams_bfm import EngineBench
 from sim.stalls import StallPattern
 
-
 _NAN = 0x7FFF
 
 
@@ -69,7 +68,8 @@ def unpack_results(config: EngineConfig, items: list[int]) -> list[list[int]]:
     for item in items:
         keep = item >> keep_at & ((1 << config.out_par) - 1)
         count = keep.bit_count()
-        assert count and keep == (1 << count) - 1, f"keep must be contiguous, not {keep:b}"
+        assert count, "a result chunk must hold a result"
+        assert keep == (1 << count) - 1, f"keep must be contiguous, not {keep:b}"
         unused = item & ((1 << keep_at) - 1) >> 16 * count << 16 * count
         assert not unused, "lanes without a result must be zero"
         vectors[-1] += [item >> 16 * lane & 0xFFFF for lane in range(count)]

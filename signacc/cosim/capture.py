@@ -50,8 +50,8 @@ def parse_layers(text: str, count: int) -> list[int]:
         return list(range(count))
     layers: set[int] = set()
     for part in text.split(","):
-        ends = part.split("-")
-        if len(ends) > 2 or not all(end.strip().isascii() and end.strip().isdigit() for end in ends):
+        ends = [end.strip() for end in part.split("-")]
+        if len(ends) > 2 or not all(end.isascii() and end.isdigit() for end in ends):
             raise InputError(
                 f"layers must be 'all' or numbers and ranges such as 0,2-4, not {text!r}"
             )

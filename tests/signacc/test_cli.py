@@ -1,4 +1,4 @@
-"""The command line: every bad input gives one clear sentence and exit code 2, and writes nothing."""
+"""The command line: bad input gives one clear sentence and exit code 2, and writes nothing."""
 
 from __future__ import annotations
 
