@@ -140,7 +140,7 @@ class ModelConfig:
             raise InputError(f"a model folder must hold config.json; there is none in {folder}")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} must be valid JSON: {error}") from None
         return cls.from_dict(data, where=str(path))
 

@@ -52,7 +52,7 @@ def generate(
     Raises
     ------
     InputError
-        If the prompt is empty or a parameter is out of range.
+        When iteration starts: if the prompt is empty or a parameter is out of range.
     """
     if not prompt:
         raise InputError("a prompt must have at least one token, not none")

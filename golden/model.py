@@ -54,6 +54,12 @@ class KVCache:
         return self.keys[layer], self.values[layer]
 
 
+def _half(x: torch.Tensor) -> torch.Tensor:
+    """Round float64 once to float16; torch's own conversion goes through float32: two roundings."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return torch.from_numpy(x.numpy().astype(np.float16))
+
+
 class GoldenModel:
     """A packed FBI-LLM that computes what the hardware must compute.
 
@@ -120,7 +126,7 @@ class GoldenModel:
             normed = self._norm(x, self._norms[layer]["post_attention_layernorm"])
             gate = self._linear(layer, "gate_proj", normed).double()
             up = self._linear(layer, "up_proj", normed).double()
-            product = (torch.nn.functional.silu(gate) * up).half()
+            product = _half(torch.nn.functional.silu(gate) * up)
             x = x + self._linear(layer, "down_proj", product)
         return self._norm(x, self._final_norm)
 
@@ -146,7 +152,7 @@ class GoldenModel:
         seen = key.shape[2]
         future = torch.arange(seen)[None, :] > start + torch.arange(length)[:, None]
         weights = scores.masked_fill(future, -torch.inf).softmax(dim=-1)
-        mixed = (weights @ value64).half().transpose(1, 2).reshape(batch, length, -1)
+        mixed = _half(weights @ value64).transpose(1, 2).reshape(batch, length, -1)
         return self._linear(layer, "o_proj", mixed)
 
     def _linear(self, layer: int, name: str, x: torch.Tensor) -> torch.Tensor:
@@ -159,7 +165,7 @@ class GoldenModel:
     def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         wide = x.double()
         scale = (wide.square().mean(dim=-1, keepdim=True) + self.config.rms_norm_eps).rsqrt()
-        return (wide * scale * weight).half()
+        return _half(wide * scale * weight)
 
     def _rotate(self, x: torch.Tensor, start: int) -> torch.Tensor:
         """Apply rotary position embedding, rotate-half form, to ``[B, heads, T, head_dim]``."""
@@ -167,7 +173,7 @@ class GoldenModel:
         wide = x.double()
         first, second = wide.chunk(2, dim=-1)
         turned = torch.cat([-second, first], dim=-1)
-        return (wide * self._cos[positions] + turned * self._sin[positions]).half()
+        return _half(wide * self._cos[positions] + turned * self._sin[positions])
 
     def _check(self, tokens: torch.Tensor, cache: KVCache | None) -> None:
         if tokens.dtype != torch.int64 or tokens.ndim != 2 or 0 in tokens.shape:

@@ -28,13 +28,20 @@ def to_numpy(value: Any, what: str) -> np.ndarray:
     ------
     TypeError
         If `value` is neither, or a tensor that is not on the CPU.
+    InputError
+        If it is a tensor of a type that numpy does not have, such as bfloat16.
     """
     if isinstance(value, np.ndarray):
         return value
     if is_tensor(value):
         if value.device.type != "cpu":
             raise TypeError(f"{what} must be on the CPU, not on {value.device}")
-        return value.detach().numpy()
+        try:
+            return value.detach().numpy()
+        except TypeError:  # bfloat16 and the like, which numpy does not have
+            raise InputError(
+                f"{what} must be of a type that numpy has, not {value.dtype}"
+            ) from None
     raise TypeError(f"{what} must be a numpy array or a torch tensor, not {type(value).__name__}")
 
 
@@ -59,7 +66,7 @@ def pack_signs(weights: Any) -> Any:
     array = to_numpy(weights, "weights")
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"weights must have shape [N, K] with N, K >= 1, not {array.shape}")
-    if array.dtype.kind not in "fib":
+    if array.dtype.kind not in "fi":
         raise InputError(f"weights must be real numbers, not {array.dtype}")
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise InputError("weights must not hold NaN: a NaN has no sign to pack")

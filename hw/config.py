@@ -7,6 +7,7 @@ All widths and block latencies are derived here, once.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -39,6 +40,9 @@ QUANTIZE_LATENCY = 3
 """Cycles from the last step of the quantizer to the vector being usable by the array."""
 RESULT_LATENCY = 6
 """Cycles from an accumulator leaving the hold register to its result at the result port."""
+
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""What may become part of a Verilog name."""
 
 _LIMITS = {
     "k_par": (1, 512),
@@ -97,9 +101,9 @@ class EngineConfig:
     clock_mhz: float = 100.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.isidentifier():
+        if not isinstance(self.name, str) or not IDENTIFIER.fullmatch(self.name):
             raise ConfigError(
-                f"name must be letters, digits and underscores and not start with a digit, "
+                f"name must be ASCII letters, digits and underscores and not start with a digit, "
                 f"not {self.name!r}"
             )
         for field, (low, high) in _LIMITS.items():
@@ -239,7 +243,7 @@ class EngineConfig:
             data = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path} must be valid JSON: {error}") from None
         return cls.from_dict(data, where=str(path))
 

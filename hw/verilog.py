@@ -14,8 +14,26 @@ from amaranth.hdl import Value
 from amaranth.lib.wiring import Out
 
 from .array import Row, RowInstance
-from .config import ConfigError, EngineConfig
+from .config import IDENTIFIER, ConfigError, EngineConfig
 from .engine import Engine
+
+# IEEE 1364-2005, Annex B.
+_KEYWORDS = frozenset(
+    (
+        "always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos "
+        "config deassign default defparam design disable edge else end endcase endconfig "
+        "endfunction endgenerate endmodule endprimitive endspecify endtable endtask event for "
+        "force forever fork function generate genvar highz0 highz1 if ifnone incdir include "
+        "initial inout input instance integer join large liblist library localparam "
+        "macromodule medium module nand negedge nmos nor noshowcancelled not notif0 notif1 or "
+        "output parameter pmos posedge primitive pull0 pull1 pulldown pullup "
+        "pulsestyle_ondetect pulsestyle_onevent rcmos real realtime reg release repeat rnmos "
+        "rpmos rtran rtranif0 rtranif1 scalared showcancelled signed small specify specparam "
+        "strong0 strong1 supply0 supply1 table task time tran tranif0 tranif1 tri tri0 tri1 "
+        "triand trior trireg unsigned use uwire vectored wait wand weak0 weak1 while wire wor "
+        "xnor xor "
+    ).split()  # noqa: SIM905 - a list of 120 literals reads worse
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +60,9 @@ def generate(config: EngineConfig, *, top: str | None = None) -> GeneratedVerilo
     ConfigError
         If `top` is not a Verilog identifier.
     """
-    top = top or f"signacc_{config.name}"
-    if not top.isidentifier():
+    if top is None:
+        top = f"signacc_{config.name}"
+    if not IDENTIFIER.fullmatch(top) or top in _KEYWORDS:
         raise ConfigError(f"the top module's name must be a Verilog identifier, not {top!r}")
     row_name = f"{top}_row"
     options = {"emit_src": False, "strip_internal_attrs": True}

@@ -195,3 +195,10 @@ def test_no_config(tmp_path):
 def test_replace_keeps_the_rules():
     with pytest.raises(InputError, match="not 3 "):
         replace(ModelConfig(**SHAPE), head_dim=None, hidden_size=3)
+
+
+@pytest.mark.parametrize("text", ["1" * 5000, "[" * 200_000], ids=["huge number", "deep nesting"])
+def test_json_that_python_cannot_hold(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match="must be valid JSON"):
+        ModelConfig.from_folder(tmp_path)

@@ -132,3 +132,14 @@ def test_no_copy_is_made():
     tensor = torch.zeros(3)
     to_numpy(tensor, "x")[0] = 1
     assert tensor[0] == 1
+
+
+def test_booleans_are_no_weights():
+    with pytest.raises(InputError, match="real numbers, not bool"):
+        pack_signs(np.array([[True, False]]))
+
+
+def test_types_that_numpy_lacks_are_refused():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(InputError, match=r"must be of a type that numpy has, not torch\.bf"):
+        pack_signs(torch.ones(1, 2, dtype=torch.bfloat16))

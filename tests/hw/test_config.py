@@ -65,7 +65,7 @@ def test_each_size_is_an_integer(field, value):
 @pytest.mark.parametrize("name", ["", "a b", "1a", "a-b", "a;", None, 3])
 def test_the_name(name):
     assert refusal(name=name) == (
-        "name must be letters, digits and underscores and not start with a digit, "
+        "name must be ASCII letters, digits and underscores and not start with a digit, "
         f"not {name!r}"
     )
 

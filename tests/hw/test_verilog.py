@@ -85,7 +85,7 @@ def test_multipliers_are_two_an_activation_lane(tiny):
 def test_plain_verilog(tiny):
     for word in ("(* src", "(* generator", "always_ff", "always_comb", "logic ", "$random"):
         assert word not in tiny.text
-    assert tiny.text.startswith("// signacc engine, configuration tiny: 32 lanes, A8\n")
+    assert tiny.text.startswith("// signacc engine tiny: 32 lanes, A8\n")
 
 
 def test_the_sidecar(tiny):
@@ -117,3 +117,9 @@ def test_an_illegal_name(top):
     with pytest.raises(ConfigError) as error:
         generate(TINY, top=top)
     assert str(error.value) == f"the top module's name must be a Verilog identifier, not {top!r}"
+
+
+@pytest.mark.parametrize("top", ["", "é", "module", "reg", "a b", "1st"])
+def test_names_that_verilog_does_not_have(top):
+    with pytest.raises(ConfigError, match="must be a Verilog identifier"):
+        generate(PRESETS["tiny"], top=top)
