@@ -22,10 +22,11 @@ from pathlib import Path
 import click
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from golden.config import ModelConfig, named_model
 from model.fbi import FbiLlm
 from model.teacher import rotate
-from torch import Tensor
 
 
 class Nvml:
@@ -36,9 +37,7 @@ class Nvml:
         self._check(self._lib.nvmlInit_v2())
         self._handle = ctypes.c_void_p()
         uuid = "GPU-" + str(torch.cuda.get_device_properties(index).uuid)
-        self._check(
-            self._lib.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(self._handle))
-        )
+        self._check(self._lib.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(self._handle)))
 
     def _check(self, code: int) -> None:
         if code:
@@ -62,7 +61,8 @@ class Decoder:
 
     def __init__(self, config: ModelConfig, context: int, *, compiled: bool) -> None:
         self.config = config
-        self.model = FbiLlm(config, binary=False).cuda().bfloat16().requires_grad_(False)
+        with torch.device("cuda"):
+            self.model = FbiLlm(config, binary=False).bfloat16().requires_grad_(False)
         shape = (config.num_hidden_layers, 1, config.num_key_value_heads, context, config.head_dim)
         self.keys = torch.randn(shape, device="cuda", dtype=torch.bfloat16)
         self.values = torch.randn_like(self.keys)

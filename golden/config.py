@@ -155,7 +155,9 @@ def linear_key(layer: int, name: str) -> str:
     return f"model.layers.{layer}.{linear_module(name)}.{name}"
 
 
-def _llama(hidden: int, ffn: int, layers: int, heads: int, vocab: int = 32000) -> ModelConfig:
+def _llama(
+    hidden: int, ffn: int, layers: int, heads: int, vocab: int = 32000, context: int = 2048
+) -> ModelConfig:
     return ModelConfig(
         hidden_size=hidden,
         intermediate_size=ffn,
@@ -163,6 +165,7 @@ def _llama(hidden: int, ffn: int, layers: int, heads: int, vocab: int = 32000) -
         num_attention_heads=heads,
         num_key_value_heads=heads,
         vocab_size=vocab,
+        max_position_embeddings=context,
     )
 
 
@@ -172,7 +175,7 @@ MODELS: dict[str, ModelConfig] = {
     "fbi-1.3b": _llama(2048, 5632, 24, 32),
     "fbi-7b": _llama(4096, 11008, 32, 32),
     # The trained model that ships with signacc.
-    "fbi-43m": _llama(512, 1408, 12, 8, vocab=4096),
+    "fbi-43m": _llama(512, 1408, 12, 8, vocab=4096, context=512),
 }
 """Named model shapes."""
 

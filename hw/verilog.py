@@ -19,7 +19,7 @@ from .engine import Engine
 
 # IEEE 1364-2005, Annex B.
 _KEYWORDS = frozenset(
-    (
+    (  # noqa: SIM905 - a list of 120 literals reads worse
         "always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos "
         "config deassign default defparam design disable edge else end endcase endconfig "
         "endfunction endgenerate endmodule endprimitive endspecify endtable endtask event for "
@@ -32,7 +32,7 @@ _KEYWORDS = frozenset(
         "strong0 strong1 supply0 supply1 table task time tran tranif0 tranif1 tri tri0 tri1 "
         "triand trior trireg unsigned use uwire vectored wait wand weak0 weak1 while wire wor "
         "xnor xor "
-    ).split()  # noqa: SIM905 - a list of 120 literals reads worse
+    ).split()
 )
 
 

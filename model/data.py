@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from golden.errors import InputError
 from torch import Tensor
+
+from golden.errors import InputError
 
 NOT_A_TARGET = -1
 
@@ -22,7 +23,9 @@ NOT_A_TARGET = -1
 def save_shard(path: Path, tokens: np.ndarray) -> None:
     """Write ``tokens`` uint16 ``[rows, length]`` under a temporary name, then rename."""
     if tokens.dtype != np.uint16 or tokens.ndim != 2:
-        raise InputError(f"a shard must be uint16 [rows, length], not {tokens.dtype} {tokens.shape}")
+        raise InputError(
+            f"a shard must be uint16 [rows, length], not {tokens.dtype} {tokens.shape}"
+        )
     temporary = Path(path).with_suffix(".part")
     with open(temporary, "wb") as file:
         np.save(file, tokens)

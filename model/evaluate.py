@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
-from golden.errors import InputError
 from torch import Tensor
+
+from golden.errors import InputError
 
 Logits = Callable[[Tensor], Tensor]
 """int64 tokens ``[batch, seq]`` → logits ``[batch, seq, vocab]``."""
@@ -32,7 +33,7 @@ class Perplexity:
     window: int
 
     def bits_per_byte(self, bytes_per_token: float) -> float:
-        """Return bits per byte of text, given how many bytes a predicted token spells on average."""
+        """Return bits per byte of text, given how many bytes a token spells on average."""
         return self.nll / math.log(2) / bytes_per_token
 
     def to_dict(self) -> dict[str, float | int]:
@@ -85,47 +86,3 @@ def perplexity(
         losses.append(nll.view(len(part), -1).double().mean(1).cpu())
     nll = float(torch.cat(losses).mean())
     return Perplexity(math.exp(min(nll, 700.0)), nll, count, window)
-
-
-@torch.no_grad()
-def generate(
-    logits: Logits,
-    prompt: Sequence[int],
-    *,
-    new_tokens: int,
-    context: int,
-    temperature: float = 0.0,
-    min_p: float = 0.05,
-    repetition_window: int = 0,
-    generator: torch.Generator | None = None,
-    device: torch.device | str = "cpu",
-    stop: int | None = None,
-) -> list[int]:
-    """Continue `prompt`; returns the new ids.
-
-    Parameters
-    ----------
-    logits : any callable from int64 ``[1, seq]`` to ``[1, seq, vocab]``; no cache is used
-    context : tokens of the past given to `logits` at most
-    temperature : 0 takes the likeliest token; above 0 draws among tokens at least `min_p` times
-        as likely as it
-    repetition_window : divide the odds of tokens seen in that many last tokens by 1.3
-    stop : id that ends the text and is not returned
-    """
-    ids = list(prompt)
-    if not ids:
-        raise InputError("a prompt must hold at least one token")
-    for _ in range(new_tokens):
-        scores = logits(torch.tensor([ids[-context:]], device=device))[0, -1].float().cpu()
-        if repetition_window:
-            scores[list(set(ids[-repetition_window:]))] -= math.log(1.3)
-        if temperature > 0:
-            p = (scores / temperature).softmax(-1)
-            p = torch.where(p >= min_p * p.max(), p, 0)
-            following = int(torch.multinomial(p, 1, generator=generator))
-        else:
-            following = int(scores.argmax())
-        if following == stop:
-            break
-        ids.append(following)
-    return ids[len(prompt) :]

@@ -9,13 +9,13 @@ import tempfile
 from pathlib import Path
 
 import torch
-from golden.config import FBI_LINEARS, ModelConfig, linear_key
-from golden.errors import InputError
-from golden.pack import pack_signs
 from safetensors.torch import save_file
 from torch import Tensor
 
-FORMAT = "signacc-packed"
+from golden.config import FBI_LINEARS, ModelConfig, linear_key
+from golden.errors import InputError
+from golden.folder import FORMAT, METADATA
+from golden.pack import pack_signs
 
 
 def packed_tensors(
@@ -51,9 +51,10 @@ def packed_tensors(
     hidden, vocab = config.hidden_size, config.vocab_size
     plain: dict[str, tuple[int, ...]] = {
         "model.embed_tokens.weight": (vocab, hidden),
-        "lm_head.weight": (vocab, hidden),
         "model.norm.weight": (hidden,),
     }
+    if not config.tie_word_embeddings:
+        plain["lm_head.weight"] = (vocab, hidden)
     for layer in range(config.num_hidden_layers):
         for norm in ("input_layernorm", "post_attention_layernorm"):
             plain[f"model.layers.{layer}.{norm}.weight"] = (hidden,)
@@ -69,14 +70,7 @@ def packed_tensors(
             for ours, theirs in (("scale_in", "wscale"), ("shift_in", "wbias")):
                 value = take(f"{prefix}.{theirs}", (1, inputs))[0]
                 tensors[f"{prefix}.{ours}"] = half(f"{prefix}.{theirs}", value)
-    metadata = {
-        "format": FORMAT,
-        "version": "1",
-        "bit_order": "lsb-first",
-        "polarity": "1=+1",
-        "latent_zeros": str(zeros),
-    }
-    return tensors, metadata
+    return tensors, {**METADATA, "latent_zeros": str(zeros)}
 
 
 def export_packed(

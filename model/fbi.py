@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from golden.config import ModelConfig
 from golden.errors import InputError
-from torch import Tensor, nn
 
 from .teacher import rms_norm, rope_table, rotate
 

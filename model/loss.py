@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from golden.errors import InputError
 from torch import Tensor
+
+from golden.errors import InputError
 
 from .data import Expansion
 

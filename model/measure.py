@@ -18,13 +18,15 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
-from golden.config import ModelConfig
-from golden.errors import InputError
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from golden.config import ModelConfig
+from golden.errors import InputError
+from golden.generate import generate, load_tokenizer
+
 from .data import expand, load_shard
-from .evaluate import Logits, generate, perplexity
+from .evaluate import Logits, perplexity
 from .fbi import FbiLlm
 from .packed import load_float
 from .teacher import Teacher, load_teacher
@@ -36,6 +38,7 @@ PROMPTS = (
     "A telescope is",
     "How to cook rice\n\n",
 )
+DRAWN = (("temperature 0.8, top-p 0.9", 0.8, 0.9), ("temperature 1, top-p 0.9", 1.0, 0.9))
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,13 @@ def score_teacher(teacher: Teacher, text: Text, device: str) -> dict[str, float]
 
 @torch.no_grad()
 def score_rows(
-    models: dict[str, Logits], teacher: Teacher, full: Vocabulary, rows: np.ndarray, size: int,
-    context: int, device: str,
+    models: dict[str, Logits],
+    teacher: Teacher,
+    full: Vocabulary,
+    rows: np.ndarray,
+    size: int,
+    context: int,
+    device: str,
 ) -> dict[str, dict[str, float]]:
     """Return perplexities per student token on rows uint16 ``[n, length]`` of teacher tokens."""
     table, count = pieces(full, size)
@@ -123,26 +131,33 @@ def load_twin(folder: Path) -> FbiLlm:
     return twin.eval().requires_grad_(False)
 
 
+def uncached(logits: Logits, device: str) -> Callable[[Tensor, object], Tensor]:
+    """Return a decoder for `golden.generate`: it keeps the tokens and computes all of them anew."""
+    seen: list[Tensor] = []
+
+    def decode(tokens: Tensor, _: object) -> Tensor:
+        seen.append(tokens)
+        return logits(torch.cat(seen, dim=1).to(device))[:, -1:].cpu()
+
+    return decode
+
+
 def write_samples(model: FbiLlm, cut: Tokenizer, path: Path, device: str, new_tokens: int) -> None:
     """Continue each of `PROMPTS`, greedily and drawn, and write the text."""
     end = cut.token_to_id(END_OF_TEXT)
     parts = []
     for prompt in PROMPTS:
         ids = [end, *cut.encode(prompt, add_special_tokens=False).ids]
-        for label, temperature, window in (("greedy", 0.0, 0), ("temperature 0.7", 0.7, 0)):
+        for label, temperature, top_p in (("greedy", 0.0, 1.0), *DRAWN):
             new = generate(
-                model,
+                uncached(model, device),
                 ids,
-                new_tokens=new_tokens,
-                context=model.config.max_position_embeddings,
+                new_tokens,
                 temperature=temperature,
-                min_p=0.1,
-                repetition_window=window,
-                generator=torch.Generator().manual_seed(0),
-                device=device,
-                stop=end,
+                top_p=top_p,
+                stop=frozenset({end}),
             )
-            parts.append(f"[{label}] {prompt}|{cut.decode(new)}\n")
+            parts.append(f"[{label}] {prompt}|{cut.decode(list(new))}\n")
     path.write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -156,8 +171,14 @@ def write_samples(model: FbiLlm, cut: Tokenizer, path: Path, device: str, new_to
 @click.option("--tokens", default=65536, show_default=True, help="Student tokens of each text.")
 @click.option("--new-tokens", default=150, show_default=True, help="Length of a sample.")
 def main(
-    teacher: Path, packed: Path, twin: Path | None, slices: Path, held_out: Path | None, out: Path,
-    tokens: int, new_tokens: int,
+    teacher: Path,
+    packed: Path,
+    twin: Path | None,
+    slices: Path,
+    held_out: Path | None,
+    out: Path,
+    tokens: int,
+    new_tokens: int,
 ) -> None:
     """Write eval.json and samples.txt."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -176,7 +197,7 @@ def main(
         raise click.UsageError(str(error)) from None
     config = student.config
     window = config.max_position_embeddings
-    cut = Tokenizer.from_file(str(packed / "tokenizer.json"))
+    cut = load_tokenizer(packed)
     own = full.build()
     out.mkdir(parents=True, exist_ok=True)
     write_samples(student, cut, out / "samples.txt", device, new_tokens)

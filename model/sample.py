@@ -14,8 +14,9 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
-from golden.errors import InputError
 from torch import Tensor
+
+from golden.errors import InputError
 
 from .data import load_seeds, save_shard
 from .teacher import Teacher, finish_layer, load_teacher, project_heads, rms_norm

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from golden.errors import InputError
 from torch import Tensor, nn
+
+from golden.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Return ``x / rms(x) * weight``; the mean square is taken in fp32, the result is `x`'s dtype."""
+    """Return ``x / rms(x) * weight`` in `x`'s dtype; the mean square is taken in fp32."""
     wide = x.float()
     wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
     return (wide * weight.float()).to(x.dtype)
@@ -68,7 +69,13 @@ def project_heads(
 
 
 def finish_layer(
-    x: Tensor, attended: Tensor, out: Tensor, norm: Tensor, gate_up: Tensor, down: Tensor, eps: float
+    x: Tensor,
+    attended: Tensor,
+    out: Tensor,
+    norm: Tensor,
+    gate_up: Tensor,
+    down: Tensor,
+    eps: float,
 ) -> Tensor:
     """Add the attention output and the feed-forward block to ``x [batch, seq, hidden]``."""
     x = x + F.linear(attended, out)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+
 from golden.errors import InputError
 
 from .data import save_shard
@@ -93,7 +94,7 @@ def glosses(folder: Path) -> Iterator[str]:
 
 
 def lemmas(folder: Path, name: str) -> list[str]:
-    """Return WordNet's words of one part of speech with their senses counted as used, most first."""
+    """Return WordNet's words of one part of speech, those with most tagged senses first."""
     words = []
     for line in (folder / f"index.{name}").read_text(encoding="latin-1").splitlines():
         parts = line.split()
@@ -119,7 +120,7 @@ def seed_texts(folder: Path, real: list[str], rng: np.random.Generator) -> list[
     """Return beginnings for sampling: a word of WordNet in a phrase, or the start of a sentence."""
     texts = []
     for name, leads, repeat in (("noun", NOUN_LEADS, 2), ("verb", VERB_LEADS, 2)):
-        words = lemmas(folder, name)[:12000 if name == "noun" else 5000]
+        words = lemmas(folder, name)[: 12000 if name == "noun" else 5000]
         for rank, word in enumerate(words):
             times = repeat * (4 if rank < 1500 else 1)
             for lead in rng.choice(len(leads), min(times, len(leads)), replace=False):

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from golden.errors import InputError
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from golden.errors import InputError
 
 from .teacher import gguf_reader
 

@@ -16,16 +16,18 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import click
 import numpy as np
 import torch
 import torch.distributed as dist
-from golden.config import ModelConfig, named_model
-from golden.errors import InputError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from golden.config import ModelConfig, named_model
+from golden.errors import InputError
 
 from .data import Mixture, expand, load_shard
 from .export import export_packed
@@ -146,7 +148,11 @@ def save_atomically(path: Path, data: dict[str, Any]) -> None:
 
 def load_checkpoint(path: Path, settings: TrainSettings, config: ModelConfig) -> dict[str, Any]:
     """Read a checkpoint; raises InputError if it belongs to other settings or another shape."""
-    data = torch.load(path, weights_only=True, map_location="cpu")
+    try:
+        data = torch.load(path, weights_only=True, map_location="cpu")
+        _ = data["settings"], data["config"]
+    except (RuntimeError, KeyError, UnpicklingError) as error:
+        raise InputError(f"{path} must be a checkpoint of model.train: {error}") from None
     for name, ours in (("settings", asdict(settings)), ("config", config.to_dict())):
         theirs = data[name]
         for key, value in ours.items():
@@ -241,10 +247,15 @@ def train(
     linears = [m for m in model.modules() if isinstance(m, FbiLinear)]
     share = settings.batch // world
 
+    def kept() -> str:
+        return f"{path} is kept" if path.is_file() else "there is no checkpoint yet"
+
     def checkpoint(step: int) -> None:
         if rank:
             return
         state = {k: v.detach().cpu() for k, v in model.state_dict().items()}
+        if not all(v.isfinite().all() for v in state.values()):
+            raise TrainingError(f"step {step}: a parameter is not finite; {kept()}")
         save_atomically(
             path,
             {
@@ -278,8 +289,7 @@ def train(
                 values /= world
         loss, norm = (float(v) for v in values)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            kept = f"{path} is kept" if path.is_file() else "there is no checkpoint yet"
-            raise TrainingError(f"step {step}: loss {loss}, gradient norm {norm}; {kept}")
+            raise TrainingError(f"step {step}: loss {loss}, gradient norm {norm}; {kept()}")
         return loss, norm
 
     for step in range(first, last):
@@ -298,8 +308,8 @@ def train(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if watch:
-            changed = sum((m.weight.detach().sign() != s).sum() for m, s in zip(linears, before,
-                                                                                strict=True))
+            after = (m.weight.detach().sign() for m in linears)
+            changed = sum((a != b).sum() for a, b in zip(after, before, strict=True))
             flips = float(changed) / sum(m.weight.numel() for m in linears)
         pending = (step + 1, torch.stack((loss.detach(), norm.detach())))
         done = step + 1

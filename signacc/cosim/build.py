@@ -20,7 +20,7 @@ import cocotb
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import Verilator
 
-from .toolchain import Toolchain, ToolError, find_toolchain, python_version
+from .toolchain import Toolchain, ToolError, check_make_path, find_toolchain, python_version
 
 WAIVERS = Path(__file__).with_name("waivers.vlt")
 _OPTIONS = ("-Wall", "--x-initial", "unique", "--x-assign", "unique", "-O3")
@@ -100,7 +100,8 @@ def build(verilog: str, top: str, *, on_build: Callable[[], None] | None = None)
         _COMPILE,
     ):
         key.update(part.encode() + b"\0")
-    root = cache_root() / "builds"
+    root = cache_root().absolute() / "builds"
+    check_make_path(root, "the build cache ($SIGNACC_CACHE)")
     folder = root / f"{top}-{key.hexdigest()[:20]}"
     done = Build(folder, top, toolchain)
     root.mkdir(parents=True, exist_ok=True)

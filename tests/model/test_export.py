@@ -1,0 +1,106 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from golden.config import FBI_LINEARS, ModelConfig, linear_key
+from golden.errors import InputError
+from golden.pack import unpack_signs
+from model.export import export_packed
+from model.fbi import FbiLlm
+from model.packed import load_float
+
+from .tiny import CONFIG
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    model = FbiLlm(replace(CONFIG, intermediate_size=21))  # not a multiple of 8
+    with torch.no_grad():
+        first = model.model.layers[0].self_attn.q_proj
+        first.weight[0, :3] = torch.tensor([0.0, -0.0, 1e-30])  # an fp16 cast would lose the last
+        first.wscale[0, 1] = -0.25
+    return model
+
+
+def test_folder_holds_what_the_format_says(model, tmp_path):
+    folder = export_packed(
+        model.state_dict(),
+        model.config,
+        tmp_path / "m",
+        extra_files={"tokenizer.json": "{}"},
+        extra_config={"trained_steps": 3},
+    )
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
+    data = json.loads((folder / "config.json").read_text())
+    assert (data["format"], data["trained_steps"]) == ("signacc-packed", 3)
+    assert ModelConfig.from_folder(folder) == model.config
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        assert file.metadata() == {
+            "format": "signacc-packed",
+            "version": "1",
+            "bit_order": "lsb-first",
+            "polarity": "1=+1",
+            "latent_zeros": "2",
+        }
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for layer in range(2):
+        for name in FBI_LINEARS:
+            prefix = linear_key(layer, name)
+            linear = model.get_submodule(prefix)
+            signs = unpack_signs(tensors.pop(f"{prefix}.signs"), linear.weight.shape[1])
+            assert torch.equal(signs > 0, linear.weight >= 0)
+            assert torch.equal(tensors.pop(f"{prefix}.scale_in"), linear.wscale[0].half())
+            assert torch.equal(tensors.pop(f"{prefix}.shift_in"), linear.wbias[0].half())
+    assert {t.dtype for t in tensors.values()} == {torch.float16}
+    assert "lm_head.weight" in tensors
+
+
+def test_float_model_read_back_computes_the_same(model, tmp_path):
+    folder = export_packed(model.state_dict(), model.config, tmp_path / "m")
+    rounded = FbiLlm(model.config)
+    state = {n: p if n.endswith("proj.weight") else p.half().float()
+             for n, p in model.state_dict().items()}  # fmt: skip
+    state["model.layers.0.self_attn.q_proj.weight"][0, :2] = 1.0  # a latent 0 is packed as +1
+    rounded.load_state_dict(state)
+    tokens = torch.randint(0, 16, (2, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(load_float(folder)(tokens), rounded(tokens), atol=1e-5)
+
+
+def test_export_replaces_a_folder_and_leaves_nothing_beside_it(model, tmp_path):
+    for _ in range(2):
+        export_packed(model.state_dict(), model.config, tmp_path / "m")
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("lm_head.weight", None, "must hold lm_head.weight; it does not"),
+        ("model.norm.weight", torch.zeros(3), r"norm.weight must have shape \(16,\), not \(3,\)"),
+        ("model.norm.weight", torch.full((16,), 1e6), "must be finite in fp16"),
+        ("lm_head.weight", torch.full((16, 16), torch.nan), "must be finite in fp16"),
+    ],
+)
+def test_a_model_that_cannot_be_packed_leaves_the_folder_as_it_was(
+    model, tmp_path, name, value, message
+):
+    folder = export_packed(model.state_dict(), model.config, tmp_path / "m")
+    before = (folder / "model.safetensors").read_bytes()
+    state = dict(model.state_dict())
+    if value is None:
+        del state[name]
+    else:
+        state[name] = value
+    with pytest.raises(InputError, match=message):
+        export_packed(state, model.config, folder)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]

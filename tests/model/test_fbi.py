@@ -1,0 +1,110 @@
+import pytest
+import torch
+
+from golden.config import FBI_LINEARS, linear_key
+from golden.errors import InputError
+from model.fbi import FbiLinear, FbiLlm, binarize
+
+from .tiny import CONFIG
+
+
+def parameters(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    make = lambda *shape: torch.randn(*shape, dtype=torch.float64, generator=generator)  # noqa: E731
+    return make(5, 3), make(1, 3), make(1, 3)
+
+
+def test_forward_is_scale_times_sign_plus_shift():
+    weight, scale, shift = parameters()
+    weight[1, 2] = 0.0
+    scale[0, 0] = -0.5
+    expected = torch.empty_like(weight)
+    for i in range(5):
+        for j in range(3):
+            sign = float(weight[i, j] > 0) - float(weight[i, j] < 0)
+            expected[i, j] = scale[0, j] * sign + shift[0, j]
+    assert torch.equal(binarize(weight, scale, shift), expected)
+    assert binarize(weight, scale, shift)[1, 2] == shift[0, 2]  # sign(0) = 0 in training
+
+
+def test_gradients_are_the_straight_through_formulas():
+    weight, scale, shift = (p.requires_grad_() for p in parameters())
+    upstream = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    (binarize(weight, scale, shift) * upstream).sum().backward()
+    assert torch.equal(weight.grad, upstream * scale)  # identity: not clipped anywhere
+    assert torch.allclose(scale.grad, (upstream * weight.detach().sign()).sum(0, keepdim=True))
+    assert torch.allclose(shift.grad, upstream.sum(0, keepdim=True))
+
+
+def test_scale_and_shift_gradients_equal_finite_differences():
+    weight, scale, shift = parameters(1)
+    x = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+    def loss(scale, shift):
+        return torch.tanh(x @ binarize(weight, scale, shift).t()).square().sum()
+
+    scale, shift = scale.requires_grad_(), shift.requires_grad_()
+    assert torch.autograd.gradcheck(loss, (scale, shift), eps=1e-6, atol=1e-6)
+
+
+def test_large_latent_weights_still_get_a_gradient():
+    weight = torch.full((1, 1), 50.0, requires_grad=True)
+    binarize(weight, torch.full((1, 1), 2.0), torch.zeros(1, 1)).sum().backward()
+    assert weight.grad.item() == 2.0
+
+
+def test_linear_starts_with_column_means():
+    torch.manual_seed(0)
+    linear = FbiLinear(6, 40)
+    mean = linear.weight.mean(0)
+    assert torch.allclose(linear.wbias[0], mean)
+    assert torch.allclose(linear.wscale[0], (linear.weight - mean).abs().mean(0))
+    assert linear.weight.std().item() == pytest.approx(0.02, rel=0.15)
+    x = torch.randn(2, 6)
+    dense = linear.wscale * linear.weight.sign() + linear.wbias
+    assert torch.allclose(linear(x), x @ dense.t())
+
+
+def test_linear_refuses_an_empty_shape():
+    with pytest.raises(InputError, match=r"inputs and outputs must be positive, not 0 and 4"):
+        FbiLinear(0, 4)
+
+
+def test_names_and_shapes_are_those_of_published_checkpoints():
+    names = {name: tuple(p.shape) for name, p in FbiLlm(CONFIG).named_parameters()}
+    expected = {
+        "model.embed_tokens.weight": (16, 16),
+        "model.norm.weight": (16,),
+        "lm_head.weight": (16, 16),
+    }
+    for layer in range(2):
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            expected[f"model.layers.{layer}.{norm}.weight"] = (16,)
+        for linear in FBI_LINEARS:
+            outputs, inputs = CONFIG.linear_shape(linear)
+            prefix = linear_key(layer, linear)
+            expected[f"{prefix}.weight"] = (outputs, inputs)
+            expected[f"{prefix}.wscale"] = expected[f"{prefix}.wbias"] = (1, inputs)
+    assert names == expected
+
+
+def test_twin_has_the_same_weights_without_scales():
+    names = {name for name, _ in FbiLlm(CONFIG, binary=False).named_parameters()}
+    binary = {name for name, _ in FbiLlm(CONFIG).named_parameters()}
+    assert names == {n for n in binary if not n.endswith(("wscale", "wbias"))}
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_decoder_is_causal(kv_heads):
+    from dataclasses import replace
+
+    torch.manual_seed(0)
+    model = FbiLlm(replace(CONFIG, num_attention_heads=4, num_key_value_heads=kv_heads, head_dim=4))
+    tokens = torch.randint(0, 16, (2, 9), generator=torch.Generator().manual_seed(1))
+    changed = tokens.clone()
+    changed[:, 6:] = (changed[:, 6:] + 1) % 16
+    with torch.no_grad():
+        one, other = model(tokens), model(changed)
+    assert one.shape == (2, 9, 16)
+    assert torch.allclose(one[:, :6], other[:, :6], atol=1e-6)
+    assert not torch.allclose(one[:, 6:], other[:, 6:], atol=1e-3)

@@ -1,0 +1,137 @@
+"""The shipped model through the whole chain: golden, RTL, simulator; and bad copies of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from golden.config import MODELS
+from golden.folder import load_packed
+from golden.generate import generate, load_tokenizer
+from golden.model import GoldenModel
+from signacc.cli import main
+from signacc.models import SHIPPED, model_folder
+
+FOLDER = model_folder()
+
+
+def invoke(*arguments: str):
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.fixture(scope="module")
+def packed():
+    return load_packed(FOLDER)
+
+
+def test_shape_is_the_named_one(packed):
+    assert packed.config == MODELS[SHIPPED]
+
+
+def test_size():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 16_000_000
+
+
+def test_it_is_trained(packed):
+    """A random stand-in has no structure: scales of its inputs differ, and it predicts text."""
+    tokenizer = load_tokenizer(FOLDER)
+    model = GoldenModel(packed)
+    text = (
+        "The sun is a star at the center of the solar system. It is the most important source of "
+        "energy for life on Earth, and people have looked at it for thousands of years."
+    )
+    ids = torch.tensor([tokenizer.encode(text).ids])
+    logits = model(ids)[0, :-1].double()
+    nll = torch.nn.functional.cross_entropy(logits, ids[0, 1:]).item()
+    assert nll < 0.5 * np.log(packed.config.vocab_size), nll
+
+
+def test_tokenizer_gives_text_back():
+    tokenizer = load_tokenizer(FOLDER)
+    for text in ("The river Nile is 6,650 km long.", "naïve café — 東京", " spaces  and\nlines\t"):
+        assert tokenizer.decode(tokenizer.encode(text).ids) == text
+
+
+def test_text_is_reproducible(packed):
+    tokenizer = load_tokenizer(FOLDER)
+    prompt = tokenizer.encode("A telescope is").ids
+    first = list(generate(GoldenModel(packed), prompt, 8, temperature=0.7, seed=3))
+    assert first == list(generate(GoldenModel(packed), prompt, 8, temperature=0.7, seed=3))
+
+
+@pytest.mark.rtl
+def test_cosim_json():
+    result = invoke(
+        "cosim", "--prompt", "The sea", "--layers", "3", "--positions", "5", "--write", "3",
+        "--stall", "0.05", "--json",
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    # 5 positions of q, k, v, o, down (512 outputs) and gate, up (1,408 outputs)
+    assert report["values_compared"] == 5 * (5 * 512 + 2 * 1408)
+    assert report["mismatches"] == 0
+    assert report["rtl_cycles"] == report["simulated_cycles"]
+    assert [layer["name"] for layer in report["layers"]] == [
+        f"3.{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", "down")
+    ]
+    energy = report["estimate"]["energy_per_token_j"]
+    assert energy["low"] <= energy["nominal"] <= energy["high"]
+    assert report["gpu"]["mark"] == "measured"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--layers", "12"], "layers must be from 0 to 11"),
+        (["--prompt", ""], "a prompt must have at least one token"),
+        (["--prompt", "word " * 600], "context of 512 tokens"),
+        (["--write", "600"], "context of 512 tokens"),
+        (["--temperature", "-1"], "temperature must be from 0 to 100"),
+        (["--top-p", "0"], "top_p must be above 0"),
+        (["--preset", "tiny"], "K must be from 1 to 256 on preset tiny, not 512"),
+    ],
+)
+def test_cosim_refuses(arguments, part):
+    result = invoke("cosim", *arguments)
+    assert result.exit_code == 2, result.output
+    assert part in result.stderr
+
+
+class TestBadFolder:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        return shutil.copytree(FOLDER, tmp_path / "model")
+
+    @pytest.mark.parametrize("command", ["cosim", "generate", "eval"])
+    def test_truncated_weights(self, folder, command):
+        path = folder / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:1_000_000])
+        arguments = {"generate": ["--prompt", "x"], "eval": ["--text", str(folder / "config.json")]}
+        result = invoke(command, "--model", str(folder), *arguments.get(command, []))
+        assert result.exit_code == 2, result.output
+        assert "complete safetensors file" in result.stderr
+
+    def test_wrong_shape(self, folder):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"hidden_size": 256}))
+        result = invoke("generate", "--model", str(folder), "--prompt", "x")
+        assert result.exit_code == 2
+        assert "must be F16 [4096, 256], not F16 [4096, 512]" in result.stderr
+
+    def test_corrupt_tokenizer(self, folder):
+        (folder / "tokenizer.json").write_text("{")
+        result = invoke("generate", "--model", str(folder), "--prompt", "x")
+        assert result.exit_code == 2
+        assert "must be a tokenizer" in result.stderr
+
+    def test_text_that_is_no_text(self, folder, tmp_path):
+        path = tmp_path / "x.bin"
+        path.write_bytes(b"\xff\xfe\x00")
+        result = invoke("eval", "--text", str(path))
+        assert result.exit_code == 2
+        assert "UTF-8" in result.stderr
