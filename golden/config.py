@@ -6,7 +6,7 @@ Imports nothing heavy: golden, model and sim all describe models with this one c
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from .errors import InputError
@@ -22,7 +22,8 @@ class ModelConfig:
     """Shape and constants of an FBI-LLM decoder.
 
     All sizes are counts of elements. ``num_key_value_heads`` below ``num_attention_heads`` means
-    grouped-query attention.
+    grouped-query attention. ``bos_token_id`` stands before every prompt and ``eos_token_id`` ends a
+    text; None if the model has none.
 
     Raises
     ------
@@ -41,6 +42,8 @@ class ModelConfig:
     rms_norm_eps: float = 1e-5
     rope_theta: float = 10000.0
     tie_word_embeddings: bool = False
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -78,6 +81,15 @@ class ModelConfig:
             raise InputError(
                 f"tie_word_embeddings must be true or false, not {self.tie_word_embeddings!r}"
             )
+
+        for name in ("bos_token_id", "eos_token_id"):
+            value = getattr(self, name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (whole and 0 <= value < self.vocab_size):
+                raise InputError(
+                    f"{name} must be a token id from 0 to {self.vocab_size - 1} or null, "
+                    f"not {value!r}"
+                )
 
     def linear_shape(self, name: str) -> tuple[int, int]:
         """Return ``(N, K)`` = (outputs, inputs) of the FBI-linear called `name`."""
@@ -175,7 +187,9 @@ MODELS: dict[str, ModelConfig] = {
     "fbi-1.3b": _llama(2048, 5632, 24, 32),
     "fbi-7b": _llama(4096, 11008, 32, 32),
     # The trained model that ships with signacc.
-    "fbi-43m": _llama(512, 1408, 12, 8, vocab=4096, context=512),
+    "fbi-43m": replace(
+        _llama(512, 1408, 12, 8, vocab=4096, context=512), bos_token_id=0, eos_token_id=0
+    ),
 }
 """Named model shapes."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
+from .config import ModelConfig
 from .errors import InputError
 from .model import KVCache
 
@@ -24,6 +25,21 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise InputError(f"{path} must be a tokenizer of the tokenizers library: {error}") from None
+
+
+def prompt_tokens(tokenizer: Tokenizer, config: ModelConfig, text: str) -> list[int]:
+    """Return the token ids of a prompt, after the token that begins every text, if there is one.
+
+    Raises
+    ------
+    InputError
+        If `text` has no token.
+    """
+    ids = tokenizer.encode(text).ids
+    if not ids:
+        raise InputError("a prompt must have at least one token, not none")
+    begin = config.bos_token_id
+    return ids if begin is None or ids[0] == begin else [begin, *ids]
 
 
 def generate(

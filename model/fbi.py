@@ -192,8 +192,19 @@ class FbiLlm(nn.Module):
         self.register_buffer("sin", sin, persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return logits ``[batch, seq, vocab]`` of int64 ``tokens [batch, seq]``."""
+        """Return logits ``[batch, seq, vocab]`` of int64 ``tokens [batch, seq]``.
+
+        Raises
+        ------
+        InputError
+            If there are more tokens than the model has positions.
+        """
         seq = tokens.shape[1]
+        if seq > self.config.max_position_embeddings:
+            raise InputError(
+                f"a sequence must have at most {self.config.max_position_embeddings} tokens, "
+                f"not {seq}"
+            )
         x = self.model.embed_tokens(tokens)
         cos, sin = self.cos[:seq], self.sin[:seq]
         for layer in self.model.layers:

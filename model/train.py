@@ -387,7 +387,12 @@ def main(
     stop_after: int | None,
     **options: Any,
 ) -> None:
-    """Train one model by autoregressive distillation from the teacher."""
+    """Train one model by autoregressive distillation from the teacher.
+
+    \b
+    Example: signacc train --teacher teacher.gguf --sampled shards/ --out run/ --steps 8600
+    On several GPUs: torchrun --nproc-per-node 4 -m model.train with the same options.
+    """
     try:
         settings = TrainSettings(binary=not twin, **options)
         config = replace(named_model(name), max_position_embeddings=settings.context)

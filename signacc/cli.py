@@ -87,15 +87,14 @@ def main() -> None:
 @_model
 @_preset
 @_config
-@click.option("--prompt", default="The history of the city begins with a small village near the"
-              " river, where people", show_default=True, help="English text to start from.")
+@click.option("--prompt", default="Once upon a time, in a small village near the river, there lived", show_default=True, help="English text to start from.")
 @click.option("--layers", default="0", show_default=True,
               help="Decoder layers to run on the RTL: all, or numbers and ranges like 0,2-4.")
 @click.option("--positions", default=8, show_default=True, type=click.IntRange(1),
               help="Token positions to run on the RTL.")
 @click.option("--write", default=60, show_default=True, type=click.IntRange(1),
               help="Tokens of text that golden writes.")
-@click.option("--temperature", default=0.7, show_default=True, help="0 takes the likeliest token.")
+@click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token.")
 @click.option("--top-p", default=0.9, show_default=True, help="Probability mass to draw from.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0),
               help="Of text, stalls and the random layer.")
@@ -188,7 +187,7 @@ def simulate(model: str, preset: str, memory: str | None, context: int, as_json:
 @click.option("--prompt", required=True, help="Text to continue.")
 @click.option("--write", default=60, show_default=True, type=click.IntRange(1),
               help="Tokens to write.")
-@click.option("--temperature", default=0.7, show_default=True, help="0 takes the likeliest token.")
+@click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token.")
 @click.option("--top-p", default=0.9, show_default=True, help="Probability mass to draw from.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draws.")
 @click.option("--act-bits", default=16, show_default=True, help="A of the golden model, 4 to 24.")
@@ -200,18 +199,19 @@ def generate(model: str | None, prompt: str, write: int, temperature: float, top
     Example: signacc generate --prompt "Once upon a time" --write 40
     """
     from golden.generate import generate as generate_tokens
-    from golden.generate import load_tokenizer
+    from golden.generate import load_tokenizer, prompt_tokens
     from golden.model import GoldenModel
     from signacc.models import model_folder
 
     folder = model_folder(model)
     tokenizer = load_tokenizer(folder)
     golden = GoldenModel.from_folder(folder, act_bits=act_bits)
-    tokens = tokenizer.encode(prompt).ids
+    tokens = prompt_tokens(tokenizer, golden.config, prompt)
+    end = golden.config.eos_token_id
     shown = tokenizer.decode(tokens)
     click.echo(shown, nl=False)
     for token in generate_tokens(golden, tokens, write, temperature=temperature, top_p=top_p,
-                                 seed=seed):
+                                 seed=seed, stop=frozenset([] if end is None else [end])):
         tokens.append(token)
         # Decoding all of it each time keeps characters of several tokens whole.
         text = tokenizer.decode(tokens)
@@ -219,6 +219,18 @@ def generate(model: str | None, prompt: str, write: int, temperature: float, top
             click.echo(text[len(shown):], nl=False)
             shown = text
     click.echo()
+
+
+@main.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def train(arguments: tuple[str, ...]) -> None:
+    """Train an FBI-LLM by autoregressive distillation (under torchrun: python -m model.train)."""
+    from model.train import main as train_main
+
+    train_main.main(args=list(arguments), prog_name="signacc train", standalone_mode=False)
 
 
 @main.command("eval")

@@ -114,7 +114,7 @@ def _from_model(
     seed: int,
 ) -> tuple[_Story, list[LayerJob], list[np.ndarray]]:
     from golden.folder import load_packed
-    from golden.generate import load_tokenizer
+    from golden.generate import load_tokenizer, prompt_tokens
 
     folder = model_folder(model)
     packed = load_packed(folder)
@@ -128,7 +128,7 @@ def _from_model(
     with progress("golden model reads the prompt and writes on"):
         captured = capture(
             packed,
-            tokenizer.encode(prompt).ids,
+            prompt_tokens(tokenizer, packed.config, prompt),
             layers=chosen,
             positions=positions,
             act_bits=engine.act_bits,
@@ -203,7 +203,6 @@ def _print(engine, reports: list[LayerReport], story, version: str, report, gpu)
     table = Table(
         title=f"RTL of {engine.name} ({engine.k_par} x {engine.n_par} = {engine.lanes} lanes, "
         f"A{engine.act_bits}) against golden and simulator",
-        caption=f"measured with {version}; beats: share of cycles that take a weight beat",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
@@ -219,6 +218,8 @@ def _print(engine, reports: list[LayerReport], story, version: str, report, gpu)
         table.add_section()
         table.add_row(*_cells("all", "", reports))
     out.print(table)
+    out.print(f"  measured with {version}")
+    out.print("  beats: share of RTL cycles that take a weight beat")
     bad = [entry for entry in reports if not entry.agrees]
     if bad:
         out.print(f"  [bold red]DISAGREES[/]: {', '.join(entry.name for entry in bad)}")
@@ -227,7 +228,7 @@ def _print(engine, reports: list[LayerReport], story, version: str, report, gpu)
     if story is None:
         return
     out.print()
-    out.print(f"[bold]{escape(story.prompt)}[/]{escape(story.text)}", soft_wrap=False)
+    out.print(f"[bold]{escape(story.prompt)}[/]{escape(story.text)}")
     out.print(f"  (golden {story.model}, A{engine.act_bits})", style="dim")
     out.print()
     out.print(

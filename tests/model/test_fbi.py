@@ -108,3 +108,8 @@ def test_decoder_is_causal(kv_heads):
     assert one.shape == (2, 9, 16)
     assert torch.allclose(one[:, :6], other[:, :6], atol=1e-6)
     assert not torch.allclose(one[:, 6:], other[:, 6:], atol=1e-3)
+
+
+def test_a_sequence_beyond_the_context_is_refused():
+    with pytest.raises(InputError, match="a sequence must have at most 12 tokens, not 13"):
+        FbiLlm(CONFIG)(torch.zeros(1, 13, dtype=torch.int64))

@@ -52,10 +52,10 @@ def test_command(command, tmp_path):
 
 
 @pytest.mark.parametrize(("page", "code"), fenced("python"))
-def test_python_example(page, code, tmp_path):
+def test_python_example(page, code):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
