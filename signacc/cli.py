@@ -87,7 +87,9 @@ def main() -> None:
 @_model
 @_preset
 @_config
-@click.option("--prompt", default="Once upon a time, in a small village near the river, there lived", show_default=True, help="English text to start from.")
+@click.option("--prompt",
+              default="Once upon a time, in a small village near the river, there lived",
+              show_default=True, help="English text to start from.")
 @click.option("--layers", default="0", show_default=True,
               help="Decoder layers to run on the RTL: all, or numbers and ranges like 0,2-4.")
 @click.option("--positions", default=8, show_default=True, type=click.IntRange(1),
