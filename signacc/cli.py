@@ -115,11 +115,14 @@ def cosim(**options: Any) -> None:
       signacc cosim --prompt "Water is" --layers 0-1
       signacc cosim --random-layer 3x100x70 --preset tiny --seed 1 --stall 0.3
     """
+    from signacc.cosim.capture import Writing
     from signacc.cosim.command import run_command
 
-    preset, config = options.pop("preset"), options.pop("config")
-    engine = _engine_config(preset, config, "kv260")
-    sys.exit(0 if run_command(engine, **options) else 1)
+    engine = _engine_config(options.pop("preset"), options.pop("config"), "kv260")
+    writing = Writing(
+        options.pop("write"), options.pop("temperature"), options.pop("top_p"), options["seed"]
+    )
+    sys.exit(0 if run_command(engine, writing=writing, **options) else 1)
 
 
 @main.command()

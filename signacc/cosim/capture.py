@@ -64,18 +64,24 @@ def parse_layers(text: str, count: int) -> list[int]:
     return sorted(layers)
 
 
+@dataclass(frozen=True)
+class Writing:
+    """How golden writes on: see :func:`golden.generate.generate`."""
+
+    count: int
+    temperature: float
+    top_p: float
+    seed: int
+
+
 def capture(
     packed: PackedModel,
     prompt: list[int],
+    writing: Writing,
     *,
     layers: list[int],
     positions: int,
     act_bits: int,
-    write: int,
-    temperature: float,
-    top_p: float,
-    seed: int,
-    stop: frozenset[int] = frozenset(),
 ) -> Capture:
     """Let golden read `prompt` and write on; keep what passed through the FBI-linears.
 
@@ -99,7 +105,14 @@ def capture(
 
     model.trace = trace
     written = list(
-        generate(model, prompt, write, temperature=temperature, top_p=top_p, seed=seed, stop=stop)
+        generate(
+            model,
+            prompt,
+            writing.count,
+            temperature=writing.temperature,
+            top_p=writing.top_p,
+            seed=writing.seed,
+        )
     )
     jobs, outputs = [], []
     for layer in layers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -14,6 +14,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from golden.config import FBI_LINEARS
 from golden.errors import InputError
 from golden.linear import fbi_linear
 from hw.config import EngineConfig
@@ -22,7 +23,7 @@ from signacc.models import SHIPPED, model_folder
 from signacc.report import estimate_lines, quantity
 from sim.stalls import StallPattern
 
-from .capture import capture, parse_layers, random_job
+from .capture import Writing, capture, parse_layers, random_job
 from .job import LayerJob, Run
 from .run import LayerReport, build_engine, compare_layers, execute_runs
 
@@ -47,9 +48,7 @@ def run_command(
     prompt: str,
     layers: str,
     positions: int,
-    write: int,
-    temperature: float,
-    top_p: float,
+    writing: Writing,
     seed: int,
     stall: float,
     random_layer: str | None,
@@ -59,19 +58,9 @@ def run_command(
     started = time.perf_counter()
     story: _Story | None = None
     if random_layer is not None:
-        m, k, n = _shape(random_layer)
-        engine.check_shape(k, n)
-        job = random_job(m, k, n, seed)
-        jobs = [job]
-        golden = [
-            fbi_linear(
-                job.x, job.signs, job.scale_in, job.shift_in, act_bits=engine.act_bits
-            )
-        ]
+        jobs, golden = _random(engine, random_layer, seed)
     else:
-        story, jobs, golden = _from_model(
-            engine, model, prompt, layers, positions, write, temperature, top_p, seed
-        )
+        story, jobs, golden = _from_model(engine, model, prompt, layers, positions, writing)
 
     with progress(f"engine {engine.name}: {engine.lanes} lanes, A{engine.act_bits}") as step:
         built = build_engine(
@@ -102,17 +91,28 @@ def _shape(text: str) -> tuple[int, int, int]:
     return m, k, n
 
 
+def _random(
+    engine: EngineConfig, shape: str, seed: int
+) -> tuple[list[LayerJob], list[np.ndarray]]:
+    """Return a random layer of the shape MxKxN, and what golden says of it."""
+    m, k, n = _shape(shape)
+    engine.check_shape(k, n)
+    job = random_job(m, k, n, seed)
+    output = fbi_linear(
+        job.x, job.signs, job.scale_in, job.shift_in, act_bits=engine.act_bits
+    )
+    return [job], [output]
+
+
 def _from_model(
     engine: EngineConfig,
     model: str | None,
     prompt: str,
     layers: str,
     positions: int,
-    write: int,
-    temperature: float,
-    top_p: float,
-    seed: int,
+    writing: Writing,
 ) -> tuple[_Story, list[LayerJob], list[np.ndarray]]:
+    """Let golden read and write; return what it wrote, and its FBI-linears' work."""
     from golden.folder import load_packed
     from golden.generate import load_tokenizer, prompt_tokens
 
@@ -120,8 +120,6 @@ def _from_model(
     packed = load_packed(folder)
     tokenizer = load_tokenizer(folder)
     chosen = parse_layers(layers, packed.config.num_hidden_layers)
-    from golden.config import FBI_LINEARS
-
     for name in FBI_LINEARS:
         n, k = packed.config.linear_shape(name)
         engine.check_shape(k, n)
@@ -129,17 +127,13 @@ def _from_model(
         captured = capture(
             packed,
             prompt_tokens(tokenizer, packed.config, prompt),
+            replace(writing, count=max(writing.count, positions)),
             layers=chosen,
             positions=positions,
             act_bits=engine.act_bits,
-            write=max(write, positions),
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
         )
-    shown = captured.tokens[: captured.prompt_length + write]
-    text = tokenizer.decode(shown)
     head = tokenizer.decode(captured.tokens[: captured.prompt_length])
+    text = tokenizer.decode(captured.tokens[: captured.prompt_length + writing.count])
     story = _Story(model or SHIPPED, head, text.removeprefix(head), packed.config)
     return story, captured.jobs, captured.outputs
 
