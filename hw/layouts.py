@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import signed
+from amaranth.hdl import Format, Value, signed
 from amaranth.lib import data
 
 from .config import PRODUCT_BITS, EngineConfig, clog2
+
+
+class Lanes(data.ArrayLayout):
+    """An array whose elements get no wires of their own in the Verilog.
+
+    Amaranth would name element 0 of ``word`` as ``\\word[0]``, which tools that name single bits
+    take for bit 0 of ``word``: Yosys' synth_xilinx without -flatten fails on it.
+    """
+
+    def format(self, value, format_spec):
+        """Show the array as one number."""
+        return Format("{:x}", Value.cast(value))
 
 
 def command(config: EngineConfig) -> data.StructLayout:
@@ -13,20 +25,20 @@ def command(config: EngineConfig) -> data.StructLayout:
     return data.StructLayout({"k": clog2(config.k_max + 1), "n": clog2(config.n_max + 1)})
 
 
-def activations(config: EngineConfig) -> data.ArrayLayout:
+def activations(config: EngineConfig) -> Lanes:
     """A chunk of act_par activations, float16 bit patterns, element 0 lowest."""
-    return data.ArrayLayout(16, config.act_par)
+    return Lanes(16, config.act_par)
 
 
-def coefficients(config: EngineConfig) -> data.ArrayLayout:
+def coefficients(config: EngineConfig) -> Lanes:
     """The input-axis scale (alpha) and shift (beta) of a chunk, float16 bit patterns."""
-    return data.ArrayLayout(data.StructLayout({"scale": 16, "shift": 16}), config.act_par)
+    return Lanes(data.StructLayout({"scale": 16, "shift": 16}), config.act_par)
 
 
 def results(config: EngineConfig) -> data.StructLayout:
     """A chunk of out_par results; `keep` marks those that exist, `last` ends a vector."""
     return data.StructLayout(
-        {"data": data.ArrayLayout(16, config.out_par), "keep": config.out_par, "last": 1}
+        {"data": Lanes(16, config.out_par), "keep": config.out_par, "last": 1}
     )
 
 
@@ -34,9 +46,9 @@ PRODUCT = data.StructLayout({"magnitude": 22, "shift": 6, "negative": 1})
 """An exact product: magnitude * 2**shift in units of 2**-48."""
 
 
-def products(config: EngineConfig) -> data.ArrayLayout:
+def products(config: EngineConfig) -> Lanes:
     """A chunk of exact products."""
-    return data.ArrayLayout(PRODUCT, config.act_par)
+    return Lanes(PRODUCT, config.act_par)
 
 
 def shift_sum_shape(config: EngineConfig):
@@ -67,6 +79,6 @@ def tile(config: EngineConfig) -> data.StructLayout:
     )
 
 
-def word(config: EngineConfig) -> data.ArrayLayout:
+def word(config: EngineConfig) -> Lanes:
     """A word of the activation buffer: k_par quantized activations."""
-    return data.ArrayLayout(signed(config.act_bits), config.k_par)
+    return Lanes(signed(config.act_bits), config.k_par)
