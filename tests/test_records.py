@@ -20,3 +20,29 @@ def test_gpu_baselines_are_the_measured_record():
         assert entry.joule_per_token == figure["joules_per_token"]
         assert entry.command == record["command"]
         assert entry.context == record["context"]
+
+
+def test_readme_quotes_the_records():
+    """Figures of the README are those of the committed records."""
+    text = (ROOT / "README.md").read_text()
+    results = ROOT / "benchmarks/results"
+    for name in ("cosim-kv260", "cosim-kv260_a8-stalled"):
+        run = json.loads((results / f"{name}.json").read_text())["results"]
+        row = f"| {run['values_compared']:,} | {run['mismatches']} | {run['rtl_cycles']:,} |"
+        assert f"{row} {run['simulated_cycles']:,} |" in text
+        assert run["layers"] == 84
+        assert run["layers_with_another_cycle_count"] == 0
+    texts = json.loads((results / "perplexity-fbi-43m.json").read_text())["results"]["texts"]
+    for name, rows in texts.items():
+        a16, a8 = rows["A16"], rows["A8"]
+        assert (
+            f"| {name} | {rows['float']['perplexity']:.3f} "
+            f"| {a16['perplexity']:.3f} ({a16['against_float_percent']:+.3f} %) "
+            f"| {a8['perplexity']:.3f} ({a8['against_float_percent']:+.3f} %) |"
+        ) in text
+        assert abs(a16["against_float_percent"]) < 0.1
+        assert abs(a8["against_float_percent"]) < 1
+    evaluation = json.loads((results / "train-fbi-43m/eval.json").read_text())
+    for name in texts:
+        fbi, twin = (evaluation[name][which]["perplexity"] for which in ("fbi", "twin"))
+        assert f"| {name} | {fbi:.2f} | {twin:.2f} | {fbi / twin:.3f} |" in text

@@ -234,7 +234,7 @@ def _print(engine, reports: list[LayerReport], story, version: str, report, gpu)
         return
     energy = "" if gpu.joule_per_token is None else f", {quantity(gpu.joule_per_token)} J/token"
     out.print(
-        f"  {gpu.name}: {quantity(gpu.tokens_per_second)} tokens/s{energy}   {gpu.mark}"
+        f"  {gpu.mark}: {quantity(gpu.tokens_per_second)} tokens/s{energy} on {gpu.name}"
     )
 
 
