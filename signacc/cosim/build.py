@@ -142,6 +142,7 @@ def run_bench(
     tests: Sequence[str],
     work: Path,
     environment: Mapping[str, str] | None = None,
+    plusargs: Sequence[str] = (),
 ) -> Path:
     """Run the cocotb tests named `tests` of `module` on a build; return the log's path.
 
@@ -153,6 +154,8 @@ def run_bench(
         Names of the test functions: exactly these must run and pass.
     work
         Folder for the log and the results file.
+    environment, plusargs
+        Added to the simulator's environment and command line.
 
     Raises
     ------
@@ -176,6 +179,7 @@ def run_bench(
                 results_xml=str(results),
                 test_filter="|".join(rf"\.{name}$" for name in tests),
                 log_file=log,
+                plusargs=list(plusargs),
             )
     try:
         count, failed = get_results(results)

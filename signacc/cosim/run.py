@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +19,7 @@ from hw.verilog import generate
 from sim.engine import simulate
 from sim.stalls import StallPattern
 
-from .build import Build, build, run_bench
+from .build import BenchError, Build, build, run_bench
 from .job import LayerJob, Run, RunResult, load_results, save_runs
 
 Progress = Callable[[int, int], None]
@@ -79,32 +83,32 @@ def build_engine(config: EngineConfig, *, on_build: Callable[[], None] | None = 
 
 
 def execute_runs(
-    built: Build, config: EngineConfig, runs: list[Run], *, progress: Progress | None = None
+    built: Build,
+    config: EngineConfig,
+    runs: list[Run],
+    *,
+    progress: Progress | None = None,
+    plusargs: Sequence[str] = (),
 ) -> list[RunResult]:
-    """Send `runs` through the RTL; raises BenchError if the bench does not pass."""
-    with tempfile.TemporaryDirectory(prefix="signacc-", ignore_cleanup_errors=True) as folder:
-        work = Path(folder)
+    """Send `runs` through the RTL; raises BenchError if the bench does not pass.
+
+    `plusargs` go to the simulator, e.g. ``+verilator+rand+reset+2`` for a random power-up.
+    """
+    with _work_folder() as work:
         save_runs(work / "job.npz", config.to_dict(), runs)
-        watch = _ProgressWatch(work / "progress", len(runs), progress)
-        try:
-            with watch:
-                run_bench(
-                    built,
-                    "signacc.cosim.bench",
-                    tests=["job"],
-                    work=work,
-                    environment={
-                        "SIGNACC_JOB": str(work / "job.npz"),
-                        "SIGNACC_RESULTS": str(work / "results.npz"),
-                        "SIGNACC_PROGRESS": str(work / "progress"),
-                    },
-                )
-        except Exception as error:
-            log = work / "bench.log"
-            if log.is_file():
-                tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
-                error.add_note(tail)
-            raise
+        with _ProgressWatch(work / "progress", len(runs), progress):
+            run_bench(
+                built,
+                "signacc.cosim.bench",
+                tests=["job"],
+                work=work,
+                plusargs=plusargs,
+                environment={
+                    "SIGNACC_JOB": str(work / "job.npz"),
+                    "SIGNACC_RESULTS": str(work / "results.npz"),
+                    "SIGNACC_PROGRESS": str(work / "progress"),
+                },
+            )
         return load_results(work / "results.npz", runs)
 
 
@@ -136,6 +140,27 @@ def compare_layers(
             )
         )
     return reports
+
+
+@contextmanager
+def _work_folder() -> Iterator[Path]:
+    """Yield a temporary folder; a bench that fails leaves it, with its job and its log."""
+    folder = Path(tempfile.mkdtemp(prefix="signacc-"))
+    try:
+        yield folder
+    except BenchError as error:
+        log = folder / "bench.log"
+        text = log.read_text(errors="replace") if log.is_file() else ""
+        full = os.strerror(errno.ENOSPC)
+        if full in text:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise OSError(errno.ENOSPC, full, str(folder)) from error
+        error.add_note("\n".join(text.splitlines()[-30:]))
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class _ProgressWatch:
