@@ -94,7 +94,7 @@ def execute_runs(
 
     `plusargs` go to the simulator, e.g. ``+verilator+rand+reset+2`` for a random power-up.
     """
-    with _work_folder() as work:
+    with work_folder() as work:
         save_runs(work / "job.npz", config.to_dict(), runs)
         with _ProgressWatch(work / "progress", len(runs), progress):
             run_bench(
@@ -143,7 +143,7 @@ def compare_layers(
 
 
 @contextmanager
-def _work_folder() -> Iterator[Path]:
+def work_folder() -> Iterator[Path]:
     """Yield a temporary folder; a bench that fails leaves it, with its job and its log."""
     folder = Path(tempfile.mkdtemp(prefix="signacc-"))
     try:
