@@ -14,6 +14,9 @@ from .errors import InputError
 FBI_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """The binarized linears of a decoder layer, in the order in which they run."""
 
+SIZE_LIMIT = 1 << 22
+"""Largest size in a configuration: far above any model, and tables of it still fit memory."""
+
 _ATTENTION = frozenset(FBI_LINEARS[:4])
 
 
@@ -58,6 +61,8 @@ class ModelConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} must be a positive integer, not {value!r}")
+            if value > SIZE_LIMIT:
+                raise InputError(f"{name} must be at most {SIZE_LIMIT}, not {value}")
         if self.head_dim is None:
             if self.hidden_size % self.num_attention_heads:
                 raise InputError(

@@ -33,13 +33,30 @@ def prompt_tokens(tokenizer: Tokenizer, config: ModelConfig, text: str) -> list[
     Raises
     ------
     InputError
-        If `text` has no token.
+        If `text` has no token, or is not text that UTF-8 can write.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"a prompt must be valid Unicode text: {error}") from None
     ids = tokenizer.encode(text).ids
     if not ids:
         raise InputError("a prompt must have at least one token, not none")
     begin = config.bos_token_id
     return ids if begin is None or ids[0] == begin else [begin, *ids]
+
+
+def check_room(config: ModelConfig, prompt_length: int, count: int) -> None:
+    """Raise InputError unless a prompt and `count` written tokens fit the model's context.
+
+    The last written token is not read by the model, so it needs no room.
+    """
+    total = prompt_length + count - 1
+    if total > config.max_position_embeddings:
+        raise InputError(
+            f"prompt and text must fit the context of {config.max_position_embeddings} tokens, "
+            f"not {total}"
+        )
 
 
 def generate(

@@ -210,7 +210,3 @@ class FbiLlm(nn.Module):
         for layer in self.model.layers:
             x = layer(x, cos, sin)
         return self.lm_head(self.model.norm(x))
-
-    def fbi_linears(self) -> list[tuple[str, FbiLinear]]:
-        """Return the binarized linears with their checkpoint prefixes, in running order."""
-        return [(n, m) for n, m in self.named_modules() if isinstance(m, FbiLinear)]

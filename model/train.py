@@ -358,7 +358,7 @@ def find_shards(path: Path | None) -> list[np.ndarray]:
     return [load_shard(path)]
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--teacher", type=click.Path(path_type=Path), required=True, help="GGUF file.")
 @click.option("--sampled", type=click.Path(path_type=Path), help="Folder of sampled shards.")
 @click.option("--real", type=click.Path(path_type=Path), help="Shard or folder of real text.")

@@ -6,8 +6,10 @@ Heavy packages load inside the commands that need them, so that ``--help`` is qu
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,17 @@ class _Group(click.Group):
         from hw.config import ConfigError
         from sim.errors import InputError as SimInputError
 
+        signal.signal(signal.SIGTERM, _terminate)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every character
+                stream.reconfigure(errors="replace")
         try:
             return super().invoke(ctx)
+        except _Terminated:
+            sys.exit(128 + signal.SIGTERM)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(128 + signal.SIGINT)
         except (InputError, ConfigError, SimInputError) as error:
             _fail(str(error))
         except OSError as error:
@@ -48,6 +59,14 @@ class _Group(click.Group):
             raise
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: unwinds like an interruption, so that children end and files are removed."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise _Terminated
+
+
 def _fail(message: str) -> None:
     click.echo(f"error: {message}", err=True)
     sys.exit(2)
@@ -64,6 +83,20 @@ def _engine_config(preset: str | None, config: str | None, default: str | None =
     if preset is None and default is None:
         raise click.UsageError("give --preset NAME or --config FILE")
     return named_preset(preset or default)
+
+
+def _check_sidecar(path: Path) -> None:
+    """Refuse to overwrite a JSON file that is no sidecar, such as the configuration itself."""
+    if not path.is_file():
+        return
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        known = None
+    if not isinstance(known, dict) or not {"config", "ports", "tools"} <= known.keys():
+        raise click.UsageError(
+            f"the sidecar would overwrite {path}, which is no sidecar: choose another output name"
+        )
 
 
 _preset = click.option("--preset", help="Engine preset: tiny, kv260 or kv260_a8.")
@@ -98,7 +131,7 @@ def main() -> None:
               help="Tokens of text that golden writes.")
 @click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token.")
 @click.option("--top-p", default=0.9, show_default=True, help="Probability mass to draw from.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0),
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
               help="Of text, stalls and the random layer.")
 @click.option("--stall", default=0.0, show_default=True, type=click.FloatRange(0, 0.99),
               help="Probability that a port stalls in a cycle, on every port.")
@@ -140,7 +173,7 @@ def verilog(preset: str | None, config: str | None, output: str, top: str | None
     """
     from hw.verilog import generate
     from signacc.console import progress
-    from signacc.files import write_text
+    from signacc.files import write_texts
 
     engine = _engine_config(preset, config)
     path = Path(output)
@@ -149,10 +182,12 @@ def verilog(preset: str | None, config: str | None, output: str, top: str | None
     sidecar = path.with_suffix(".json")
     if not path.parent.is_dir():
         raise click.UsageError(f"the output's folder must exist; there is none at {path.parent}")
+    _check_sidecar(sidecar)
     with progress(f"generating {engine.name}, {engine.lanes} lanes"):
         generated = generate(engine, top=top)
-    write_text(path, generated.text)
-    write_text(sidecar, json.dumps(generated.sidecar, indent=2) + "\n")
+    write_texts(
+        {path: generated.text, sidecar: json.dumps(generated.sidecar, indent=2) + "\n"}
+    )
     if as_json:
         click.echo(json.dumps(generated.sidecar))
     else:
@@ -194,7 +229,8 @@ def simulate(model: str, preset: str, memory: str | None, context: int, as_json:
               help="Tokens to write.")
 @click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token.")
 @click.option("--top-p", default=0.9, show_default=True, help="Probability mass to draw from.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draws.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
+              help="Of the draws.")
 @click.option("--act-bits", default=16, show_default=True, help="A of the golden model, 4 to 24.")
 def generate(model: str | None, prompt: str, write: int, temperature: float, top_p: float,
              seed: int, act_bits: int) -> None:
@@ -203,8 +239,8 @@ def generate(model: str | None, prompt: str, write: int, temperature: float, top
     \b
     Example: signacc generate --prompt "Once upon a time" --write 40
     """
+    from golden.generate import check_room, load_tokenizer, prompt_tokens
     from golden.generate import generate as generate_tokens
-    from golden.generate import load_tokenizer, prompt_tokens
     from golden.model import GoldenModel
     from signacc.models import model_folder
 
@@ -212,6 +248,7 @@ def generate(model: str | None, prompt: str, write: int, temperature: float, top
     tokenizer = load_tokenizer(folder)
     golden = GoldenModel.from_folder(folder, act_bits=act_bits)
     tokens = prompt_tokens(tokenizer, golden.config, prompt)
+    check_room(golden.config, len(tokens), write)
     end = golden.config.eos_token_id
     shown = tokenizer.decode(tokens)
     click.echo(shown, nl=False)
@@ -256,12 +293,14 @@ def eval_command(model: str | None, text: str, arithmetics: tuple[str, ...], win
     Example: signacc eval --text book.txt --windows 16
     """
     from signacc.console import progress
-    from signacc.evaluate import evaluate
+    from signacc.evaluate import evaluate, parse_arithmetic
     from signacc.models import model_folder
     from signacc.report import evaluation_table
 
     folder = model_folder(model)
     results = []
+    for arithmetic in arithmetics:
+        parse_arithmetic(arithmetic)  # all of them before the first is measured
     for arithmetic in arithmetics:
         with progress(f"perplexity, {arithmetic}", total=windows) as step:
             results.append(

@@ -16,14 +16,15 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-out = Console(highlight=False, soft_wrap=False)
-err = Console(file=sys.stderr, highlight=False)
+# No markup: names of files and text of models are printed as they are.
+out = Console(highlight=False, markup=False)
+err = Console(file=sys.stderr, highlight=False, markup=False)
 
 
 @contextmanager
 def progress(text: str, total: int | None = None) -> Iterator[Step]:
     """Show a bar (or, with no total, a spinner) on standard error while a block runs."""
-    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn()]
+    columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn()]
     if total is not None:
         columns.append(MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=err) as bar:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 
 from golden.errors import InputError
 from golden.generate import load_tokenizer
+from golden.linear import ACT_BITS_MAX, ACT_BITS_MIN
 from golden.model import GoldenModel
 from model.evaluate import Perplexity, perplexity
 from model.packed import load_float
@@ -38,8 +39,35 @@ class Evaluation:
     bits_per_byte: float
 
 
-def read_tokens(folder: Path, text: Path) -> tuple[torch.Tensor, float]:
-    """Return the token ids of a UTF-8 text file and how many bytes a token spells on average.
+@dataclass(frozen=True)
+class TokenizedText:
+    """A text and where its tokens lie in it.
+
+    Attributes
+    ----------
+    content
+        The text.
+    ids
+        Token ids int64 ``[T]``.
+    spans
+        First and past-the-last character of every token.
+    """
+
+    content: str
+    ids: torch.Tensor
+    spans: list[tuple[int, int]]
+
+    def predicted_bytes(self, window: int, windows: int) -> int:
+        """Return the UTF-8 bytes that the predicted tokens spell: all but each window's first."""
+        total = 0
+        for first in range(0, window * windows, window):
+            begin, end = self.spans[first + 1][0], self.spans[first + window - 1][1]
+            total += len(self.content[begin:end].encode())
+        return total
+
+
+def read_tokens(folder: Path, text: Path) -> TokenizedText:
+    """Return the tokens of a UTF-8 text file.
 
     Raises
     ------
@@ -50,10 +78,10 @@ def read_tokens(folder: Path, text: Path) -> tuple[torch.Tensor, float]:
         content = text.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{text} must be UTF-8 text: {error}") from None
-    ids = load_tokenizer(folder).encode(content).ids
-    if not ids:
+    encoding = load_tokenizer(folder).encode(content)
+    if not encoding.ids:
         raise InputError(f"{text} must hold text, not nothing")
-    return torch.tensor(ids), len(content.encode()) / len(ids)
+    return TokenizedText(content, torch.tensor(encoding.ids), encoding.offsets)
 
 
 def evaluate(
@@ -77,19 +105,16 @@ def evaluate(
     InputError
         If the model or text cannot be read, or a parameter breaks its rule.
     """
-    tokens, bytes_per_token = read_tokens(folder, text)
-    if arithmetic == "float":
+    act_bits = parse_arithmetic(arithmetic)
+    tokens = read_tokens(folder, text)
+    if act_bits is None:
         model = load_float(folder)
-        limit = model.config.max_position_embeddings
     else:
-        digits = arithmetic.removeprefix("A")
-        if not (arithmetic.startswith("A") and digits.isascii() and digits.isdigit()):
-            raise InputError(f"arithmetic must be float or A4 to A24, not {arithmetic!r}")
-        model = GoldenModel.from_folder(folder, act_bits=int(digits))
-        limit = model.config.max_position_embeddings
+        model = GoldenModel.from_folder(folder, act_bits=act_bits)
+    limit = model.config.max_position_embeddings
     if window > limit:
         raise InputError(f"a window must fit the model's context of {limit} tokens, not {window}")
-    total = windows if windows is not None else len(tokens) // window
+    total = windows if windows is not None else len(tokens.ids) // window
     done = 0
 
     def logits(part: torch.Tensor) -> torch.Tensor:
@@ -100,7 +125,17 @@ def evaluate(
             step(done, total)
         return scores
 
-    result = perplexity(logits, tokens, window=window, windows=windows, batch=1)
-    return Evaluation(
-        arithmetic, result, result.nll / math.log(2) / bytes_per_token
-    )
+    result = perplexity(logits, tokens.ids, window=window, windows=windows, batch=1)
+    predicted = result.windows * (window - 1)
+    spelled = tokens.predicted_bytes(window, result.windows) / predicted
+    return Evaluation(arithmetic, result, result.bits_per_byte(spelled))
+
+
+def parse_arithmetic(text: str) -> int | None:
+    """Return A of ``A<bits>``, or None for ``float``; raises InputError for anything else."""
+    if text == "float":
+        return None
+    match = re.fullmatch(r"A([0-9]{1,2})", text)
+    if not match or not ACT_BITS_MIN <= int(match[1]) <= ACT_BITS_MAX:
+        raise InputError(f"arithmetic must be float or A4 to A24, not {text!r}")
+    return int(match[1])

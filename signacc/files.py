@@ -4,28 +4,47 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path` through a temporary file in the same folder, then rename it.
+    """Write `text` to `path`: see :func:`write_texts`."""
+    write_texts({Path(path): text})
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write files that belong together: all, or none.
+
+    Each goes to a temporary file in its folder; only when all are on disk are they renamed. A
+    symbolic link is followed, not replaced.
 
     Raises
     ------
     OSError
-        If the folder is missing or the disk is full; an existing file is left as it was.
+        If a folder is missing, a target is a folder, or the disk is full; existing files are left
+        as they were.
     """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    umask = os.umask(0)
+    os.umask(umask)
+    ready: list[tuple[str, Path]] = []
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
+        for path, text in texts.items():
+            target = Path(os.path.realpath(path))
+            if target.is_dir():
+                raise IsADirectoryError(21, "an output file must not be a folder", str(path))
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            ready.append((name, target))
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~umask)
+        for name, target in ready:
+            os.replace(name, target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        for name, _ in ready:
+            with suppress(FileNotFoundError):
+                os.unlink(name)
         raise

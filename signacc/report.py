@@ -41,14 +41,15 @@ def evaluation_table(text: str, results: list[Any]) -> None:
 
 def estimate_table(model: str, report: dict[str, Any]) -> None:
     """Print the whole-model estimate by operator, then its totals."""
+    memory = report["provenance"]["memory"]["name"]
     table = Table(
-        title=f"{model} on {report['system']}: one decoded token, batch 1, "
+        title=f"{model} on {report['system']} with {memory}: one decoded token, batch 1, "
         f"context {report['context']}",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
     for column, justify in (
-        ("operator", "left"), ("time, µs", "right"), ("share", "right"), ("DRAM bytes", "right"),
+        ("operator", "left"), ("time, us", "right"), ("share", "right"), ("DRAM bytes", "right"),
         ("cycles", "left"), ("bound by", "left"),
     ):
         table.add_column(column, justify=justify, no_wrap=True)
@@ -75,4 +76,9 @@ def estimate_lines(report: dict[str, Any]) -> None:
         f"({quantity(speed['low'])} to {quantity(speed['high'])}), "
         f"{quantity(energy['nominal'])} J/token "
         f"({quantity(energy['low'])} to {quantity(energy['high'])})"
+    )
+    clock = report["provenance"]["engine"]["clock_mhz"]
+    out.print(
+        f"  ranges: DRAM efficiency and energy constants; not the clock, {clock:g} MHz, nor the\n"
+        f"  vector unit, which are assumed"
     )

@@ -1,7 +1,7 @@
 """Energy = event counts x constants. Every constant carries a range, a source and a mark.
 
 All constants are picojoules per event. Marks: ``published`` (printed in the source named),
-``scaled`` (computed from a published one by the formula named), ``assumed`` (no source found).
+``unverified`` (said of the source named, but not read there), ``scaled`` (computed from a published one by the formula named), ``assumed`` (no source found).
 A source that was not read again in the original says ``unverified``, and its range is wide.
 """
 
@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from .errors import InputError
 from .interval import Interval, total
 
-Mark = Literal["published", "scaled", "assumed"]
+Mark = Literal["published", "unverified", "scaled", "assumed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Constant:
     unit
         E.g. ``pJ``, ``pJ/bit``.
     mark
-        ``published``, ``scaled`` or ``assumed``.
+        ``published``, ``unverified``, ``scaled`` or ``assumed``.
     source
         Where nominal and range come from.
     """
@@ -319,16 +319,16 @@ ASIC7 = Technology(
     name="7nm",
     description="7 nm standard cells",
     int_add_8=_constant(
-        Interval.around(0.007, 1 / 3, 3), "published", _JOUPPI + _THIRD_TO_TRIPLE
+        Interval.around(0.007, 1 / 3, 3), "unverified", _JOUPPI + _THIRD_TO_TRIPLE
     ),
     int_add_32=_constant(
-        Interval.around(0.03, 1 / 3, 3), "published", _JOUPPI + _THIRD_TO_TRIPLE
+        Interval.around(0.03, 1 / 3, 3), "unverified", _JOUPPI + _THIRD_TO_TRIPLE
     ),
     fp16_mul=_constant(
-        Interval.around(0.34, 1 / 3, 3), "published", _JOUPPI + _THIRD_TO_TRIPLE
+        Interval.around(0.34, 1 / 3, 3), "unverified", _JOUPPI + _THIRD_TO_TRIPLE
     ),
     fp16_add=_constant(
-        Interval.around(0.16, 1 / 3, 3), "published", _JOUPPI + _THIRD_TO_TRIPLE
+        Interval.around(0.16, 1 / 3, 3), "unverified", _JOUPPI + _THIRD_TO_TRIPLE
     ),
     register_bit=_constant(
         Interval(0.009 * _SEVEN, 0.0012, 0.009 * 0.3),
@@ -339,7 +339,7 @@ ASIC7 = Technology(
     ),
     sram_read_bit=_constant(
         Interval(0.005, 0.117, 0.25),
-        "published",
+        "unverified",
         f"nominal: {_JOUPPI}, 7.5 pJ per 64 bits of 8 KB; low: below a CACTI 7 run at 22 nm "
         "(0.009); high: assumed, double",
         "pJ/bit",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -106,7 +107,7 @@ def build(verilog: str, top: str, *, on_build: Callable[[], None] | None = None)
     done = Build(folder, top, toolchain)
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root / f"{folder.name}.lock"):
-        if (folder / "complete").is_file():
+        if _is_whole(folder, top):
             return done
         if on_build is not None:
             on_build()
@@ -129,10 +130,23 @@ def build(verilog: str, top: str, *, on_build: Callable[[], None] | None = None)
                 )
             except (SystemExit, subprocess.CalledProcessError, RuntimeError) as error:
                 raise ToolError(
-                    f"Verilator could not build {top}: see {log} ({_last_line(log)})"
+                    f"Verilator could not build {top}: see {log} ({_first_error(log)})"
                 ) from error
-        (folder / "complete").write_text("", encoding="utf-8")
+        (folder / "complete").write_text(_digest(folder / top), encoding="utf-8")
     return done
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_whole(folder: Path, top: str) -> bool:
+    """Return whether the cached executable is the one that was built."""
+    try:
+        return (folder / "complete").read_text(encoding="utf-8") == _digest(folder / top)
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def run_bench(
@@ -168,8 +182,8 @@ def run_bench(
     results.unlink(missing_ok=True)
     with _environment(built.toolchain.environment | dict(environment or {})):
         runner = _PortsPublic()
-        # Under pytest the runner exits by itself; what counts is the results file.
-        with suppress(SystemExit, subprocess.CalledProcessError):
+        # However the simulator ends, what counts is the results file.
+        with suppress(SystemExit, subprocess.CalledProcessError, RuntimeError):
             runner.test(
                 test_module=module,
                 hdl_toplevel=built.top,
@@ -213,7 +227,11 @@ def _environment(values: Mapping[str, str]):
     if "VERILATOR_ROOT" in values:
         binaries = str(Path(values["VERILATOR_ROOT"]) / "bin")
         values["PATH"] = binaries + os.pathsep + os.environ.get("PATH", "")
-    before = {name: os.environ.get(name) for name in values}
+    # The user's own cocotb settings (filters, seeds) are not meant for these benches.
+    foreign = [name for name in os.environ if name.startswith("COCOTB_") and name not in values]
+    before = {name: os.environ.get(name) for name in (*values, *foreign)}
+    for name in foreign:
+        del os.environ[name]
     os.environ.update(values)
     try:
         yield
@@ -225,9 +243,13 @@ def _environment(values: Mapping[str, str]):
                 os.environ[name] = value
 
 
-def _last_line(log: Path) -> str:
+def _first_error(log: Path) -> str:
+    """Return the log's first line that speaks of an error, else its last."""
     try:
-        lines = [s for s in log.read_text(errors="replace").splitlines() if s.strip()]
+        lines = [s.strip() for s in log.read_text(errors="replace").splitlines() if s.strip()]
     except OSError:
         lines = []
-    return lines[-1][:200] if lines else "the log is empty"
+    if not lines:
+        return "the log is empty"
+    found = next((s for s in lines if re.search(r"error|No space", s, re.IGNORECASE)), lines[-1])
+    return found[:200]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ def parse_layers(text: str, count: int) -> list[int]:
     layers: set[int] = set()
     for part in text.split(","):
         ends = [end.strip() for end in part.split("-")]
-        if len(ends) > 2 or not all(end.isascii() and end.isdigit() for end in ends):
+        if len(ends) > 2 or not all(re.fullmatch(r"[0-9]{1,6}", end) for end in ends):
             raise InputError(
                 f"layers must be 'all' or numbers and ranges such as 0,2-4, not {text!r}"
             )

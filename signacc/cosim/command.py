@@ -11,8 +11,8 @@ from typing import Any
 import click
 import numpy as np
 from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from golden.config import FBI_LINEARS
 from golden.errors import InputError
@@ -56,6 +56,7 @@ def run_command(
 ) -> bool:
     """Run the command; return whether every value and every cycle agreed."""
     started = time.perf_counter()
+    pattern = StallPattern(seed, stall)
     story: _Story | None = None
     if random_layer is not None:
         jobs, golden = _random(engine, random_layer, seed)
@@ -66,13 +67,13 @@ def run_command(
         built = build_engine(
             engine, on_build=lambda: step.say(f"Verilator builds engine {engine.name}")
         )
-    pattern = StallPattern(seed, stall)
     runs = [Run([job], seed, stall) for job in jobs]
     with progress("RTL under Verilator", total=len(runs)) as step:
         results = execute_runs(built, engine, runs, progress=step.to)
+        step.to(len(runs))
     reports = compare_layers(engine, jobs, golden, results, pattern)
 
-    gpu, report = _whole_model(story)
+    gpu, report = _whole_model(story, engine.name)
     if as_json:
         click.echo(json.dumps(_summary(engine, reports, story, seed, stall, report, gpu)))
     else:
@@ -114,7 +115,7 @@ def _from_model(
 ) -> tuple[_Story, list[LayerJob], list[np.ndarray]]:
     """Let golden read and write; return what it wrote, and its FBI-linears' work."""
     from golden.folder import load_packed
-    from golden.generate import load_tokenizer, prompt_tokens
+    from golden.generate import check_room, load_tokenizer, prompt_tokens
 
     folder = model_folder(model)
     packed = load_packed(folder)
@@ -123,11 +124,14 @@ def _from_model(
     for name in FBI_LINEARS:
         n, k = packed.config.linear_shape(name)
         engine.check_shape(k, n)
+    tokens = prompt_tokens(tokenizer, packed.config, prompt)
+    count = max(writing.count, positions - len(tokens) + 1)
+    check_room(packed.config, len(tokens), count)
     with progress("golden model reads the prompt and writes on"):
         captured = capture(
             packed,
-            prompt_tokens(tokenizer, packed.config, prompt),
-            replace(writing, count=max(writing.count, positions)),
+            tokens,
+            replace(writing, count=count),
             layers=chosen,
             positions=positions,
             act_bits=engine.act_bits,
@@ -138,15 +142,16 @@ def _from_model(
     return story, captured.jobs, captured.outputs
 
 
-def _whole_model(story: _Story | None):
+def _whole_model(story: _Story | None, preset: str):
     """Return the GPU figure to set beside, and the estimate, of the model's shape."""
     if story is None:
         return None, None
     from sim.baselines import baselines_for
-    from sim.system import estimate, named_system
+    from sim.system import SYSTEM_NAMES, estimate, named_system
 
     context = min(ESTIMATE_CONTEXT, story.config.max_position_embeddings)
-    report = estimate(story.config, named_system(ESTIMATE_PRESET), context=context).to_json()
+    system = named_system(preset if preset in SYSTEM_NAMES else ESTIMATE_PRESET)
+    report = estimate(story.config, system, context=context).to_json()
     figures = [
         entry for entry in baselines_for(story.model)
         if entry.batch == 1 and entry.context == context
@@ -173,7 +178,7 @@ def _summary(engine, reports: list[LayerReport], story, seed, stall, report, gpu
             "prompt": story.prompt,
             "text": story.text,
             "estimate": {
-                "preset": ESTIMATE_PRESET,
+                "preset": report["system"],
                 "context": report["context"],
                 "mark": "modelled",
                 "tokens_per_second": report["tokens_per_second"],
@@ -202,7 +207,7 @@ def _print(engine, reports: list[LayerReport], story, version: str, report, gpu)
     )
     for column in (
         "layer", "MxKxN", "values\ncompared", "mismatches", "RTL\ncycles", "simulated\ncycles",
-        "beats",
+        "beats\nused",
     ):
         side = "left" if column in ("layer", "MxKxN") else "right"
         table.add_column(column, justify=side, no_wrap=True)
@@ -213,20 +218,20 @@ def _print(engine, reports: list[LayerReport], story, version: str, report, gpu)
         table.add_row(*_cells("all", "", reports))
     out.print(table)
     out.print(f"  measured with {version}")
-    out.print("  beats: share of RTL cycles that take a weight beat")
+    out.print("  beats used: share of RTL cycles that take a weight beat")
     bad = [entry for entry in reports if not entry.agrees]
     if bad:
-        out.print(f"  [bold red]DISAGREES[/]: {', '.join(entry.name for entry in bad)}")
+        out.print(f"  DISAGREES: {', '.join(entry.name for entry in bad)}", style="bold red")
     else:
         out.print("  every value equal to the bit, every cycle count equal")
     if story is None:
         return
     out.print()
-    out.print(f"[bold]{escape(story.prompt)}[/]{escape(story.text)}")
+    out.print(Text.assemble((story.prompt, "bold"), story.text))
     out.print(f"  (golden {story.model}, A{engine.act_bits})", style="dim")
     out.print()
     out.print(
-        f"Whole model {story.model} on {ESTIMATE_PRESET}, batch 1, context {report['context']}:"
+        f"Whole model {story.model} on {report['system']}, batch 1, context {report['context']}:"
     )
     estimate_lines(report)
     if gpu is None:
@@ -245,7 +250,7 @@ def _cells(name: str, shape: str, entries: list[LayerReport]) -> list[str]:
         name,
         shape,
         f"{sum(entry.values_compared for entry in entries):,}",
-        f"{mismatches:,}" if not mismatches else f"[red]{mismatches:,}[/]",
+        f"{mismatches:,}",
         f"{rtl:,}",
         f"{sum(entry.simulated_cycles for entry in entries):,}",
         f"{sum(entry.beats for entry in entries) / rtl:.1%}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +61,6 @@ class Run:
     layers: list[LayerJob]
     stall_seed: int = 0
     stall_probability: float | dict[str, float] = 0.0
-    extra: dict[str, object] = field(default_factory=dict)
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

@@ -119,7 +119,7 @@ def test_an_illegal_name(top):
     assert str(error.value) == f"the top module's name must be a Verilog identifier, not {top!r}"
 
 
-@pytest.mark.parametrize("top", ["", "é", "module", "reg", "a b", "1st"])
+@pytest.mark.parametrize("top", ["", "é", "module", "reg", "logic", "a b", "1st"])
 def test_names_that_verilog_does_not_have(top):
     with pytest.raises(ConfigError, match="must be a Verilog identifier"):
         generate(PRESETS["tiny"], top=top)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,7 +68,7 @@ class TestVerilog:
     def test_own_configuration(self, tmp_path):
         config = PRESETS["tiny"].to_dict() | {"name": "mine", "k_par": 4, "act_par": 4}
         (tmp_path / "mine.json").write_text(json.dumps(config))
-        path = tmp_path / "mine.v"
+        path = tmp_path / "engine.v"
         result = invoke("verilog", "--config", str(tmp_path / "mine.json"), "-o", str(path))
         assert result.exit_code == 0, result.output
         assert "module signacc_mine(" in path.read_text()
@@ -105,6 +107,20 @@ class TestVerilog:
         refused(invoke("verilog", "--preset", "tiny", "-o", str(tmp_path / "e.vhd")), "end in .v")
         missing = tmp_path / "none" / "e.v"
         refused(invoke("verilog", "--preset", "tiny", "-o", str(missing)), "folder must exist")
+
+    def test_configuration_is_not_overwritten_by_the_sidecar(self, tmp_path):
+        config = tmp_path / "mine.json"
+        config.write_text(json.dumps(PRESETS["tiny"].to_dict()))
+        before = config.read_text()
+        result = invoke("verilog", "--config", str(config), "-o", str(tmp_path / "mine.v"))
+        refused(result, "the sidecar would overwrite", "mine.json")
+        assert config.read_text() == before
+        assert list(tmp_path.iterdir()) == [config]
+
+    def test_an_older_sidecar_is_replaced(self, tmp_path):
+        path = tmp_path / "engine.v"
+        for preset in ("tiny", "tiny"):
+            assert invoke("verilog", "--preset", preset, "-o", str(path)).exit_code == 0
 
     def test_full_disk_leaves_the_old_file(self, tmp_path, monkeypatch):
         path = tmp_path / "e.v"
@@ -165,6 +181,8 @@ class TestCosimInput:
             (["--preset", "nano", "--random-layer", "1x1x1"], ["a preset is one of", "'nano'"]),
             (["--model", "/no/such"], ["a model is a folder", "/no/such"]),
             (["--positions", "0"], ["--positions", "0"]),
+            (["--random-layer", "1x1x1", "--stall", "nan"], ["from 0 to 0.99", "nan"]),
+            (["--random-layer", "1x1x1", "--seed", str(2**64)], ["--seed"]),
         ],
     )
     def test_bad_input(self, arguments, parts):
@@ -210,7 +228,9 @@ def test_random_layer_json(tmp_path):
     assert report["mismatches"] == 0
     assert report["rtl_cycles"] == report["simulated_cycles"]
     # 5 words of 8 inputs, 3 tiles of 4 outputs, 2 vectors
-    assert report["layers"][0]["beats"] == 5 * 3 * 2
+    (layer,) = report["layers"]
+    assert layer["beats"] == 5 * 3 * 2
+    assert layer["utilisation"] == layer["beats"] / layer["rtl_cycles"]
 
 
 @pytest.mark.rtl
@@ -237,3 +257,65 @@ def test_errors_go_to_standard_error_as_a_program():
     assert done.stdout == ""
     assert done.stderr.startswith("error: a preset is one of")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.rtl
+def test_cocotb_settings_of_the_user_do_not_leak_in(monkeypatch):
+    monkeypatch.setenv("COCOTB_TEST_FILTER", "nothing")
+    monkeypatch.setenv("COCOTB_TESTCASE", "nothing")
+    result = invoke("cosim", "--random-layer", "1x9x5", "--preset", "tiny", "--json")
+    assert result.exit_code == 0, result.output
+    assert os.environ["COCOTB_TEST_FILTER"] == "nothing"
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("damage", ["truncated", "deleted"])
+def test_damaged_cache_heals(damage, monkeypatch, tmp_path):
+    monkeypatch.setenv("SIGNACC_CACHE", str(tmp_path))
+    arguments = ("cosim", "--random-layer", "1x2x1", "--config", str(tmp_path / "c.json"), "--json")
+    config = PRESETS["tiny"].to_dict() | {"name": "dot", "k_par": 2, "n_par": 1, "act_par": 1}
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    assert invoke(*arguments).exit_code == 0
+    (binary,) = tmp_path.glob("builds/*/signacc_dot")
+    if damage == "truncated":
+        binary.write_bytes(binary.read_bytes()[:1000])
+    else:
+        binary.unlink()
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_leave_nothing_behind(number, tmp_path, monkeypatch):
+    """A long run is ended from outside: exit code 128 + signal, no simulator, no files."""
+    assert invoke("cosim", "--random-layer", "1x1x1", "--preset", "tiny").exit_code == 0
+    program = Path(sys.executable).with_name("signacc")
+    running = subprocess.Popen(
+        [program, "cosim", "--random-layer", "2000x256x256", "--preset", "tiny"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("signacc-*/bench.log")):
+        assert time.monotonic() < deadline, "the bench did not start"
+        assert running.poll() is None
+        time.sleep(0.1)
+    time.sleep(1)
+    running.send_signal(number)
+    assert running.wait(timeout=30) == 128 + number
+    assert list(tmp_path.iterdir()) == []
+    left = [
+        path
+        for path in Path("/proc").glob("[0-9]*/environ")
+        if str(tmp_path).encode() in _read(path)
+    ]
+    assert left == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

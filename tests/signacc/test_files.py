@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from signacc.files import write_text
+from signacc.files import write_text, write_texts
 
 
 def test_replaces_and_respects_the_umask(tmp_path):
@@ -36,3 +36,19 @@ def test_failure_in_mid_write_keeps_the_old_file(tmp_path, monkeypatch):
 def test_missing_folder(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "none" / "a.txt", "x")
+
+
+def test_all_or_none(tmp_path):
+    (tmp_path / "b").mkdir()
+    with pytest.raises(IsADirectoryError, match="must not be a folder"):
+        write_texts({tmp_path / "a": "a", tmp_path / "b": "b"})
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_links_are_followed(tmp_path):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    link.symlink_to(real)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"

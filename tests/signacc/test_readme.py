@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -49,6 +50,25 @@ def test_command(command, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+@pytest.mark.rtl
+def test_table_of_the_readme_is_what_cosim_measures():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("signacc"), "cosim", "--json"],
+        capture_output=True, text=True, check=True,
+    )
+    rows = [line.split() for line in PAGES[0].read_text().splitlines()]
+    for layer in json.loads(done.stdout)["layers"]:
+        assert [
+            layer["name"],
+            "x".join(map(str, layer["shape"])),
+            f"{layer['values_compared']:,}",
+            f"{layer['mismatches']:,}",
+            f"{layer['rtl_cycles']:,}",
+            f"{layer['simulated_cycles']:,}",
+            f"{layer['utilisation']:.1%}",
+        ] in rows
 
 
 @pytest.mark.parametrize(("page", "code"), fenced("python"))

@@ -82,6 +82,9 @@ def test_cosim_json():
     energy = report["estimate"]["energy_per_token_j"]
     assert energy["low"] <= energy["nominal"] <= energy["high"]
     assert report["gpu"]["mark"] == "measured"
+    assert report["estimate"]["context"] == 512
+    whole = invoke("simulate", "--model", SHIPPED, "--preset", "kv260", "--json")
+    assert report["estimate"]["tokens_per_second"] == json.loads(whole.stdout)["tokens_per_second"]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,9 @@ def test_cosim_json():
         (["--prompt", ""], "a prompt must have at least one token"),
         (["--prompt", "word " * 600], "context of 512 tokens"),
         (["--write", "600"], "context of 512 tokens"),
+        (["--positions", "600"], "context of 512 tokens"),
+        (["--prompt", "\udcff"], "a prompt must be valid Unicode text"),
+        (["--layers", "9" * 5000], "layers must be 'all' or numbers"),
         (["--temperature", "-1"], "temperature must be from 0 to 100"),
         (["--top-p", "0"], "top_p must be above 0"),
         (["--preset", "tiny"], "K must be from 1 to 256 on preset tiny, not 512"),
@@ -122,6 +128,23 @@ class TestBadFolder:
         result = invoke("generate", "--model", str(folder), "--prompt", "x")
         assert result.exit_code == 2
         assert "must be F16 [4096, 256], not F16 [4096, 512]" in result.stderr
+
+    def test_absurd_context(self, folder):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(
+            json.dumps(config | {"max_position_embeddings": 10**12})
+        )
+        result = invoke("generate", "--model", str(folder), "--prompt", "x")
+        assert result.exit_code == 2
+        assert "max_position_embeddings must be at most" in result.stderr
+
+    def test_names_are_printed_as_they_are(self, tmp_path):
+        path = tmp_path / "[red]a[/b].txt"
+        path.parent.mkdir()
+        path.write_text("one two three four five six seven eight nine ten")
+        result = invoke("eval", "--text", str(path), "--window", "8", "--arithmetic", "float")
+        assert result.exit_code == 0, result.output
+        assert "[red]a[/b].txt" in "".join(result.output.split())
 
     def test_corrupt_tokenizer(self, folder):
         (folder / "tokenizer.json").write_text("{")

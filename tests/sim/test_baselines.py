@@ -40,7 +40,6 @@ def test_shipped_figures_are_legal_and_possible():
 
 def test_lookup_is_exact():
     assert {entry.model for entry in baselines_for("fbi-7b")} == {"fbi-7b"}
-    assert 164 in [entry.tokens_per_second for entry in baselines_for("fbi-7b")]
     assert baselines_for("fbi-7") == ()
     given = [Baseline.from_dict({**GOOD, "model": "x"})]
     assert baselines_for("x", given) == tuple(given)

@@ -137,7 +137,8 @@ def test_every_constant_has_range_source_and_mark(technology):
     constants = technology.constants()
     assert len(constants) == 7
     for constant in constants.values():
-        assert constant.mark in ("published", "scaled", "assumed")
+        assert constant.mark in ("published", "unverified", "scaled", "assumed")
+        assert ("unverified" in constant.source) <= (constant.mark != "published")
         assert constant.source
         assert constant.value.low < constant.value.nominal < constant.value.high
         if "unverified" in constant.source:
