@@ -1,8 +1,8 @@
-"""Energy = event counts x constants. Every constant carries a range, a source and a mark.
+"""Energy of on-chip events, by technology, each constant with range, source and mark.
 
 All constants are picojoules per event. Marks: ``published`` (printed in the source named),
-``unverified`` (said of the source named, but not read there), ``scaled`` (computed from a published one by the formula named), ``assumed`` (no source found).
-A source that was not read again in the original says ``unverified``, and its range is wide.
+``unverified`` (said of the source named but not read there, with a wide range), ``scaled``
+(computed from a published one by the formula named), ``assumed`` (no source found).
 """
 
 from __future__ import annotations
