@@ -20,6 +20,15 @@ def bind(m: Module, value: ValueLike, name: str) -> Signal:
     return signal
 
 
+def add_with_carry(m: Module, a: Value, b: Value, carry: Value, name: str) -> Value:
+    """Return ``a + b + carry`` of two signed values and a bit, as one adder.
+
+    A 1 and the carry below the operands' last bits make the carry input of the same adder.
+    """
+    total = bind(m, Cat(1, a).as_signed() + Cat(carry, b).as_signed(), name)
+    return total[1:].as_signed()
+
+
 def tree(items: Sequence[Value], combine: Callable[[Value, Value], Value]) -> Value:
     """Combine `items` as a balanced tree, so that widths grow by one bit a level."""
     items = list(items)

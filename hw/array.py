@@ -8,17 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amaranth import Instance, Module, Mux, Signal, signed
-from amaranth.hdl import ClockSignal, ResetSignal
+from amaranth.hdl import ClockSignal, ResetSignal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind
+from .arith import add_with_carry, bind
 from .config import EngineConfig
 
 
 class Row(wiring.Component):
     """One output: k_par lanes, their adder tree, the accumulator.
+
+    A negative weight takes the ones' complement of its activation, and leaves the missing 1 to the
+    carry input of an adder: k_par lanes have k_par - 1 adders in the tree and one at the
+    accumulator, so each lane finds one, and no lane needs an adder of its own to negate.
 
     Latency: `sum` belongs to the word and weights of tree_stages cycles before; the tags travel
     along inside, so that no control net fans out over the rows.
@@ -50,36 +54,43 @@ class Row(wiring.Component):
         """Build the tree level by level, a register after each levels_per_stage of them."""
         m = Module()
         config = self.config
+        negative = bind(m, ~self.weights, "negative")
+        flips = [negative[c].replicate(config.act_bits) for c in range(config.k_par)]
         terms = [
-            bind(m, Mux(self.weights[c], self.word[c], -self.word[c])[: config.act_bits], f"t{c}")
+            bind(m, self.word[c].as_unsigned() ^ flips[c], f"t{c}").as_signed()
             for c in range(config.k_par)
         ]
-        terms = [term.as_signed() for term in terms]
+        carries = [negative[c] for c in range(config.k_par)]
         valid, first = self.valid, self.first
         for stage in range(config.tree_stages):
             for level in range(config.levels_per_stage):
                 if len(terms) == 1:
                     break
                 sums = [
-                    bind(m, a + b, f"s{stage}_{level}_{i}")
+                    add_with_carry(m, a, b, carries.pop(), f"s{stage}_{level}_{i}")
                     for i, (a, b) in enumerate(zip(terms[::2], terms[1::2], strict=False))
                 ]
                 terms = sums + ([terms[-1]] if len(terms) % 2 else [])
-            registers = []
-            for i, term in enumerate(terms):
-                register = Signal(term.shape(), name=f"r{stage}_{i}", reset_less=True)
-                m.d.sync += register.eq(term)
-                registers.append(register)
-            terms = registers
+            terms = [self._register(m, term, f"r{stage}_{i}") for i, term in enumerate(terms)]
+            carries = [self._register(m, bit, f"c{stage}_{i}") for i, bit in enumerate(carries)]
             next_valid = Signal(name=f"valid_{stage}")
             next_first = Signal(name=f"first_{stage}", reset_less=True)
             m.d.sync += [next_valid.eq(valid), next_first.eq(first)]
             valid, first = next_valid, next_first
         accumulator = Signal(signed(config.acc_bits), reset_less=True)
-        m.d.comb += self.sum.eq(Mux(first, 0, accumulator) + terms[0])
+        (last_term,), (last_carry,) = terms, carries
+        before = bind(m, Mux(first, 0, accumulator), "before").as_signed()
+        m.d.comb += self.sum.eq(add_with_carry(m, before, last_term, last_carry, "after"))
         with m.If(valid):
             m.d.sync += accumulator.eq(self.sum)
         return m
+
+
+    @staticmethod
+    def _register(m: Module, value: Value, name: str) -> Signal:
+        register = Signal(value.shape(), name=name, reset_less=True)
+        m.d.sync += register.eq(value)
+        return register
 
 
 class RowInstance(Row):
