@@ -5,7 +5,15 @@ import random
 import pytest
 from amaranth import Module, Signal, signed
 
-from hw.arith import bind, leading_one, maximum, shift_left, shift_right_sticky, tree
+from hw.arith import (
+    add_with_carry,
+    bind,
+    leading_one,
+    maximum,
+    shift_left,
+    shift_right_sticky,
+    tree,
+)
 
 from ..simulation import evaluate
 
@@ -88,3 +96,17 @@ def test_bind_keeps_the_shape():
     bound = bind(m, -value, "negated")
     assert bound.shape() == signed(6)
     assert evaluate(m, [value], [bound], [[-16], [15]]) == [[16], [-15]]
+
+
+@pytest.mark.parametrize(("left", "right"), [(1, 1), (3, 3), (4, 2), (2, 4)])
+def test_add_with_carry(left, right):
+    m, a, b, carry = Module(), Signal(signed(left)), Signal(signed(right)), Signal()
+    total = bind(m, add_with_carry(m, a, b, carry, "sum"), "total")
+    assert len(total) == max(left, right) + 1
+    vectors = [
+        [x, y, c]
+        for x in range(-(1 << left - 1), 1 << left - 1)
+        for y in range(-(1 << right - 1), 1 << right - 1)
+        for c in (0, 1)
+    ]
+    assert evaluate(m, [a, b, carry], [total], vectors) == [[sum(v)] for v in vectors]
