@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -290,21 +291,27 @@ def test_damaged_cache_heals(damage, monkeypatch, tmp_path):
 def test_signals_leave_nothing_behind(number, tmp_path, monkeypatch):
     """A long run is ended from outside: exit code 128 + signal, no simulator, no files."""
     assert invoke("cosim", "--random-layer", "1x1x1", "--preset", "tiny").exit_code == 0
-    program = Path(sys.executable).with_name("signacc")
-    running = subprocess.Popen(
-        [program, "cosim", "--random-layer", "2000x256x256", "--preset", "tiny"],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("signacc-*/bench.log")):
-        assert time.monotonic() < deadline, "the bench did not start"
-        assert running.poll() is None
-        time.sleep(0.1)
-    time.sleep(1)
-    running.send_signal(number)
-    assert running.wait(timeout=30) == 128 + number
+    # A job started in the background of a script inherits SIGINT as ignored: undo that.
+    with default_signals():
+        running = subprocess.Popen(
+            [Path(sys.executable).with_name("signacc"), "cosim", "--random-layer",
+             "2000x256x256", "--preset", "tiny"],
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("signacc-*/bench.log")):
+            assert time.monotonic() < deadline, "the bench did not start"
+            assert running.poll() is None
+            time.sleep(0.1)
+        time.sleep(1)
+        running.send_signal(number)
+        assert running.wait(timeout=30) == 128 + number
+    finally:
+        running.kill()
+        running.wait()
     assert list(tmp_path.iterdir()) == []
     left = [
         path
@@ -312,6 +319,16 @@ def test_signals_leave_nothing_behind(number, tmp_path, monkeypatch):
         if str(tmp_path).encode() in _read(path)
     ]
     assert left == []
+
+
+@contextmanager
+def default_signals():
+    """Start children with SIGINT at its default, whatever this process inherited."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _read(path: Path) -> bytes:
