@@ -107,6 +107,22 @@ _model = click.option(
 )
 
 
+def _writing(command: Any) -> Any:
+    """Add the options that say how golden writes text."""
+    for option in reversed(
+        (
+            click.option("--write", default=60, show_default=True, type=click.IntRange(1),
+                         help="Tokens of text that golden writes."),
+            click.option("--temperature", default=0.8, show_default=True,
+                         help="0 takes the likeliest token."),
+            click.option("--top-p", default=0.9, show_default=True,
+                         help="Probability mass to draw from."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="signacc")
 def main() -> None:
@@ -127,10 +143,7 @@ def main() -> None:
               help="Decoder layers to run on the RTL: all, or numbers and ranges like 0,2-4.")
 @click.option("--positions", default=8, show_default=True, type=click.IntRange(1),
               help="Token positions to run on the RTL.")
-@click.option("--write", default=60, show_default=True, type=click.IntRange(1),
-              help="Tokens of text that golden writes.")
-@click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token.")
-@click.option("--top-p", default=0.9, show_default=True, help="Probability mass to draw from.")
+@_writing
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
               help="Of text, stalls and the random layer.")
 @click.option("--stall", default=0.0, show_default=True, type=click.FloatRange(0, 0.99),
@@ -225,10 +238,7 @@ def simulate(model: str, preset: str, memory: str | None, context: int, as_json:
 @main.command()
 @_model
 @click.option("--prompt", required=True, help="Text to continue.")
-@click.option("--write", default=60, show_default=True, type=click.IntRange(1),
-              help="Tokens to write.")
-@click.option("--temperature", default=0.8, show_default=True, help="0 takes the likeliest token.")
-@click.option("--top-p", default=0.9, show_default=True, help="Probability mass to draw from.")
+@_writing
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
               help="Of the draws.")
 @click.option("--act-bits", default=16, show_default=True, help="A of the golden model, 4 to 24.")
