@@ -6,7 +6,7 @@ Imports nothing heavy: golden, model and sim all describe models with this one c
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
 from .errors import InputError
@@ -139,7 +139,7 @@ class ModelConfig:
         if not isinstance(data, dict):
             raise InputError(f"{where} must be a JSON object, not {type(data).__name__}")
         known = {f.name for f in fields(cls)}
-        required = {f.name for f in fields(cls) if f.default is f.default_factory}
+        required = {f.name for f in fields(cls) if f.default is MISSING}
         missing = sorted(required - data.keys())
         if missing:
             raise InputError(f"{where} must give {', '.join(sorted(required))}; missing: "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
 
@@ -225,7 +225,7 @@ class EngineConfig:
         if unknown:
             raise ConfigError(f"{where}: keys must be among {', '.join(known)}, not "
                               f"{', '.join(unknown)}")
-        required = [f.name for f in fields(cls) if f.default is f.default_factory]
+        required = [f.name for f in fields(cls) if f.default is MISSING]
         missing = [name for name in required if name not in data]
         if missing:
             raise ConfigError(f"{where} must give {', '.join(required)}; missing: "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from golden.config import FBI_LINEARS, ModelConfig, linear_key
 from golden.errors import InputError
-from golden.folder import FORMAT, METADATA
+from golden.folder import FORMAT, METADATA, expected_tensors
 from golden.pack import pack_signs
 
 
@@ -48,17 +48,11 @@ def packed_tensors(
             raise InputError(f"{name} must be finite in fp16; it holds NaN, Inf or above 65504")
         return result.contiguous()
 
-    hidden, vocab = config.hidden_size, config.vocab_size
-    plain: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (vocab, hidden),
-        "model.norm.weight": (hidden,),
+    tensors = {
+        name: half(name, take(name, shape))
+        for name, (_, shape) in expected_tensors(config).items()
+        if name.endswith(".weight")  # all but the parts of FBI-linears
     }
-    if not config.tie_word_embeddings:
-        plain["lm_head.weight"] = (vocab, hidden)
-    for layer in range(config.num_hidden_layers):
-        for norm in ("input_layernorm", "post_attention_layernorm"):
-            plain[f"model.layers.{layer}.{norm}.weight"] = (hidden,)
-    tensors = {name: half(name, take(name, shape)) for name, shape in plain.items()}
     zeros = 0
     for layer in range(config.num_hidden_layers):
         for linear in FBI_LINEARS:

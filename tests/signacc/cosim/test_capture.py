@@ -7,7 +7,8 @@ import pytest
 
 from golden.errors import InputError
 from golden.linear import fbi_linear
-from signacc.cosim.capture import parse_layers, random_job
+from signacc.cosim.capture import parse_layers
+from signacc.cosim.job import random_job
 
 
 @pytest.mark.parametrize(
