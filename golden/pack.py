@@ -2,6 +2,8 @@
 
 Weights ``[N, K]`` become bytes ``[N, ceil(K/8)]``: weight ``(i, j)`` is bit ``j % 8`` of byte
 ``(i, j // 8)``. Unused bits of the last byte of a row are written as 0 and ignored on reading.
+Ternary weights have a mask beside the signs, in the same layout: 1 = the weight is +1 or -1 as its
+sign says, 0 = the weight is 0 and its sign bit is written as 0 and ignored on reading.
 Only numpy is needed; torch tensors are accepted and given back when they come in.
 """
 
@@ -63,14 +65,21 @@ def pack_signs(weights: Any) -> Any:
     InputError
         If `weights` is not two-dimensional, has no element, or holds a NaN.
     """
-    array = to_numpy(weights, "weights")
-    if array.ndim != 2 or 0 in array.shape:
-        raise InputError(f"weights must have shape [N, K] with N, K >= 1, not {array.shape}")
-    if array.dtype.kind not in "fi":
-        raise InputError(f"weights must be real numbers, not {array.dtype}")
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        raise InputError("weights must not hold NaN: a NaN has no sign to pack")
-    return like(np.packbits(array >= 0, axis=1, bitorder="little"), weights)
+    return like(_pack(_check_weights(weights) >= 0), weights)
+
+
+def pack_ternary(weights: Any) -> tuple[Any, Any]:
+    """Pack ternary `weights` ``[N, K]`` into bytes ``(signs, mask)``, both ``[N, ceil(K/8)]``.
+
+    A weight above 0 counts as +1, below 0 as -1; 0 and -0.0 are 0.
+
+    Raises
+    ------
+    InputError
+        If `weights` is not two-dimensional, has no element, or holds a NaN.
+    """
+    array = _check_weights(weights)
+    return like(_pack(array > 0), weights), like(_pack(array != 0), weights)
 
 
 def unpack_signs(signs: Any, k: int) -> Any:
@@ -86,16 +95,57 @@ def unpack_signs(signs: Any, k: int) -> Any:
     return like((bits.astype(np.int8) << 1) - 1, signs)
 
 
-def check_packed(signs: Any, k: int) -> np.ndarray:
-    """Return `signs` as a numpy array after checking that it packs rows of `k` weights."""
-    array = to_numpy(signs, "signs")
+def unpack_ternary(signs: Any, mask: Any, k: int) -> Any:
+    """Unpack bytes ``[N, ceil(k/8)]`` into weights ``[N, k]`` of -1, 0 and +1 (int8).
+
+    `mask` None means that no weight is 0.
+
+    Raises
+    ------
+    InputError
+        If `signs` or `mask` is not uint8 of that shape, or `k` is not a positive integer.
+    """
+    weights = unpack_signs(signs, k)
+    if mask is None:
+        return weights
+    array = check_packed(mask, k, what="mask", n=len(weights))
+    kept = np.unpackbits(array, axis=1, count=k, bitorder="little").astype(np.int8)
+    return weights * like(kept, signs)
+
+
+def check_packed(signs: Any, k: int, *, what: str = "signs", n: int | None = None) -> np.ndarray:
+    """Return `signs` as a numpy array after checking that it packs rows of `k` weights.
+
+    `what` names it in errors; `n` is the number of rows that it must have, if that is known.
+    """
+    array = to_numpy(signs, what)
     if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
         raise InputError(f"k must be a positive integer, not {k!r}")
     if array.dtype != np.uint8:
-        raise InputError(f"signs must be uint8 bytes, not {array.dtype}")
-    if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] != -(-k // 8):
+        raise InputError(f"{what} must be uint8 bytes, not {array.dtype}")
+    width = -(-k // 8)
+    if n is not None and array.shape != (n, width):
         raise InputError(
-            f"signs for {k} inputs must have shape [N, {-(-k // 8)}] with N >= 1, "
+            f"{what} for {n} outputs of {k} inputs must have shape [{n}, {width}], "
             f"not {array.shape}"
         )
+    if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] != width:
+        raise InputError(
+            f"{what} for {k} inputs must have shape [N, {width}] with N >= 1, not {array.shape}"
+        )
     return array
+
+
+def _check_weights(weights: Any) -> np.ndarray:
+    array = to_numpy(weights, "weights")
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"weights must have shape [N, K] with N, K >= 1, not {array.shape}")
+    if array.dtype.kind not in "fi":
+        raise InputError(f"weights must be real numbers, not {array.dtype}")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise InputError("weights must not hold NaN: a NaN has no sign to pack")
+    return array
+
+
+def _pack(bits: np.ndarray) -> np.ndarray:
+    return np.packbits(bits, axis=1, bitorder="little")

@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden.errors import InputError
-from golden.pack import check_packed, is_tensor, like, pack_signs, to_numpy, unpack_signs
+from golden.pack import (
+    check_packed,
+    is_tensor,
+    like,
+    pack_signs,
+    pack_ternary,
+    to_numpy,
+    unpack_signs,
+    unpack_ternary,
+)
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=100)
 
@@ -143,3 +152,54 @@ def test_types_that_numpy_lacks_are_refused():
     torch = pytest.importorskip("torch")
     with pytest.raises(InputError, match=r"must be of a type that numpy has, not torch\.bf"):
         pack_signs(torch.ones(1, 2, dtype=torch.bfloat16))
+
+
+def test_a_ternary_row_by_hand():
+    # + 0 - 0 -0 + - -   0 +
+    row = [1.0, 0.0, -2.0, 0.0, -0.0, 3.0, -1.0, -1.0, 0.0, 4.0]
+    signs, mask = pack_ternary(np.array([row]))
+    assert signs.tolist() == [[0b00100001, 0b00000010]]  # written as 0 where the weight is 0
+    assert mask.tolist() == [[0b11100101, 0b00000010]]
+    want = [[1, 0, -1, 0, 0, 1, -1, -1, 0, 1]]
+    assert unpack_ternary(signs, mask, 10).tolist() == want
+    assert unpack_ternary(signs, None, 10).tolist() == unpack_signs(signs, 10).tolist()
+
+
+@given(n=st.integers(1, 5), k=st.integers(1, 70), seed=st.integers(0, 2**32 - 1))
+@REPEATABLE
+def test_ternary_round_trip_and_what_is_ignored(n, k, seed):
+    random = np.random.default_rng(seed)
+    weights = random.integers(-1, 2, (n, k)).astype(np.int8)
+    signs, mask = pack_ternary(weights)
+    for i in range(n):
+        for j in range(k):
+            assert mask[i, j // 8] >> (j % 8) & 1 == (weights[i, j] != 0)
+            assert signs[i, j // 8] >> (j % 8) & 1 == (weights[i, j] > 0)
+    if k % 8:
+        assert not (mask[:, -1] >> (k % 8)).any()
+        mask[:, -1] |= np.uint8(0xFF << (k % 8) & 0xFF)
+    signs |= random.integers(0, 256, signs.shape, dtype=np.uint8) & ~pack_ternary(weights)[1]
+    unpacked = unpack_ternary(signs, mask, k)
+    assert unpacked.dtype == np.int8
+    assert np.array_equal(unpacked, weights)
+
+
+def test_ternary_torch_in_torch_out():
+    signs, mask = pack_ternary(torch.tensor([[0.5, 0.0, -0.5]]))
+    assert (signs.tolist(), mask.tolist()) == ([[0b001]], [[0b101]])
+    assert signs.dtype == mask.dtype == torch.uint8
+    unpacked = unpack_ternary(signs, mask, 3)
+    assert isinstance(unpacked, torch.Tensor)
+    assert unpacked.dtype == torch.int8
+    assert unpacked.tolist() == [[1, 0, -1]]
+
+
+def test_ternary_refusals():
+    with pytest.raises(InputError, match=r"^weights must not hold NaN"):
+        pack_ternary(np.array([[np.nan]]))
+    signs = np.zeros((2, 1), np.uint8)
+    message = r"^mask for 2 outputs of 8 inputs must have shape \[2, 1\], not \(1, 1\)$"
+    with pytest.raises(InputError, match=message):
+        unpack_ternary(signs, np.zeros((1, 1), np.uint8), 8)
+    with pytest.raises(InputError, match=r"^mask must be uint8 bytes, not int8$"):
+        unpack_ternary(signs, np.zeros((2, 1), np.int8), 8)
