@@ -6,9 +6,9 @@ the amount; these helpers bind each step once and keep the stated width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from amaranth import Cat, Module, Mux, Signal, Value, signed
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.hdl import ValueLike
 
 
@@ -20,30 +20,14 @@ def bind(m: Module, value: ValueLike, name: str) -> Signal:
     return signal
 
 
-def add_with_carry(m: Module, a: Value, b: Value, carry: Value, name: str) -> Value:
-    """Return ``a + b + carry`` of two signed values and a bit, as one adder.
-
-    A 1 and the carry below the operands' last bits make the carry input of the same adder.
-    """
-    total = bind(m, Cat(1, a).as_signed() + Cat(carry, b).as_signed(), name)
-    return total[1:].as_signed()
+def equals(value: Value, number: int) -> Value:
+    """Return ``value == number``; written so that the Verilog has no ``!`` of several bits."""
+    return ~value.any() if number == 0 else value == number
 
 
-def tree(items: Sequence[Value], combine: Callable[[Value, Value], Value]) -> Value:
-    """Combine `items` as a balanced tree, so that widths grow by one bit a level."""
-    items = list(items)
-    while len(items) > 1:
-        paired = [combine(a, b) for a, b in zip(items[::2], items[1::2], strict=False)]
-        items = paired + ([items[-1]] if len(items) % 2 else [])
-    return items[0]
-
-
-def maximum(m: Module, items: Sequence[Value], name: str) -> Value:
-    """Return the largest of `items` (unsigned)."""
-    return tree(items, lambda a, b: bind(m, Mux(a > b, a, b), name))
-
-
-def shift_left(m: Module, value: Value, amount: Value, width: int, name: str) -> Signal:
+def shift_left(
+    m: Module, value: Value, amount: Value, width: int, name: str
+) -> Signal:
     """Return ``value << amount`` truncated to `width` bits; keeps the signedness of `value`."""
     shape = signed(width) if value.shape().signed else width
     current = Signal(shape, name=f"{name}_0")
@@ -57,21 +41,25 @@ def shift_left(m: Module, value: Value, amount: Value, width: int, name: str) ->
 
 
 def shift_right_sticky(
-    m: Module, value: Value, amount: Value, name: str
+    m: Module, value: Value, amount: Value, name: str, *, lost: Value | None = None
 ) -> tuple[Signal, Signal]:
-    """Return ``(value >> amount, lost)`` of unsigned `value`; lost = any 1 was shifted out."""
+    """Return ``(value >> amount, lost)`` of unsigned `value`; lost = any 1 was shifted out.
+
+    `lost` of an earlier step is passed on.
+    """
     width = len(value)
-    current, lost = bind(m, value, f"{name}_0"), bind(m, Value.cast(0)[:1], f"{name}_lost_0")
+    current = bind(m, value, f"{name}_0")
+    gone = bind(m, Const(0, 1) if lost is None else lost, f"{name}_lost_0")
     for i in range(len(amount)):
         step = min(1 << i, width)
         shifted = Signal(width, name=f"{name}_{i + 1}")
         sticky = Signal(name=f"{name}_lost_{i + 1}")
         m.d.comb += [
             shifted.eq(Mux(amount[i], current[step:], current)),
-            sticky.eq(lost | (amount[i] & current[:step].any())),
+            sticky.eq(gone | (amount[i] & current[:step].any())),
         ]
-        current, lost = shifted, sticky
-    return current, lost
+        current, gone = shifted, sticky
+    return current, gone
 
 
 def leading_one(m: Module, value: Value, name: str) -> Signal:
@@ -88,3 +76,18 @@ def leading_one(m: Module, value: Value, name: str) -> Signal:
         current = bind(m, Mux(upper, current[half:], current[:half]), f"{name}_part_{i}")
         position.append(upper)
     return bind(m, Cat(*reversed(position)) if position else Value.cast(0)[:1], name)
+
+
+def select(m: Module, options: Sequence[Value], index: Value, name: str) -> Value:
+    """Return ``options[index]``; an index beyond the last option gives any of them."""
+    options = list(options)
+    for bit in range(len(index)):
+        if len(options) == 1:
+            break
+        joined = [
+            bind(m, Mux(index[bit], b, a), f"{name}_{bit}_{i}")
+            for i, (a, b) in enumerate(zip(options[::2], options[1::2], strict=False))
+        ]
+        options = joined + ([options[-1]] if len(options) % 2 else [])
+    (result,) = options
+    return result

@@ -1,39 +1,51 @@
-"""The sign-accumulate array: conditional negation, an adder tree, one accumulator per output.
+"""The output-stationary array: rows that add or subtract, one accumulator per output.
 
-No XNOR, no popcount and no multiplier: a weight bit chooses between an activation and its negative.
+No XNOR, no popcount and no multiplier: a weight chooses a sum, and whether to add or subtract it.
+Rows stand in clusters; each cluster keeps its own copy of what its rows share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from amaranth import Instance, Module, Mux, Signal, signed
-from amaranth.hdl import ClockSignal, ResetSignal, Value
+from amaranth import Instance, Module, Signal, signed
+from amaranth.hdl import ClockSignal, Const, ResetSignal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import add_with_carry, bind
+from .arith import bind, select
 from .config import EngineConfig
+from .tree import Item, add_or_subtract, delay, register, sign_push_tree
+
+
+def codes(config: EngineConfig, weights: Value) -> list[tuple[Value, Value]]:
+    """Return (flip, index) of every group of one output's weights.
+
+    The code of group 0 says its sign (1 = +1), that of the others whether it differs.
+    """
+    result = []
+    for g in range(config.groups):
+        code = weights.word_select(g, config.code_bits)
+        result.append((~code[0] if g == 0 else code[0], code[1:]))
+    return result
 
 
 class Row(wiring.Component):
-    """One output: k_par lanes, their adder tree, the accumulator.
+    """One output: chooses a sum for every group, adds them up, accumulates.
 
-    A negative weight takes the ones' complement of its activation, and leaves the missing 1 to the
-    carry input of an adder: k_par lanes have k_par - 1 adders in the tree and one at the
-    accumulator, so each lane finds one, and no lane needs an adder of its own to negate.
-
-    Latency: `sum` belongs to the word and weights of tree_stages cycles before; the tags travel
+    Latency: `sum` belongs to the options and weights of tree_stages cycles before; the tags travel
     along inside, so that no control net fans out over the rows.
 
     Members
     -------
-    word : In, k_par activations
-    weights : In(k_par)
-        Bit c is the sign of input c: 1 = +1, 0 = -1.
-    valid, first : In
-        The word counts; it is the first of a tile.
+    options : In
+        The signed sums of every group, without the one that is zero.
+    weights : In
+        groups * code_bits.
+    valid, last : In
+        The word counts; it is the last of a tile.
     sum : Out, signed acc_bits
         Accumulator including the word that arrives now.
     """
@@ -42,55 +54,42 @@ class Row(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "word": In(layouts.word(config)),
-                "weights": In(config.k_par),
+                "options": In(layouts.options(config)),
+                "weights": In(config.groups * config.code_bits),
                 "valid": In(1),
-                "first": In(1),
+                "last": In(1),
                 "sum": Out(signed(config.acc_bits)),
             }
         )
 
     def elaborate(self, platform):
-        """Build the tree level by level, a register after each levels_per_stage of them."""
+        """Select, add up, accumulate."""
         m = Module()
         config = self.config
-        negative = bind(m, ~self.weights, "negative")
-        flips = [negative[c].replicate(config.act_bits) for c in range(config.k_par)]
-        terms = [
-            bind(m, self.word[c].as_unsigned() ^ flips[c], f"t{c}").as_signed()
-            for c in range(config.k_par)
-        ]
-        carries = [negative[c] for c in range(config.k_par)]
-        valid, first = self.valid, self.first
-        for stage in range(config.tree_stages):
-            for level in range(config.levels_per_stage):
-                if len(terms) == 1:
-                    break
-                sums = [
-                    add_with_carry(m, a, b, carries.pop(), f"s{stage}_{level}_{i}")
-                    for i, (a, b) in enumerate(zip(terms[::2], terms[1::2], strict=False))
-                ]
-                terms = sums + ([terms[-1]] if len(terms) % 2 else [])
-            terms = [self._register(m, term, f"r{stage}_{i}") for i, term in enumerate(terms)]
-            carries = [self._register(m, bit, f"c{stage}_{i}") for i, bit in enumerate(carries)]
-            next_valid = Signal(name=f"valid_{stage}")
-            next_first = Signal(name=f"first_{stage}", reset_less=True)
-            m.d.sync += [next_valid.eq(valid), next_first.eq(first)]
-            valid, first = next_valid, next_first
-        accumulator = Signal(signed(config.acc_bits), reset_less=True)
-        (last_term,), (last_carry,) = terms, carries
-        before = bind(m, Mux(first, 0, accumulator), "before").as_signed()
-        m.d.comb += self.sum.eq(add_with_carry(m, before, last_term, last_carry, "after"))
+        zero = Const(0, signed(config.term_bits))
+        items = []
+        for g, (flip, index) in enumerate(codes(config, self.weights)):
+            given = iter(layouts.group_options(config, self.options, g))
+            options = [next(given) if any(entry) else zero for entry in config.entries]
+            items.append(Item(select(m, options, index, f"chosen_{g}").as_signed(), flip))
+        term = sign_push_tree(
+            m, items, stages=config.tree_stages, levels_per_stage=config.levels_per_stage
+        )
+        stages = config.tree_stages
+        valid = delay(m, self.valid, stages, "valid", reset_less=False, copy=True)
+        clear = delay(
+            m, self.valid & self.last, stages, "clear", reset_less=False, copy=True
+        )
+        accumulator = Signal(signed(config.acc_bits))
+        total = add_or_subtract(m, accumulator, term.value, term.flip, "after")
+        m.d.comb += self.sum.eq(total)
         with m.If(valid):
-            m.d.sync += accumulator.eq(self.sum)
+            m.d.sync += accumulator.eq(total)
+        # A tile's last sum leaves at once, so the next tile finds a cleared accumulator: a reset
+        # of the register costs nothing, a choice in front of the adder costs a table per bit.
+        with m.If(clear):
+            m.d.sync += accumulator.eq(0)
         return m
-
-
-    @staticmethod
-    def _register(m: Module, value: Value, name: str) -> Signal:
-        register = Signal(value.shape(), name=name, reset_less=True)
-        m.d.sync += register.eq(value)
-        return register
 
 
 class RowInstance(Row):
@@ -102,41 +101,159 @@ class RowInstance(Row):
 
     def elaborate(self, platform):
         """Place the instance; Amaranth's own simulator cannot run it."""
-        m = Module()
-        m.submodules.row = Instance(
-            self._module_name,
-            i_clk=ClockSignal(),
-            i_rst=ResetSignal(),
-            i_word=self.word.as_value(),
-            i_weights=self.weights,
-            i_valid=self.valid,
-            i_first=self.first,
-            o_sum=self.sum,
-        )
-        return m
+        return place(self, self._module_name)
 
 
-class Array(wiring.Component):
-    """n_par rows that share the activation word; row r takes weight bits r*k_par and up.
+class Cluster(wiring.Component):
+    """Up to CLUSTER_ROWS rows behind one register stage for all that they are given.
 
-    Latency: tree_stages cycles from `word` to `sums`; `load` marks the sums of a finished tile.
-
-    Parameters
-    ----------
-    config : EngineConfig
-    row : callable
-        Makes a Row from the configuration.
+    Latency: tree_stages + 1 cycles from `options` to `sums`.
     """
 
     def __init__(self, config: EngineConfig, *, row: Callable[[EngineConfig], Row] = Row):
         self.config = config
         self._row = row
+        rows = config.cluster_rows
+        super().__init__(
+            {
+                "options": In(layouts.options(config)),
+                "weights": In(rows * config.groups * config.code_bits),
+                "valid": In(1),
+                "last": In(1),
+                "sums": Out(config.acc_bits * rows),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Register the inputs and place the rows."""
+        m = Module()
+        config = self.config
+        row_bits = config.groups * config.code_bits
+        options = register(m, self.options.as_value(), "options_here", copy=True)
+        weights = register(m, self.weights, "weights_here")
+        valid = delay(m, self.valid, 1, "valid_here", reset_less=False, copy=True)
+        last = register(m, self.last, "last_here", copy=True)
+        for r in range(config.cluster_rows):
+            m.submodules[f"row_{r}"] = row = self._row(config)
+            m.d.comb += [
+                row.options.eq(options),
+                row.weights.eq(weights.word_select(r, row_bits)),
+                row.valid.eq(valid),
+                row.last.eq(last),
+                self.sums.word_select(r, config.acc_bits).eq(row.sum),
+            ]
+        return m
+
+
+class ClusterInstance(Cluster):
+    """A Cluster placed as an instance of the Verilog module `module_name`."""
+
+    def __init__(self, config: EngineConfig, module_name: str):
+        self._module_name = module_name
+        super().__init__(config)
+
+    def elaborate(self, platform):
+        """Place the instance; Amaranth's own simulator cannot run it."""
+        return place(self, self._module_name)
+
+
+def place(component: wiring.Component, module_name: str) -> Module:
+    """Return a module that holds an instance with the ports of `component`."""
+    m = Module()
+    ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+    for name, member in component.signature.members.items():
+        prefix = "o" if member.flow == Out else "i"
+        ports[f"{prefix}_{name}"] = Value.cast(getattr(component, name))
+    m.submodules.instance = Instance(module_name, **ports)
+    return m
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How the array's repeated parts are made: in place, or as instances of Verilog modules."""
+
+    cluster: Callable[[EngineConfig], wiring.Component]
+
+
+class SharedSums(wiring.Component):
+    """The signed sums of every group of a word, computed once for all rows.
+
+    Latency: one cycle with structure shared, none with direct, whose only sum is the input.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        super().__init__(
+            {"word": In(layouts.word(config)), "options": Out(layouts.options(config))}
+        )
+
+    def elaborate(self, platform):
+        """Add inputs from the left; sums with the same beginning share it."""
+        m = Module()
+        config = self.config
+        for g in range(config.groups):
+            known: dict[tuple[int, ...], Value] = {}
+            targets = iter(layouts.group_options(config, self.options, g))
+            for entry in config.entries:
+                if not any(entry):
+                    continue
+                value = self._sum(m, g, entry, known)
+                if config.structure == "shared":
+                    value = register(m, value, f"sum_{g}_{_label(entry)}")
+                m.d.comb += next(targets).eq(value)
+        return m
+
+    def _sum(self, m: Module, g: int, entry: tuple[int, ...], known: dict) -> Value:
+        entry = tuple(entry)
+        while entry and entry[-1] == 0:
+            entry = entry[:-1]
+        if entry not in known:
+            lane = self.word[g * self.config.group + len(entry) - 1]
+            rest = entry[:-1]
+            if not any(rest):
+                value = lane  # the first coefficient that is not zero is +1
+            else:
+                before = self._sum(m, g, rest, known)
+                value = bind(
+                    m, before + lane if entry[-1] > 0 else before - lane,
+                    f"part_{g}_{_label(entry)}",
+                )
+            known[entry] = value
+        return known[entry]
+
+
+def _label(entry: tuple[int, ...]) -> str:
+    return "".join({1: "p", -1: "m", 0: "z"}[c] for c in entry)
+
+
+class Array(wiring.Component):
+    """n_par outputs of one token vector.
+
+    Latency: from `word` to `sums` tree_stages + 1 cycles, and one more with structure shared;
+    `load` marks the sums of a finished tile.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    parts : Parts or None
+        How clusters are made; None builds them in place.
+
+    Members
+    -------
+    word : In
+        k_par activations.
+    weights : In(weight_beat_bits), with ``valid``, ``last``
+        In the same cycle as `word`.
+    """
+
+    def __init__(self, config: EngineConfig, *, parts: Parts | None = None):
+        self.config = config
+        self._parts = parts or Parts(Cluster)
         super().__init__(
             {
                 "word": In(layouts.word(config)),
                 "weights": In(config.weight_beat_bits),
                 "valid": In(1),
-                "first": In(1),
                 "last": In(1),
                 "sums": Out(config.acc_bits * config.n_par),
                 "load": Out(1),
@@ -144,22 +261,25 @@ class Array(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Place the rows and the tag that says when a tile is complete."""
+        """Place the shared sums, the clusters and the tag that says when a tile is complete."""
         m = Module()
         config = self.config
-        for r in range(config.n_par):
-            m.submodules[f"row_{r}"] = row = self._row(config)
+        m.submodules.shared_sums = shared = SharedSums(config)
+        before = int(config.structure == "shared")
+        weights = delay(m, self.weights, before, "weights")
+        valid = delay(m, self.valid, before, "valid", reset_less=False)
+        last = delay(m, self.last, before, "last")
+        m.d.comb += shared.word.eq(self.word)
+        rows = config.cluster_rows
+        for c in range(config.n_par // rows):
+            m.submodules[f"cluster_{c}"] = cluster = self._parts.cluster(config)
             m.d.comb += [
-                row.word.eq(self.word),
-                row.weights.eq(self.weights.word_select(r, config.k_par)),
-                row.valid.eq(self.valid),
-                row.first.eq(self.first),
-                self.sums.word_select(r, config.acc_bits).eq(row.sum),
+                cluster.options.eq(shared.options),
+                cluster.weights.eq(weights.word_select(c, len(cluster.weights))),
+                cluster.valid.eq(valid),
+                cluster.last.eq(last),
+                self.sums.word_select(c, len(cluster.sums)).eq(cluster.sums),
             ]
-        load = self.valid & self.last
-        for stage in range(config.tree_stages):
-            register = Signal(name=f"load_{stage}")
-            m.d.sync += register.eq(load)
-            load = register
+        load = delay(m, valid & last, 1 + config.tree_stages, "load", reset_less=False)
         m.d.comb += self.load.eq(load)
         return m

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from amaranth import Module, Mux, Signal
-from amaranth.hdl import unsigned
-from amaranth.lib import memory, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
 from .config import BANKS, EngineConfig, clog2
+from .memories import BlockMemory
 
 
 class ProductBuffer(wiring.Component):
     """Circular buffer of product chunks, one write and one read a cycle.
 
     It holds one vector of k_max, or several shorter ones. Room is counted by the writer.
-    Read latency: one cycle after `read_next`.
+    Read latency: MEMORY_LATENCY cycles after `read_next`.
     """
 
     def __init__(self, config: EngineConfig):
@@ -32,23 +32,22 @@ class ProductBuffer(wiring.Component):
     def elaborate(self, platform):
         """Build a simple dual-port memory with two wrapping pointers."""
         m = Module()
-        depth = max(2, self.config.chunks_max)  # a memory of one word would have no address
-        shape = unsigned(layouts.products(self.config).size)
-        m.submodules.storage = storage = memory.Memory(shape=shape, depth=depth, init=[])
-        write, read = storage.write_port(), storage.read_port()
-        pointers = (
-            (write.addr, self.write_valid, Signal(range(depth), name="write_pointer")),
-            (read.addr, self.read_next, Signal(range(depth), name="read_pointer")),
+        m.submodules.storage = storage = BlockMemory(
+            layouts.products(self.config).size, self.config.chunks_max
         )
-        for address, step, pointer in pointers:
+        pointers = (
+            (storage.write_addr, self.write_valid, "write_pointer"),
+            (storage.read_addr, self.read_next, "read_pointer"),
+        )
+        for address, step, name in pointers:
+            pointer = Signal(range(storage.depth), name=name)
             m.d.comb += address.eq(pointer)
             with m.If(step):
-                m.d.sync += pointer.eq(Mux(pointer == depth - 1, 0, pointer + 1))
+                m.d.sync += pointer.eq(Mux(pointer == storage.depth - 1, 0, pointer + 1))
         m.d.comb += [
-            write.data.eq(self.write_data),
-            write.en.eq(self.write_valid),
-            read.en.eq(1),
-            self.read_data.eq(read.data),
+            storage.write_data.eq(self.write_data),
+            storage.write_en.eq(self.write_valid),
+            self.read_data.eq(storage.read_data),
         ]
         return m
 
@@ -56,7 +55,7 @@ class ProductBuffer(wiring.Component):
 class ActivationBuffer(wiring.Component):
     """Two banks of quantized activations; written a chunk, read a word of k_par at a time.
 
-    Read latency: one cycle.
+    Read latency: MEMORY_LATENCY cycles.
     """
 
     def __init__(self, config: EngineConfig):
@@ -78,19 +77,14 @@ class ActivationBuffer(wiring.Component):
         m = Module()
         config = self.config
         slot_bits = config.act_bits * config.act_par
-        m.submodules.storage = storage = memory.Memory(
-            shape=unsigned(slot_bits * config.slots_per_word),
-            depth=BANKS * config.words_max,
-            init=[],
+        m.submodules.storage = storage = BlockMemory(
+            slot_bits * config.slots_per_word, BANKS * config.words_max, granularity=slot_bits
         )
-        write = storage.write_port(granularity=slot_bits)
-        read = storage.read_port()
         m.d.comb += [
-            write.addr.eq(self.write_addr),
-            write.data.eq(self.write_data.replicate(config.slots_per_word)),
-            write.en.eq(self.write_valid << self.write_slot),
-            read.addr.eq(self.read_addr),
-            read.en.eq(1),
-            self.read_data.eq(read.data),
+            storage.write_addr.eq(self.write_addr),
+            storage.write_data.eq(self.write_data.replicate(config.slots_per_word)),
+            storage.write_en.eq(self.write_valid << self.write_slot),
+            storage.read_addr.eq(self.read_addr),
+            self.read_data.eq(storage.read_data),
         ]
         return m

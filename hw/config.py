@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import MISSING, asdict, dataclass, fields, replace
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 
@@ -28,18 +30,40 @@ PRODUCT_BITS = 80  # magnitude of a finite product in units of 2**-48
 
 INPUT_QUEUE_DEPTH = 2
 """Entries of the register slice on every input port."""
-RESULT_QUEUE_DEPTH = 8
-"""Entries of the result queue: >= RESULT_LATENCY + 1 sustains one beat a cycle."""
 VECTORS_AHEAD = 2
 """Token vectors that may be past the command port and not yet being quantized."""
 BANKS = 2
 """Banks of the activation buffer: one is filled while the other is read."""
-FRONT_END_LATENCY = 6
-"""Cycles from the last accepted activation chunk of a vector to its exponent and beta*x."""
-QUANTIZE_LATENCY = 3
+TABLE_BANKS = 2
+"""Banks of every lookup table: one is written while the other is read."""
+MEMORY_LATENCY = 2
+"""Cycles of a read from block memory: its own register, and one that it can absorb."""
+FRONT_END_LATENCY = 8
+"""Cycles from the last accepted chunk of one activation to its vector being summarized."""
+QUANTIZE_LATENCY = 7
 """Cycles from the last step of the quantizer to the vector being usable by the array."""
-RESULT_LATENCY = 6
-"""Cycles from an accumulator leaving the hold register to its result at the result port."""
+CONVERT_LATENCY = 12
+"""Cycles from a sum standing in the drain's pipeline to its result at the result port."""
+SELECT_BITS = 3
+"""Bits of a chunk's number that one stage of the drain decodes."""
+
+TILE_QUEUE_LATENCY = 3
+"""Cycles from sums entering the queue of finished tiles to their being ready for the drain."""
+PARTIAL_SUM_DISTANCE = MEMORY_LATENCY + 3
+"""Cycles from a beat to the next one that may add to the same partial sums (tables)."""
+CLUSTER_ROWS = 8
+"""Most rows that share one copy of the activations: it bounds the fan-out of every net."""
+
+STRUCTURES = ("direct", "shared", "tables")
+"""How a row finds the signed sum of a group of inputs; see EngineConfig."""
+SCALES_OUT = ("none", "row", "groups")
+"""Scales on the output axis; see EngineConfig."""
+SCALE_LATENCY = 5
+"""Cycles that scales on the output axis add to the drain."""
+SCALE_LSB_BITS = 24
+"""A finite float16 scale is an integer times 2**-24."""
+MOST_ENTRIES = 64
+"""Largest number of signed sums of one group that a row chooses from."""
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What may become part of a Verilog name."""
@@ -47,7 +71,8 @@ IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LIMITS = {
     "k_par": (1, 512),
     "n_par": (1, 1024),
-    "m_par": (1, 1),
+    "m_par": (1, 64),
+    "group": (1, 6),
     "act_bits": (4, 24),
     "k_max": (1, 65536),
     "n_max": (1, 1 << 20),
@@ -68,7 +93,18 @@ class EngineConfig:
     k_par, n_par
         Inputs and outputs that one weight beat covers; ``lanes = k_par * n_par * m_par``.
     m_par
-        Token vectors that share a weight beat (only 1 in this version).
+        Token vectors that share a weight beat.
+    structure
+        ``direct``: every row adds or subtracts each input. ``shared``: the signed sums of `group`
+        inputs are computed once for all rows, each row selects one. ``tables``: they stand in
+        tables of look-up RAM, filled once for all outputs; partial sums wait in block memory.
+    group
+        Inputs whose signed sums are shared; divides k_par; 1 if and only if `structure` is direct.
+    ternary
+        Weights are -1, 0 or +1.
+    scale_out
+        ``none``; ``row``: a float16 scale per output; ``groups``: one per output and group of
+        words, whose length the command says; not with structure tables.
     act_bits
         A: width of the quantized activations, 4 to 24.
     k_max, n_max
@@ -92,6 +128,10 @@ class EngineConfig:
     k_par: int
     n_par: int
     m_par: int = 1
+    structure: str = "direct"
+    group: int = 1
+    ternary: bool = False
+    scale_out: str = "none"
     act_bits: int = 16
     k_max: int
     n_max: int
@@ -123,10 +163,82 @@ class EngineConfig:
             raise ConfigError(
                 f"out_par must divide n_par, not {self.out_par} with n_par {self.n_par}"
             )
+        self._check_structure()
         if self.k_max < self.k_par:
             raise ConfigError(f"k_max must be at least k_par = {self.k_par}, not {self.k_max}")
         if self.n_max < self.n_par:
             raise ConfigError(f"n_max must be at least n_par = {self.n_par}, not {self.n_max}")
+
+    def _check_structure(self) -> None:
+        if self.structure not in STRUCTURES:
+            raise ConfigError(
+                f"structure must be one of {', '.join(STRUCTURES)}, not {self.structure!r}"
+            )
+        if not isinstance(self.ternary, bool):
+            raise ConfigError(f"ternary must be true or false, not {self.ternary!r}")
+        if (self.structure == "direct") != (self.group == 1):
+            raise ConfigError(
+                "group must be 1 with structure direct and at least 2 with shared and tables, "
+                f"not {self.group} with {self.structure}"
+            )
+        if self.scale_out not in SCALES_OUT:
+            raise ConfigError(
+                f"scale_out must be one of {', '.join(SCALES_OUT)}, not {self.scale_out!r}"
+            )
+        if self.scale_out == "groups" and self.structure == "tables":
+            raise ConfigError(
+                "scale_out groups needs structure direct or shared: with tables, "
+                "the sums of a group are not together before the next group begins"
+            )
+        if self.k_par % self.group:
+            raise ConfigError(
+                f"group must divide k_par, not {self.group} with k_par {self.k_par}"
+            )
+        if len(self.entries) * (TABLE_BANKS if self.structure == "tables" else 1) > MOST_ENTRIES:
+            raise ConfigError(
+                f"group must give at most {MOST_ENTRIES} signed sums (two banks of them with "
+                f"tables), not {len(self.entries)} with group {self.group}"
+            )
+
+    # ---- the weight code -----------------------------------------------------------------
+
+    @cached_property
+    def entries(self) -> tuple[tuple[int, ...], ...]:
+        """The signed sums of a group, up to sign: coefficients of its inputs, -1, 0 or +1.
+
+        A group of weights is one of these times a sign, so only half of all sums must be kept.
+        The first coefficient that is not zero is +1. Binary: bit j - 1 of the index says whether
+        weight j differs from weight 0. Ternary: index 0 is all zeros.
+        """
+        if not self.ternary:
+            signs = product((1, -1), repeat=self.group - 1)
+            return tuple((1, *reversed(rest)) for rest in signs)
+        canonical = [
+            vector
+            for vector in product((0, 1, -1), repeat=self.group)
+            if next((c for c in vector if c), 1) > 0
+        ]
+        return tuple(canonical)
+
+    @property
+    def groups(self) -> int:
+        """Groups of inputs in a word of k_par."""
+        return self.k_par // self.group
+
+    @property
+    def index_bits(self) -> int:
+        """Bits that choose one of `entries`."""
+        return clog2(len(self.entries))
+
+    @property
+    def code_bits(self) -> int:
+        """Bits of the weight stream for one group of one output: a sign and an index."""
+        return 1 + self.index_bits
+
+    @property
+    def term_bits(self) -> int:
+        """Signed width of the sum of a group."""
+        return self.act_bits + clog2(self.group)
 
     # ---- derived sizes -------------------------------------------------------------------
 
@@ -147,18 +259,63 @@ class EngineConfig:
 
     @property
     def wide_bits(self) -> int:
-        """Signed width of the exact result in units of 2**-48: accumulator plus beta*x."""
+        """Signed width of the exact result: accumulator plus beta*x.
+
+        In units of 2**-48, or of 2**-72 with scales on the output axis. docs/contract.md.
+        """
+        if self.scales:
+            return 121 + clog2(self.k_max)
         return PRODUCT_BITS + clog2(self.k_max) + 2
+
+    @property
+    def scales(self) -> bool:
+        """Whether sums are scaled on the output axis."""
+        return self.scale_out != "none"
+
+    @property
+    def scaled_bits(self) -> int:
+        """Signed width of the scaled sums of all groups, in units of 2**-24."""
+        return 40 + self.act_bits + clog2(self.k_max)
 
     @property
     def weight_beat_bits(self) -> int:
         """Weight bits per beat of the weight port."""
-        return self.k_par * self.n_par
+        return self.n_par * self.groups * self.code_bits
+
+    @property
+    def words_outer(self) -> bool:
+        """Whether a word meets all outputs before the next word comes (tables); else tiles do."""
+        return self.structure == "tables"
+
+    @property
+    def tiles_max(self) -> int:
+        """Tiles of n_par outputs in the largest layer."""
+        return -(-self.n_max // self.n_par)
+
+    @property
+    def tile_slots(self) -> int:
+        """Tiles whose sums can wait for the drain."""
+        return self.tiles_max if self.words_outer else 1
+
+    @property
+    def cluster_rows(self) -> int:
+        """Rows that share one copy of the activations: the largest fitting divisor of n_par."""
+        return max(d for d in range(1, CLUSTER_ROWS + 1) if self.n_par % d == 0)
 
     @property
     def chunks_max(self) -> int:
         """Capacity of the product buffer, in chunks of act_par products."""
         return -(-self.k_max // self.act_par)
+
+    @property
+    def chunk_levels(self) -> int:
+        """Levels, one cycle each, that combine the act_par activations of a chunk."""
+        return clog2(self.act_par)
+
+    @property
+    def front_end_latency(self) -> int:
+        """Cycles from the last accepted chunk of a vector to its exponent and beta*x."""
+        return FRONT_END_LATENCY + self.chunk_levels
 
     @property
     def words_max(self) -> int:
@@ -172,26 +329,62 @@ class EngineConfig:
 
     @property
     def tree_stages(self) -> int:
-        """Pipeline registers in the adder tree, at least one."""
-        return max(1, -(-clog2(self.k_par) // self.levels_per_stage))
+        """Pipeline registers in a row's adder tree.
+
+        At least one; with tables at least as many as the partial sums take to be read.
+        """
+        stages = -(-clog2(self.groups) // self.levels_per_stage)
+        return max(stages, MEMORY_LATENCY if self.words_outer else 1)
+
+    @property
+    def generator_stages(self) -> int:
+        """Pipeline registers in the adder tree that computes table entries."""
+        return max(1, -(-clog2(self.group) // self.levels_per_stage))
+
+    @property
+    def table_latency(self) -> int:
+        """Cycles from the last entry's step to the first beat that may read the table."""
+        return self.generator_stages + MEMORY_LATENCY
 
     @property
     def array_latency(self) -> int:
-        """Cycles from the last weight beat of a tile to its accumulators in the hold register."""
-        return self.tree_stages + 2
+        """Cycles from the last weight beat of a tile to its sums being ready for the drain.
+
+        Direct and shared: memory, copies for the clusters, tree, hold register; one more for the
+        shared sums. Tables: weights, copies, look-up, tree, sum; then the tile queue.
+        """
+        if self.words_outer:
+            return self.tree_stages + 4 + TILE_QUEUE_LATENCY
+        return MEMORY_LATENCY + self.tree_stages + 2 + (self.structure == "shared")
+
+    @property
+    def select_stages(self) -> int:
+        """Pipeline registers of the drain in which a chunk's sums are selected, at least one."""
+        return max(1, -(-clog2(self.n_par // self.out_par * self.m_par) // SELECT_BITS))
+
+    @property
+    def result_latency(self) -> int:
+        """Cycles from a chunk entering the drain's pipeline to its results at the result port."""
+        return self.select_stages + CONVERT_LATENCY + SCALE_LATENCY * self.scales
+
+    @property
+    def result_queue_depth(self) -> int:
+        """Entries of the result queue: enough for a chunk a cycle."""
+        return self.result_latency + 1
 
     @property
     def latency_cycles(self) -> dict[str, int]:
         """Fixed block latencies, as they stand in the sidecar."""
         return {
-            "front_end": FRONT_END_LATENCY,
+            "front_end": self.front_end_latency,
             "quantize": QUANTIZE_LATENCY,
+            "tables": self.table_latency if self.words_outer else 0,
             "array": self.array_latency,
-            "result": RESULT_LATENCY,
+            "result": self.result_latency,
         }
 
     def beats(self, k: int, n: int) -> int:
-        """Return the weight beats of a ``[n, k]`` layer for one token vector.
+        """Return the weight beats of a ``[n, k]`` layer for one command.
 
         Raises
         ------
@@ -201,13 +394,37 @@ class EngineConfig:
         self.check_shape(k, n)
         return -(-k // self.k_par) * -(-n // self.n_par)
 
-    def check_shape(self, k: int, n: int) -> None:
-        """Raise ConfigError unless a layer of `k` inputs and `n` outputs fits the engine."""
-        for what, value, limit in (("K", k, self.k_max), ("N", n, self.n_max)):
+    def check_shape(self, k: int, n: int, m: int = 1) -> None:
+        """Raise ConfigError unless `m` vectors of `k` inputs and `n` outputs fit the engine."""
+        for what, value, limit in (
+            ("K", k, self.k_max), ("N", n, self.n_max), ("M", m, self.m_par)
+        ):
             if not 1 <= value <= limit:
                 raise ConfigError(
                     f"{what} must be from 1 to {limit} on preset {self.name}, not {value}"
                 )
+
+    def group_words(self, k: int, size: int) -> int:
+        """Return the words of a group of `size` inputs with scales of its own, of `k` in all.
+
+        Raises
+        ------
+        ConfigError
+            If groups are not whole words, or the engine has no scales by group.
+        """
+        if size >= k:
+            return -(-k // self.k_par)
+        if self.scale_out != "groups":
+            raise ConfigError(
+                f"a layer of {k} inputs in groups of {size} needs scale_out groups, "
+                f"not {self.scale_out} of {self.name}"
+            )
+        if size < 1 or size % self.k_par:
+            raise ConfigError(
+                f"a group must be a multiple of k_par = {self.k_par} inputs, not {size}: "
+                f"fill it up with inputs of zero"
+            )
+        return size // self.k_par
 
     # ---- files ---------------------------------------------------------------------------
 
@@ -254,8 +471,11 @@ _KV260 = EngineConfig(
     k_par=32,
     n_par=32,
     act_bits=16,
+    # Tables of four inputs measured densest of the structures that divide this beat.
+    structure="tables",
+    group=4,
     k_max=11264,
-    n_max=32768,
+    n_max=11264,
     act_par=4,
     out_par=4,
     clock_mhz=150.0,
@@ -268,6 +488,11 @@ PRESETS: dict[str, EngineConfig] = {
     ),
     "kv260": _KV260,
     "kv260_a8": replace(_KV260, name="kv260_a8", act_bits=8),
+    "ulx3s": EngineConfig(
+        # Holds every layer of fbi-1.3b; the board's 16-bit SDRAM bounds it long before the array.
+        name="ulx3s", k_par=32, n_par=16, act_bits=8, structure="tables", group=4, k_max=5632,
+        n_max=5632, act_par=2, out_par=1, levels_per_stage=1, clock_mhz=90.0,
+    ),
 }
 """Named configurations, the names that scripts rely on."""
 

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.hdl import Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .array import Array, Row
+from .arith import bind
+from .array import Array, Parts
 from .buffers import ActivationBuffer, ProductBuffer
 from .config import (
     BANKS,
     INPUT_QUEUE_DEPTH,
-    RESULT_QUEUE_DEPTH,
+    MEMORY_LATENCY,
+    TABLE_BANKS,
     VECTORS_AHEAD,
     ConfigError,
     EngineConfig,
 )
-from .drain import Drain
+from .drain import Drain, TileHold
 from .frontend import FrontEnd
+from .memories import TileQueue
 from .quantizer import Quantizer
-from .sequencer import Sequencer
+from .sequencer import Sequencer, TableSequencer
+from .tables import TableArray, TableControl
+from .tree import delay
 
 
 class Engine(wiring.Component):
-    """Sign-accumulate matrix-vector engine for FBI-linears.
+    """Sign-accumulate matrix engine for FBI-linears.
 
     Every port is a native Amaranth stream: a transfer happens in a cycle in which both valid and
     ready are high; backpressure is legal on every port in every cycle.
@@ -35,26 +38,27 @@ class Engine(wiring.Component):
     Parameters
     ----------
     config : EngineConfig
-    row : callable
-        See :class:`hw.array.Array`.
+    parts : Parts or None
+        How the array's clusters are made; None builds them in place.
 
     Members
     -------
-    cmd : In stream of {k, n}
-        One token vector through one layer.
+    cmd : In stream of {k, n} or, with m_par > 1, {k, n, m}
+        m token vectors through one layer.
     act : In stream of act_par float16
-        ceil(k / act_par) chunks for each command.
+        ceil(k / act_par) chunks for each vector.
     coef : In stream of act_par {scale, shift}
         Alpha and beta of the same inputs, in step with `act`.
-    weight : In stream of k_par * n_par bits
-        ``config.beats(k, n)`` beats for each command; bit ``r*k_par + c`` is output r, input c of
-        the tile; 1 = +1.
-    result : Out stream of {data, keep, last}
-        Outputs in order.
+    weight : In stream of weight_beat_bits
+        ``config.beats(k, n)`` beats for each command, in the code of :mod:`hw.streams`.
+    scale : In stream of out_par float16, only with scales on the output axis
+        For each tile, group, vector and chunk of outputs, in this order.
+    result : Out stream of {data, keep, last} and, with m_par > 1, {vector}
+        Outputs in order: tiles of n_par outside, vectors of the command inside.
     busy : Out
         A vector is in the engine.
     error : Out
-        Sticky until reset: a command with k or n out of range was dropped.
+        Sticky until reset: a command with k, n or m out of range was dropped.
 
     Raises
     ------
@@ -62,16 +66,11 @@ class Engine(wiring.Component):
         If `config` is not an EngineConfig.
     """
 
-    def __init__(
-        self,
-        config: EngineConfig,
-        *,
-        row: Callable[[EngineConfig], Row] = Row,
-    ):
+    def __init__(self, config: EngineConfig, *, parts: Parts | None = None):
         if not isinstance(config, EngineConfig):
             raise ConfigError(f"config must be an EngineConfig, not {type(config).__name__}")
         self.config = config
-        self._row = row
+        self._parts = parts
         super().__init__(
             {
                 "cmd": In(stream.Signature(layouts.command(config))),
@@ -82,6 +81,7 @@ class Engine(wiring.Component):
                 "busy": Out(1),
                 "error": Out(1),
             }
+            | ({"scale": In(stream.Signature(layouts.scales(config)))} if config.scales else {})
         )
 
     def elaborate(self, platform):
@@ -91,18 +91,27 @@ class Engine(wiring.Component):
         m.submodules.front_end = front_end = FrontEnd(config)
         m.submodules.product_buffer = product_buffer = ProductBuffer(config)
         m.submodules.quantizer = quantizer = Quantizer(config)
-        m.submodules.activation_buffer = activation_buffer = ActivationBuffer(config)
-        m.submodules.sequencer = sequencer = Sequencer(config)
-        m.submodules.array = array = Array(config, row=self._row)
+        buffers = [ActivationBuffer(config) for _ in range(config.m_par)]
+        for i, buffer in enumerate(buffers):
+            m.submodules[f"activation_buffer_{i}"] = buffer
         m.submodules.drain = drain = Drain(config)
+        if config.words_outer:
+            m.submodules.sequencer = sequencer = TableSequencer(config)
+            self._with_tables(m, quantizer, buffers, sequencer, drain)
+        else:
+            m.submodules.sequencer = sequencer = Sequencer(config)
+            self._stationary(m, quantizer, buffers, sequencer, drain)
 
         # ---- register slices on the input ports -----------------------------------------
-        for port, sink in (
-            ("cmd", front_end.command),
-            ("act", front_end.act),
-            ("coef", front_end.coef),
-            ("weight", sequencer.weight),
-        ):
+        sinks = {
+            "cmd": front_end.command,
+            "act": front_end.act,
+            "coef": front_end.coef,
+            "weight": sequencer.weight,
+        }
+        if config.scales:
+            sinks["scale"] = drain.scale
+        for port, sink in sinks.items():
             source = getattr(self, port)
             width = len(Value.cast(source.payload))
             queue = fifo.SyncFIFO(width=width, depth=INPUT_QUEUE_DEPTH)
@@ -138,56 +147,126 @@ class Engine(wiring.Component):
             front_end.vector_taken.eq(quantizer.source_taken),
         ]
 
-        # ---- quantizer to sequencer ----------------------------------------------------
-        vectors = fifo.SyncFIFO(width=layouts.vector(config).size, depth=BANKS)
-        m.submodules.vectors = vectors
-        m.d.comb += [
-            activation_buffer.write_addr.eq(quantizer.write_addr),
-            activation_buffer.write_slot.eq(quantizer.write_slot),
-            activation_buffer.write_data.eq(quantizer.write_data),
-            activation_buffer.write_valid.eq(quantizer.write_valid),
-            vectors.w_data.eq(quantizer.vector),
-            vectors.w_en.eq(quantizer.vector_valid),
-            sequencer.vector.payload.eq(vectors.r_data),
-            sequencer.vector.valid.eq(vectors.r_rdy),
-            vectors.r_en.eq(sequencer.vector.ready),
-            quantizer.bank_freed.eq(sequencer.bank_freed),
-        ]
-
-        # ---- sequencer to array: the buffer takes one cycle, so do the weights and tags -----
-        weights = Signal(config.weight_beat_bits, reset_less=True)
-        issue, first, last = Signal(), Signal(), Signal()
-        m.d.sync += [
-            weights.eq(sequencer.weight.payload),
-            issue.eq(sequencer.issue),
-            first.eq(sequencer.first),
-            last.eq(sequencer.last),
-        ]
-        m.d.comb += [
-            activation_buffer.read_addr.eq(sequencer.read_addr),
-            array.word.eq(activation_buffer.read_data),
-            array.weights.eq(weights),
-            array.valid.eq(issue),
-            array.first.eq(first),
-            array.last.eq(last),
-        ]
-
-        # ---- array to drain ------------------------------------------------------------
-        m.d.comb += [
-            drain.sums.eq(array.sums),
-            drain.load.eq(array.load),
-            drain.tile.eq(sequencer.tile),
-            sequencer.hold_freed.eq(drain.hold_freed),
-        ]
-        wiring.connect(m, drain.result, wiring.flipped(self.result))
+        # ---- quantizer to activation buffers --------------------------------------------
+        for i, buffer in enumerate(buffers):
+            m.d.comb += [
+                buffer.write_addr.eq(quantizer.write_addr),
+                buffer.write_slot.eq(quantizer.write_slot),
+                buffer.write_data.eq(quantizer.write_data),
+                buffer.write_valid.eq(quantizer.write_valid[i]),
+            ]
 
         # ---- status --------------------------------------------------------------------
-        # At most: ahead of the quantizer, in the banks, in the hold register, and one for every
-        # chunk on its way through the result queue.
-        most = VECTORS_AHEAD + BANKS + 1 + RESULT_QUEUE_DEPTH
+        # At most: ahead of the quantizer, in the banks, and those whose results wait.
+        waiting = config.tile_slots + TABLE_BANKS + config.result_queue_depth + 1
+        most = VECTORS_AHEAD + (BANKS + waiting) * config.m_par
         inside = Signal(range(most + 1))
         entered = front_end.layer_valid
         left = self.result.valid & self.result.ready & self.result.payload.last
         m.d.sync += inside.eq(inside + entered - left)
         m.d.comb += [self.busy.eq(inside != 0), self.error.eq(front_end.error)]
         return m
+
+    def _batches(self, m: Module, quantizer: Quantizer, name: str, depth: int, sink) -> None:
+        """Queue quantized batches for `sink`, which sees them once they are written."""
+        queue = fifo.SyncFIFO(width=layouts.batch(self.config).size, depth=depth)
+        m.submodules[name] = queue
+        written = Signal(range(depth + 1), name=f"{name}_written")
+        valid = bind(m, written != 0, f"{name}_valid")
+        m.d.sync += written.eq(written + quantizer.batch_written - (valid & sink.ready))
+        m.d.comb += [
+            queue.w_data.eq(quantizer.batch),
+            queue.w_en.eq(quantizer.batch_valid),
+            queue.r_en.eq(valid & sink.ready),
+            sink.valid.eq(valid),
+            sink.payload.eq(queue.r_data),
+        ]
+
+    def _stationary(self, m, quantizer, buffers, sequencer, drain) -> None:
+        """Join quantizer, sequencer, arrays and drain: sums stay, activations come again."""
+        config = self.config
+        self._batches(m, quantizer, "batches", BANKS, sequencer.batch)
+        m.submodules.hold = hold = TileHold(len(drain.sums))
+        # The buffers take MEMORY_LATENCY cycles, so do the weights and tags.
+        weights = delay(m, sequencer.weight.payload, MEMORY_LATENCY, "weights")
+        valid = delay(m, sequencer.issue, MEMORY_LATENCY, "valid", reset_less=False)
+        last = delay(m, sequencer.last, MEMORY_LATENCY, "last")
+        m.d.comb += [
+            quantizer.bank_freed.eq(sequencer.bank_freed),
+            sequencer.tile_freed.eq(drain.tile_taken),
+            drain.tile.eq(sequencer.tile),
+            drain.tile_valid.eq(hold.tile_valid),
+            drain.sums.eq(hold.tile_sums),
+            hold.tile_taken.eq(drain.tile_taken),
+        ]
+        arrays = [Array(config, parts=self._parts) for _ in buffers]
+        for i, (array, buffer) in enumerate(zip(arrays, buffers, strict=True)):
+            m.submodules[f"array_{i}"] = array
+            m.d.comb += [
+                buffer.read_addr.eq(sequencer.read_addr),
+                array.word.eq(buffer.read_data),
+                array.weights.eq(weights),
+                array.valid.eq(valid),
+                array.last.eq(last),
+            ]
+        m.d.comb += [
+            hold.sums.eq(Cat(array.sums for array in arrays)),
+            hold.sums_valid.eq(arrays[0].load),
+        ]
+        wiring.connect(m, drain.result, wiring.flipped(self.result))
+
+    def _with_tables(self, m, quantizer, buffers, sequencer, drain) -> None:
+        """Join quantizer, table maker, sequencer, arrays and drain: activations stay."""
+        config = self.config
+        m.submodules.table_control = control = TableControl(config)
+        self._batches(m, quantizer, "to_tables", BANKS, control.batch)
+        # Behind the table maker: at most one batch for every table that waits.
+        self._batches(m, quantizer, "batches", BANKS + TABLE_BANKS, sequencer.batch)
+        m.submodules.tiles = tiles = TileQueue(
+            layouts.tile(config).size, len(drain.sums), config.tile_slots
+        )
+        made = delay(
+            m, control.made, config.table_latency - 1, "made", reset_less=False
+        )
+        m.d.comb += [
+            quantizer.bank_freed.eq(control.bank_freed),
+            control.table_freed.eq(sequencer.table_freed),
+            sequencer.table_made.eq(made),
+            sequencer.tile_freed.eq(drain.tile_taken),
+            tiles.info.eq(sequencer.tile),
+            tiles.info_valid.eq(sequencer.tile_valid),
+            tiles.tile_taken.eq(drain.tile_taken),
+            drain.tile.eq(tiles.tile_info),
+            drain.tile_valid.eq(tiles.tile_valid),
+            drain.sums.eq(tiles.tile_sums),
+        ]
+        # An entry's place travels with it, from the step to the write.
+        write_delay = MEMORY_LATENCY + config.generator_stages
+        write_en = delay(m, control.step, write_delay, "write_en", reset_less=False)
+        write_addr = delay(m, Cat(control.index, control.bank), write_delay, "write_addr")
+        index = delay(m, control.index, MEMORY_LATENCY - 1, "index")
+        beat = {
+            "weights": sequencer.weight.payload,
+            "bank": sequencer.bank,
+            "first": sequencer.first,
+            "last": sequencer.last,
+            "tile": sequencer.tile_index,
+        }
+        beat = {name: delay(m, value, 1, name) for name, value in beat.items()}
+        beat["valid"] = delay(m, sequencer.issue, 1, "valid", reset_less=False)
+        arrays = [TableArray(config, parts=self._parts) for _ in buffers]
+        for i, (array, buffer) in enumerate(zip(arrays, buffers, strict=True)):
+            m.submodules[f"array_{i}"] = array
+            m.d.comb += [
+                buffer.read_addr.eq(control.read_addr),
+                array.word.eq(buffer.read_data),
+                array.index.eq(index),
+                array.write_en.eq(write_en),
+                array.write_addr.eq(write_addr),
+            ]
+            m.d.comb += [getattr(array, name).eq(value) for name, value in beat.items()]
+        m.d.comb += [
+            tiles.sums.eq(Cat(array.sums for array in arrays)),
+            tiles.sums_valid.eq(arrays[0].load),
+        ]
+        wiring.connect(m, drain.result, wiring.flipped(self.result))

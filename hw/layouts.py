@@ -21,8 +21,16 @@ class Lanes(data.ArrayLayout):
 
 
 def command(config: EngineConfig) -> data.StructLayout:
-    """One token vector through one layer: K inputs, N outputs."""
-    return data.StructLayout({"k": clog2(config.k_max + 1), "n": clog2(config.n_max + 1)})
+    """m token vectors through one layer of K inputs and N outputs.
+
+    `m` is there only if m_par > 1, `s` only with scales of groups: words in a group.
+    """
+    fields = {"k": clog2(config.k_max + 1), "n": clog2(config.n_max + 1)}
+    if config.m_par > 1:
+        fields["m"] = clog2(config.m_par + 1)
+    if config.scale_out == "groups":
+        fields["s"] = clog2(config.words_max + 1)
+    return data.StructLayout(fields)
 
 
 def activations(config: EngineConfig) -> Lanes:
@@ -35,11 +43,21 @@ def coefficients(config: EngineConfig) -> Lanes:
     return Lanes(data.StructLayout({"scale": 16, "shift": 16}), config.act_par)
 
 
+def scales(config: EngineConfig) -> Lanes:
+    """The output-axis scales of a chunk of out_par outputs, float16 bit patterns."""
+    return Lanes(16, config.out_par)
+
+
 def results(config: EngineConfig) -> data.StructLayout:
-    """A chunk of out_par results; `keep` marks those that exist, `last` ends a vector."""
-    return data.StructLayout(
-        {"data": Lanes(16, config.out_par), "keep": config.out_par, "last": 1}
-    )
+    """A chunk of out_par results.
+
+    `keep` marks those that exist, `last` ends a vector; `vector` says whose they are and is there
+    only if m_par > 1.
+    """
+    fields = {"data": Lanes(16, config.out_par), "keep": config.out_par, "last": 1}
+    if config.m_par > 1:
+        fields["vector"] = clog2(config.m_par)
+    return data.StructLayout(fields)
 
 
 PRODUCT = data.StructLayout({"magnitude": 22, "shift": 6, "negative": 1})
@@ -68,17 +86,43 @@ def summary(config: EngineConfig) -> data.StructLayout:
 
 
 def vector(config: EngineConfig) -> data.StructLayout:
-    """A quantized vector on its way to the array."""
+    """A token vector on its way to the quantizer."""
     return data.StructLayout({"layer": command(config), "summary": summary(config)})
 
 
-def tile(config: EngineConfig) -> data.StructLayout:
-    """What the drain must know of a tile of n_par outputs."""
+def batch(config: EngineConfig) -> data.StructLayout:
+    """The quantized vectors of a command on their way to the array."""
     return data.StructLayout(
-        {"summary": summary(config), "count": clog2(config.n_par + 1), "last": 1}
+        {"layer": command(config), "summaries": Lanes(summary(config), config.m_par)}
+    )
+
+
+def tile(config: EngineConfig) -> data.StructLayout:
+    """What the drain must know of a tile: n_par outputs of every vector of a command."""
+    return data.StructLayout(
+        {
+            "summaries": Lanes(summary(config), config.m_par),
+            "vectors": clog2(config.m_par + 1),
+            "count": clog2(config.n_par + 1),
+            "last": 1,
+        }
+        | ({"group_first": 1, "group_last": 1} if config.scale_out == "groups" else {})
     )
 
 
 def word(config: EngineConfig) -> Lanes:
     """A word of the activation buffer: k_par quantized activations."""
     return Lanes(signed(config.act_bits), config.k_par)
+
+
+def options(config: EngineConfig) -> Lanes:
+    """The signed sums of every group that are not zero, group by group."""
+    kept = sum(any(entry) for entry in config.entries)
+    return Lanes(signed(config.term_bits), config.groups * kept)
+
+
+def group_options(config: EngineConfig, value, g: int) -> list:
+    """Return the options of group `g` in the order of ``config.entries``, without zero."""
+    kept = sum(any(entry) for entry in config.entries)
+    return [value[i] for i in range(g * kept, (g + 1) * kept)]
+

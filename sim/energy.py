@@ -118,6 +118,18 @@ class ArrayShape(Protocol):
         """Width of a quantized activation."""
 
     @property
+    def groups(self) -> int:
+        """Operands of one output's adder tree: groups of inputs whose sums are shared."""
+
+    @property
+    def term_bits(self) -> int:
+        """Width of such an operand."""
+
+    @property
+    def weight_beat_bits(self) -> int:
+        """Bits of a weight beat."""
+
+    @property
     def acc_bits(self) -> int:
         """Width of an accumulator."""
 
@@ -129,11 +141,12 @@ class ArrayShape(Protocol):
 def tree_levels(array: ArrayShape) -> list[tuple[int, int]]:
     """Return ``(adders, width)`` of each level of one output's adder tree.
 
-    `k_par` operands of `act_bits` are added in pairs; a level's sums are one bit wider than its
-    operands (an odd operand passes through). The adders of all levels are ``k_par - 1``.
+    `groups` operands of `term_bits` are added in pairs; a level's sums are one bit wider than its
+    operands (an odd operand passes through). The adders of all levels are ``groups - 1``. With
+    structure direct a group is one input.
     """
     levels = []
-    operands, width = array.k_par, array.act_bits
+    operands, width = array.groups, array.term_bits
     while operands > 1:
         width += 1
         levels.append((operands // 2, width))
@@ -145,7 +158,7 @@ def beat_add_pj(technology: Technology, array: ArrayShape) -> Interval:
     """Return the energy of all additions of one weight beat, pJ.
 
     ``n_par * (sum over tree levels of adders * E(width) + E(acc_bits))``. Conditional negation is
-    taken to be folded into the adders.
+    taken to be folded into the adders. The sums shared by all outputs are left out.
     """
     per_output = technology.int_add_pj(array.acc_bits)
     for adders, width in tree_levels(array):
@@ -165,13 +178,13 @@ def beat_register_bits(array: ArrayShape) -> int:
     every `levels_per_stage` tree levels (and after the last), and the accumulators. Every bit is
     counted as clocked in every beat.
     """
-    bits = 2 * array.k_par * array.n_par + array.k_par * array.act_bits
-    levels = max(1, math.ceil(math.log2(array.k_par))) if array.k_par > 1 else 1
+    bits = 2 * array.weight_beat_bits + array.k_par * array.act_bits
+    levels = max(1, math.ceil(math.log2(array.groups))) if array.groups > 1 else 1
     per_output = array.acc_bits
     stage = 0
     while stage < levels:
         stage = min(stage + array.levels_per_stage, levels)
-        per_output += -(-array.k_par // (1 << stage)) * (array.act_bits + stage)
+        per_output += -(-array.groups // (1 << stage)) * (array.term_bits + stage)
     return bits + array.n_par * per_output
 
 

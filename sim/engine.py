@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 from hw.config import (
     BANKS,
-    FRONT_END_LATENCY,
     INPUT_QUEUE_DEPTH,
+    PARTIAL_SUM_DISTANCE,
     QUANTIZE_LATENCY,
-    RESULT_LATENCY,
-    RESULT_QUEUE_DEPTH,
+    TABLE_BANKS,
+    TILE_QUEUE_LATENCY,
     VECTORS_AHEAD,
     EngineConfig,
 )
@@ -29,19 +29,25 @@ from .stalls import NO_STALLS, Gate, StallPattern
 
 _BEFORE = -1  # an event that never has to be waited for
 
+Shape = tuple[int, int] | tuple[int, int, int] | tuple[int, int, int, int]
+"""(K, N), (K, N, M) or (K, N, M, S) of a command.
+
+M token vectors, 1 if not given; S inputs in a group with scales of its own, all if not given.
+"""
+
 
 @dataclass(frozen=True)
 class VectorTiming:
-    """When one token vector passed through the engine, all in cycles.
+    """When the token vectors of one command passed through the engine, all in cycles.
 
     Attributes
     ----------
-    k, n
-        Its layer's inputs and outputs.
+    k, n, m
+        Inputs and outputs of the layer; token vectors.
     command
-        Cycle in which the front end took its command.
+        Cycle in which the front end took the command.
     quantize
-        Cycle in which the quantizer took it.
+        Cycle in which the quantizer took its last vector.
     first_beat, last_beat
         Cycles of its first and last weight beat.
     last_result
@@ -50,6 +56,7 @@ class VectorTiming:
 
     k: int
     n: int
+    m: int
     command: int
     quantize: int
     first_beat: int
@@ -68,7 +75,7 @@ class EngineTiming:
     beats
         Weight beats consumed.
     vectors
-        One entry per vector.
+        One entry per command.
     """
 
     cycles: int
@@ -102,10 +109,10 @@ class _Source:
 
 def simulate(
     config: EngineConfig,
-    shapes: Iterable[tuple[int, int]],
+    shapes: Iterable[Shape],
     stalls: StallPattern = NO_STALLS,
 ) -> EngineTiming:
-    """Return the timing of vectors of layers ``(k, n)`` sent back to back.
+    """Return the timing of commands ``(k, n)`` or ``(k, n, m)`` sent back to back.
 
     Inputs are available from cycle 0 on, as far as `stalls` lets them.
 
@@ -114,18 +121,23 @@ def simulate(
     hw.config.ConfigError
         If a layer does not fit the engine.
     """
-    shapes = list(shapes)
-    for k, n in shapes:
-        config.check_shape(k, n)
-    vectors = _unstalled(config, shapes) if stalls.never else _stalled(config, shapes, stalls)
+    commands = [
+        (k, n, rest[0] if rest else 1, config.group_words(k, rest[1] if rest[1:] else k))
+        for k, n, *rest in shapes
+    ]
+    for k, n, m, _ in commands:
+        config.check_shape(k, n, m)
+    timing = _Tables if config.words_outer else _Stationary
+    ports = _FreePorts() if stalls.never else _Ports(stalls)
+    vectors = _Timing(config, ports, timing).run(commands)
     return EngineTiming(
         cycles=vectors[-1].last_result + 1 if vectors else 0,
-        beats=sum(config.beats(k, n) for k, n in shapes),
+        beats=sum(config.beats(k, n) for k, n, *_ in commands),
         vectors=tuple(vectors),
     )
 
 
-def vector_cycles(config: EngineConfig, shapes: Iterable[tuple[int, int]]) -> int:
+def vector_cycles(config: EngineConfig, shapes: Iterable[Shape]) -> int:
     """Return the cycles of :func:`simulate` without stalls."""
     return simulate(config, shapes).cycles
 
@@ -142,7 +154,7 @@ class _Quantizer:
 
     def run(self, k: int, last_chunk: int, bank_free_from: int) -> int:
         """Quantize a vector; return the cycle from which the sequencer can take it."""
-        start = max(last_chunk + FRONT_END_LATENCY, self._idle_from, bank_free_from)
+        start = max(last_chunk + self._config.front_end_latency, self._idle_from, bank_free_from)
         steps = -(-k // self._config.k_par) * self._config.slots_per_word
         self._idle_from = start + steps + 1
         self.starts.append(start)
@@ -163,99 +175,254 @@ class _Quantizer:
         return self.chunk_read(before) + 1 if before >= 0 else 0
 
 
-def _stalled(
-    config: EngineConfig, shapes: list[tuple[int, int]], stalls: StallPattern
-) -> list[VectorTiming]:
-    """Evaluate the recurrence event by event."""
-    command, act, coef, weight = (
-        _Source(stalls.gate(port)) for port in ("cmd", "act", "coef", "weight")
-    )
-    sink = stalls.gate("result")
-    quantizer = _Quantizer(config)
-    vectors: list[VectorTiming] = []
-    last_chunk = beat = pop = result = _BEFORE
-    hold_free_from = 0
-    results: list[int] = []  # cycles of all result transfers
-    chunk_index = 0
+class _Ports:
+    """Ports under a stall pattern: every item is followed."""
 
-    for v, (k, n) in enumerate(shapes):
-        # Front end: idle, and fewer than VECTORS_AHEAD vectors wait for the quantizer.
-        ahead = quantizer.starts[v - VECTORS_AHEAD] + 1 if v >= VECTORS_AHEAD else 0
-        taken = max(command.visible(), last_chunk + 1, ahead)
-        command.pop(taken)
-        last_chunk = taken
-        for _ in range(-(-k // config.act_par)):
-            last_chunk = max(
-                last_chunk + 1, act.visible(), coef.visible(), quantizer.freed(chunk_index)
-            )
-            act.pop(last_chunk)
-            coef.pop(last_chunk)
-            chunk_index += 1
+    def __init__(self, stalls: StallPattern):
+        self._sources = {
+            port: _Source(stalls.gate(port))
+            for port in ("cmd", "act", "coef", "weight", "scale")
+        }
+        self._sink = stalls.gate("result")
 
-        bank_free_from = vectors[v - BANKS].last_beat + 1 if v >= BANKS else 0
-        start = quantizer.run(k, last_chunk, bank_free_from)
+    def command(self, earliest: int) -> int:
+        return self._take("cmd", earliest)
 
-        # Sequencer: one idle cycle takes the vector, then one beat a cycle.
-        beat = max(start, beat + 1)
-        first_beat = None
-        words = -(-k // config.k_par)
-        for first_output in range(0, n, config.n_par):
-            for word in range(words):
-                ready = hold_free_from if word == words - 1 else 0
-                beat = max(beat + 1, weight.visible(), ready)
-                weight.pop(beat)
-                first_beat = beat if first_beat is None else first_beat
-            # Drain: one chunk a cycle from the hold register, while the queue has room.
-            loaded = beat + config.array_latency
-            outputs = min(config.n_par, n - first_output)
-            for _ in range(-(-outputs // config.out_par)):
-                index = len(results) - RESULT_QUEUE_DEPTH
-                room = results[index] + 1 if index >= 0 else 0
-                pop = max(pop + 1, loaded, room)
-                result = sink.next_open(max(result + 1, pop + RESULT_LATENCY))
-                results.append(result)
-            hold_free_from = pop + 1
-        vectors.append(
-            VectorTiming(k, n, taken, quantizer.starts[v], first_beat, beat, result)
-        )
-    return vectors
+    def chunk(self, earliest: int) -> int:
+        act, coef = self._sources["act"], self._sources["coef"]
+        cycle = max(earliest, act.visible(), coef.visible())
+        act.pop(cycle)
+        coef.pop(cycle)
+        return cycle
+
+    def weight(self, earliest: int) -> int:
+        return self._take("weight", earliest)
+
+    def scale(self, earliest: int) -> int:
+        return self._take("scale", earliest)
+
+    def result(self, earliest: int) -> int:
+        return self._sink.next_open(earliest)
+
+    def _take(self, port: str, earliest: int) -> int:
+        source = self._sources[port]
+        cycle = max(earliest, source.visible())
+        source.pop(cycle)
+        return cycle
 
 
-def _unstalled(config: EngineConfig, shapes: list[tuple[int, int]]) -> list[VectorTiming]:
-    """Evaluate the recurrence in closed form, a vector at a time.
+class _FreePorts(_Ports):
+    """Ports that never stall.
 
-    Without stalls a register slice is never what an event waits for, but for the very first item
-    (visible in cycle 1); the result queue never fills; and within a tile nothing waits but the last
-    beat, for the hold register.
+    A register slice is then never what an event waits for, but for the very first item, which is
+    visible in cycle 1.
     """
-    quantizer = _Quantizer(config)
-    vectors: list[VectorTiming] = []
-    last_chunk = beat = _BEFORE
-    hold_free_from = 0
-    chunk_index = 0
-    for v, (k, n) in enumerate(shapes):
-        ahead = quantizer.starts[v - VECTORS_AHEAD] + 1 if v >= VECTORS_AHEAD else 0
-        taken = max(1, last_chunk + 1, ahead)
-        chunks = -(-k // config.act_par)
-        # Reads are at least a cycle apart, so the last chunk's room is the latest of all.
-        first_chunk = max(taken + 1, quantizer.freed(chunk_index))
-        chunk_index += chunks
-        last_chunk = max(first_chunk + chunks - 1, quantizer.freed(chunk_index - 1))
 
-        bank_free_from = vectors[v - BANKS].last_beat + 1 if v >= BANKS else 0
-        start = max(quantizer.run(k, last_chunk, bank_free_from), beat + 1)
+    def __init__(self) -> None:
+        pass
 
-        words = -(-k // config.k_par)
-        tiles = -(-n // config.n_par)
-        first_beat = max(start + 1, hold_free_from) if words == 1 else start + 1
-        beat = max(start + words, hold_free_from)  # last beat of the first tile
-        # From one tile's last beat to the next: its beats, or the wait for the hold register.
-        drain = config.array_latency + config.n_par // config.out_par
-        beat += (tiles - 1) * max(words, drain)
-        pops = -(-(n - (tiles - 1) * config.n_par) // config.out_par)
-        hold_free_from = beat + config.array_latency + pops
-        last_result = hold_free_from - 1 + RESULT_LATENCY
-        vectors.append(
-            VectorTiming(k, n, taken, quantizer.starts[v], first_beat, beat, last_result)
-        )
-    return vectors
+    def command(self, earliest: int) -> int:
+        return max(1, earliest)
+
+    def chunk(self, earliest: int) -> int:
+        return earliest
+
+    def weight(self, earliest: int) -> int:
+        return earliest
+
+    def scale(self, earliest: int) -> int:
+        return earliest
+
+    def result(self, earliest: int) -> int:
+        return earliest
+
+
+class _Drain:
+    """The drain: one chunk a cycle from a tile, while the result queue has room."""
+
+    def __init__(self, config: EngineConfig, ports: _Ports):
+        self._config = config
+        self._ports = ports
+        self._pop = self._result = _BEFORE
+        self._results: list[int] = []  # cycles of the latest result transfers
+
+    def tile(self, ready: int, outputs: int, vectors: int, *, emits: bool = True) -> int:
+        """Drain a tile that is ready in cycle `ready`; return the cycle of its last chunk.
+
+        The sums of a group that is not the last of its tile give no results.
+        """
+        depth = self._config.result_queue_depth
+        for _ in range(vectors * -(-outputs // self._config.out_par)):
+            room = self._results[-depth] + 1 if len(self._results) >= depth else 0
+            self._pop = max(self._pop + 1, ready, room)
+            if self._config.scales:
+                self._pop = self._ports.scale(self._pop)
+            if not emits:
+                continue
+            self._result = self._ports.result(
+                max(self._result + 1, self._pop + self._config.result_latency)
+            )
+            self._results.append(self._result)
+            if len(self._results) > 4 * depth:
+                del self._results[:-depth]
+        return self._pop
+
+    @property
+    def last_result(self) -> int:
+        return self._result
+
+    def full_tiles(self, ready: int, tiles: int, step: int, vectors: int) -> int:
+        """Drain full tiles, ready `step` cycles apart, none of which waits for another."""
+        chunks = vectors * self._config.n_par // self._config.out_par
+        self._pop = ready + (tiles - 1) * step + chunks - 1
+        self._result = self._pop + self._config.result_latency
+        self._results = []
+        return self._pop
+
+
+class _Stationary:
+    """Sequencer, array and hold register: words inside tiles."""
+
+    def __init__(self, config: EngineConfig, ports: _Ports):
+        self._config = config
+        self._ports = ports
+        self.drain = _Drain(config, ports)
+        self._beat = _BEFORE
+        self._hold_free_from = 0
+
+    def run(self, k: int, n: int, m: int, s: int, usable: int) -> tuple[int, int, int]:
+        """Return first beat, last beat, and the cycle from which the bank is free."""
+        config = self._config
+        words, tiles = -(-k // config.k_par), -(-n // config.n_par)
+        beat = max(usable, self._beat + 1)  # one idle cycle takes the batch
+        first_beat = None
+        for tile in range(tiles):
+            outputs = min(config.n_par, n - tile * config.n_par)
+            if isinstance(self._ports, _FreePorts) and 0 < tile < tiles - 1 and s >= words:
+                # From one tile's last beat to the next: its beats, or the wait for the hold
+                # register. All full tiles but the first are the same: one step for all of them.
+                step = max(words, config.array_latency + m * (config.n_par // config.out_par))
+                if tile == 1:
+                    beat += (tiles - 2) * step
+                    popped = self.drain.full_tiles(
+                        beat - (tiles - 3) * step + config.array_latency, tiles - 2, step, m
+                    )
+                    self._hold_free_from = popped + 1
+                continue
+            for word in range(words):
+                word_last = word == words - 1
+                leaves = word_last or (word + 1) % s == 0
+                if isinstance(self._ports, _FreePorts) and not leaves and word:
+                    beat += 1
+                    continue
+                beat = self._ports.weight(max(beat + 1, self._hold_free_from if leaves else 0))
+                first_beat = beat if first_beat is None else first_beat
+                if leaves:
+                    popped = self.drain.tile(
+                        beat + config.array_latency, outputs, m, emits=word_last
+                    )
+                    self._hold_free_from = popped + 1
+        self._beat = beat
+        return first_beat, beat, beat + 1
+
+
+class _Tables:
+    """Table maker, sequencer, array and tile queue: tiles inside words."""
+
+    def __init__(self, config: EngineConfig, ports: _Ports):
+        self._config = config
+        self._ports = ports
+        self.drain = _Drain(config, ports)
+        self._beat = self._made = _BEFORE
+        self._freed: list[int] = [_BEFORE] * TABLE_BANKS  # last beats of the latest words
+        self._taken: list[int] = []  # cycles in which the drain was done with a tile
+        self._move = _BEFORE
+
+    def run(self, k: int, n: int, m: int, s: int, usable: int) -> tuple[int, int, int]:
+        """Return first beat, last beat, and the cycle from which the bank is free."""
+        config = self._config
+        words, tiles = -(-k // config.k_par), -(-n // config.n_par)
+        gap = max(0, PARTIAL_SUM_DISTANCE - tiles)
+        made = max(usable, self._made + 1)  # one idle cycle takes the batch
+        beat = max(usable, self._beat + 1)
+        first_beat = None
+        for word in range(words):
+            start = max(made + 1, self._freed[-TABLE_BANKS] + 1)
+            made = start + len(config.entries) - 1
+            ready = made + config.table_latency
+            beat = max(beat + (gap if word else 0), ready - 1)
+            for tile in range(tiles):
+                last = word == words - 1
+                if isinstance(self._ports, _FreePorts) and not last and tile:
+                    beat += tiles - 1
+                    break
+                room = 0
+                if last and len(self._taken) >= config.tile_slots:
+                    room = self._taken[-config.tile_slots] + 1
+                beat = self._ports.weight(max(beat + 1, room))
+                first_beat = beat if first_beat is None else first_beat
+                if last:
+                    self._finish(beat, min(config.n_par, n - tile * config.n_par), m)
+            self._freed = [*self._freed[1:], beat]
+        self._made, self._beat = made, beat
+        return first_beat, beat, made + 1
+
+    def _finish(self, beat: int, outputs: int, m: int) -> None:
+        """Send a finished tile through the queue to the drain."""
+        taken_before = self._taken[-1] if self._taken else _BEFORE
+        written = beat + self._config.array_latency - TILE_QUEUE_LATENCY
+        read = max(written + 1, self._move)
+        self._move = max(read + 1, taken_before)
+        self._taken.append(self.drain.tile(self._move + 1, outputs, m))
+        if len(self._taken) > 4 * self._config.tile_slots + 64:
+            del self._taken[: -self._config.tile_slots]
+
+
+class _Timing:
+    """The whole engine: front end and quantizer, then one of the arrays."""
+
+    def __init__(self, config: EngineConfig, ports: _Ports, array: type):
+        self._config = config
+        self._ports = ports
+        self._array = array(config, ports)
+
+    def run(self, commands: list[tuple[int, int, int, int]]) -> list[VectorTiming]:
+        config, ports = self._config, self._ports
+        quantizer = _Quantizer(config)
+        timings: list[VectorTiming] = []
+        bank_free: list[int] = []
+        last_chunk = _BEFORE
+        chunk_index = 0
+        for c, (k, n, m, s) in enumerate(commands):
+            bank_free_from = bank_free[c - BANKS] if c >= BANKS else 0
+            chunks = -(-k // config.act_par)
+            for member in range(m):
+                # Front end: idle, and fewer than VECTORS_AHEAD vectors wait for the quantizer.
+                v = len(quantizer.starts)
+                ahead = quantizer.starts[v - VECTORS_AHEAD] + 1 if v >= VECTORS_AHEAD else 0
+                taken = max(last_chunk + 1, ahead)
+                if member == 0:
+                    taken = command = ports.command(taken)
+                last_chunk = taken
+                if isinstance(ports, _FreePorts):
+                    # Reads are at least a cycle apart, so the last chunk's room is the latest.
+                    first_chunk = max(taken + 1, quantizer.freed(chunk_index))
+                    last_chunk = max(
+                        first_chunk + chunks - 1, quantizer.freed(chunk_index + chunks - 1)
+                    )
+                else:
+                    for i in range(chunks):
+                        last_chunk = ports.chunk(
+                            max(last_chunk + 1, quantizer.freed(chunk_index + i))
+                        )
+                chunk_index += chunks
+                usable = quantizer.run(k, last_chunk, 0 if member else bank_free_from)
+            first_beat, last_beat, free_from = self._array.run(k, n, m, s, usable)
+            bank_free.append(free_from)
+            timings.append(
+                VectorTiming(
+                    k, n, m, command, quantizer.starts[-1], first_beat, last_beat,
+                    self._array.drain.last_result,
+                )
+            )
+        return timings

@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import InputError
 
-PORTS = ("cmd", "act", "coef", "weight", "result")
+PORTS = ("cmd", "act", "coef", "weight", "result", "scale")
 """Ports of the engine, in the order that seeds their gates."""
 
 _BLOCK = 4096

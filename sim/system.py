@@ -386,24 +386,33 @@ def operator_events(operator: Operator, system: SystemConfig) -> Events:
     FBI-linear of K inputs and N outputs: 2K front-end multiplications (alpha*x and beta*x), K wide
     additions of beta*x and 2N in the drain (add beta*x, round); on-chip memory: every product
     written and read once, every quantized activation written once, one activation word read per
-    beat, every result written and read once. Vector unit: a MAC reads one operand from on-chip
-    memory (the other streams in), an elementwise operation reads two and writes one. In addition,
-    every DRAM bit passes an on-chip buffer.
+    beat, every result written and read once. With structure tables, instead of a word per beat:
+    every entry of every table of every output written once per word (and its word read), and in a
+    beat one entry per group and output read, every partial sum read and written; a look-up is
+    priced like any bit of memory, which is too much for look-up RAM. Vector unit: a MAC reads one
+    operand from on-chip memory (the other streams in), an elementwise operation reads two and
+    writes one. In addition, every DRAM bit passes an on-chip buffer.
     """
     stream_bits = 8 * operator.bytes
     if operator.kind == "fbi-linear":
         engine = system.engine
         k, n = operator.shape
         stored = PRODUCT_STORE_BITS * k + RESULT_BITS * n
+        beats = operator.weight_beats
+        read, written = beats * engine.k_par * engine.act_bits, 0
+        if engine.words_outer:
+            steps = -(-k // engine.k_par) * len(engine.entries)
+            entry = engine.groups * engine.term_bits
+            sums = beats * engine.n_par * engine.acc_bits
+            read = steps * engine.k_par * engine.act_bits + beats * engine.n_par * entry + sums
+            written = steps * engine.n_par * entry + sums
         return Events(
-            weight_beats=operator.weight_beats,
+            weight_beats=beats,
             front_end_muls=2 * k,
             wide_adds=k + 2 * n,
             wide_bits=engine.wide_bits,
-            sram_read_bits=stream_bits
-            + stored
-            + operator.weight_beats * engine.k_par * engine.act_bits,
-            sram_write_bits=stream_bits + stored + k * engine.act_bits,
+            sram_read_bits=stream_bits + stored + read,
+            sram_write_bits=stream_bits + stored + k * engine.act_bits + written,
         )
     return Events(
         macs=operator.macs,

@@ -37,6 +37,19 @@ def run(dut, *benches) -> None:
     simulator.run()
 
 
+def join(values, width: int) -> int:
+    """Return signed or unsigned `values` side by side, `width` bits each, the first lowest."""
+    mask = (1 << width) - 1
+    return sum((value & mask) << (i * width) for i, value in enumerate(values))
+
+
+def split_signed(raw: int, width: int, count: int) -> list[int]:
+    """Return the `count` signed parts of `width` bits of `raw`: undoes join."""
+    half = 1 << (width - 1)
+    parts = [raw >> (i * width) & (2 * half - 1) for i in range(count)]
+    return [part - 2 * half if part >= half else part for part in parts]
+
+
 class Clock:
     """Counts cycles for one bench and stops one that waits for ever."""
 

@@ -8,6 +8,7 @@ are compared with golden by the process that started it.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import cocotb
@@ -23,9 +24,16 @@ from sim.stalls import StallPattern
 _NAN = 0x7FFF
 
 
-def command_payload(config: EngineConfig, k: int, n: int) -> int:
-    """Return the payload of a command: k in the low bits, n above."""
-    return k | n << config.k_max.bit_length()
+def command_payload(config: EngineConfig, k: int, n: int, m: int = 1, group_size: int = 0) -> int:
+    """Return the payload of a command: k in the low bits, above it n, m, words of a group."""
+    payload = k | n << config.k_max.bit_length()
+    at = config.k_max.bit_length() + config.n_max.bit_length()
+    if config.m_par > 1:
+        payload |= m << at
+        at += config.m_par.bit_length()
+    if config.scale_out == "groups":
+        payload |= config.group_words(k, group_size or k) << at
+    return payload
 
 
 def vector_streams(config: EngineConfig, layer: LayerJob) -> dict[str, list[int]]:
@@ -38,45 +46,79 @@ def vector_streams(config: EngineConfig, layer: LayerJob) -> dict[str, list[int]
         config, layer.scale_in, layer.shift_in, padding=_NAN
     )
     beats = streams.payload_integers(
-        streams.weight_beats(config, layer.signs, layer.k, padding=1)
+        streams.weight_beats(config, layer.signs, layer.k, mask=layer.mask, padding=1)
     )
+    batches = layer.batches(config.m_par)
+    scales = {}
+    if config.scales:
+        scales["scale"] = [
+            chunk for m in batches for chunk in streams.scale_chunks(
+                config, layer.scale_out, vectors=m, padding=_NAN
+            )
+        ]
     return {
-        "cmd": [command_payload(config, layer.k, layer.n)] * layer.m,
+        "cmd": [
+            command_payload(config, layer.k, layer.n, m, layer.group_size) for m in batches
+        ],
         "act": [
             chunk
             for x in layer.x
             for chunk in streams.activation_chunks(config, x, padding=_NAN)
         ],
         "coef": coefficients * layer.m,
-        "weight": beats * layer.m,
-    }
+        "weight": beats * len(batches),
+    } | scales
 
 
-def result_chunks(config: EngineConfig, shapes: list[tuple[int, int]]) -> int:
-    """Return how many result chunks vectors of `shapes` give; a tile starts a new chunk."""
+def result_chunks(config: EngineConfig, shapes: Sequence[tuple[int, ...]]) -> int:
+    """Return how many result chunks commands of `shapes` give; a tile starts a new chunk."""
     total = 0
-    for _, n in shapes:
+    for _, n, *more in shapes:
         full, rest = divmod(n, config.n_par)
-        total += full * (config.n_par // config.out_par) + -(-rest // config.out_par)
+        chunks = full * (config.n_par // config.out_par) + -(-rest // config.out_par)
+        total += chunks * (more[0] if more else 1)
     return total
 
 
-def unpack_results(config: EngineConfig, items: list[int]) -> list[list[int]]:
-    """Return the float16 patterns of each vector; checks `keep` against holes."""
-    vectors: list[list[int]] = [[]]
+def unpack_results(
+    config: EngineConfig, items: list[int], batches: Sequence[int]
+) -> tuple[list[list[int]], list[int]]:
+    """Return the float16 patterns of each vector, and the index of each command's last chunk.
+
+    `batches` says how many vectors each command has. Checks `keep` against holes, and that the
+    vectors of a command take turns tile by tile.
+    """
     keep_at = 16 * config.out_par
-    for item in items:
-        keep = item >> keep_at & ((1 << config.out_par) - 1)
-        count = keep.bit_count()
-        assert count, "a result chunk must hold a result"
-        assert keep == (1 << count) - 1, f"keep must be contiguous, not {keep:b}"
-        unused = item & ((1 << keep_at) - 1) >> 16 * count << 16 * count
-        assert not unused, "lanes without a result must be zero"
-        vectors[-1] += [item >> 16 * lane & 0xFFFF for lane in range(count)]
-        if item >> (keep_at + config.out_par) & 1:
-            vectors.append([])
-    assert not vectors.pop(), "results end without `last`"
-    return vectors
+    last_at = keep_at + config.out_par
+    vectors: list[list[int]] = []
+    ends: list[int] = []
+    position = 0
+    for m in batches:
+        members: list[list[int]] = [[] for _ in range(m)]
+        open_members = set(range(m))
+        current, in_tile = 0, 0
+        while open_members:
+            assert position < len(items), "results end without `last`"
+            item = items[position]
+            member = item >> (last_at + 1)
+            assert member == current, f"results of vector {member} where {current}'s were due"
+            keep = item >> keep_at & ((1 << config.out_par) - 1)
+            count = keep.bit_count()
+            assert count, "a result chunk must hold a result"
+            assert keep == (1 << count) - 1, f"keep must be contiguous, not {keep:b}"
+            unused = item & ((1 << keep_at) - 1) >> 16 * count << 16 * count
+            assert not unused, "lanes without a result must be zero"
+            members[member] += [item >> 16 * lane & 0xFFFF for lane in range(count)]
+            in_tile += count
+            if item >> last_at & 1:
+                open_members.remove(member)
+            if item >> last_at & 1 or in_tile == config.n_par:
+                current, in_tile = (current + 1) % m, 0
+            position += 1
+        vectors += members
+        ends.append(position - 1)
+    assert position == len(items), "more results came out than were asked for"
+    return vectors, ends
 
 
 async def execute(bench: EngineBench, config: EngineConfig, run: Run) -> RunResult:
@@ -89,14 +131,15 @@ async def execute(bench: EngineBench, config: EngineConfig, run: Run) -> RunResu
     for port, driver in bench.drivers.items():
         driver.start(sent[port], pattern.gate(port))
     bench.result.start(pattern.gate("result"))
-    total = sum(len(items) for items in sent.values()) + result_chunks(config, run.shapes)
-    limit = 200 * (total + 100)
-    cycles = await bench.run(until_results=result_chunks(config, run.shapes), limit=limit)
+    chunks = result_chunks(config, run.shapes(config.m_par))
+    # Every step of table making, every input and every result, if 199 cycles of 200 stall.
+    steps = sum(-(-k // config.k_par) for k, *_ in run.shapes(config.m_par)) * len(config.entries)
+    limit = 200 * (sum(len(items) for items in sent.values()) + chunks + steps + 200)
+    cycles = await bench.run(until_results=chunks, limit=limit)
     assert not any(driver.items for driver in bench.drivers.values()), "inputs were left over"
 
-    vectors = unpack_results(config, bench.result.items)
-    ends = [i for i, item in enumerate(bench.result.items)
-            if item >> (17 * config.out_par) & 1]
+    batches = [m for layer in run.layers for m in layer.batches(config.m_par)]
+    vectors, ends = unpack_results(config, bench.result.items, batches)
     outputs = []
     position = 0
     for layer in run.layers:

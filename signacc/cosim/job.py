@@ -23,6 +23,12 @@ class LayerJob:
         float16 ``[K]``.
     x
         float16 ``[M, K]``.
+    mask
+        Like `signs`, 0 = the weight is zero; None if none is. Only for ternary engines.
+    scale_out
+        float16 ``[N]`` or ``[N, groups]``; None on engines without scales on the output axis.
+    group_size
+        Inputs that share a scale of an output; 0: all of them.
     """
 
     name: str
@@ -30,6 +36,9 @@ class LayerJob:
     scale_in: np.ndarray
     shift_in: np.ndarray
     x: np.ndarray
+    mask: np.ndarray | None = None
+    scale_out: np.ndarray | None = None
+    group_size: int = 0
 
     @property
     def k(self) -> int:
@@ -45,6 +54,11 @@ class LayerJob:
     def m(self) -> int:
         """Token vectors."""
         return len(self.x)
+
+    def batches(self, m_par: int) -> list[int]:
+        """Return how many vectors each command carries on an engine of `m_par`."""
+        full, rest = divmod(self.m, m_par)
+        return [m_par] * full + [rest] * (rest > 0)
 
 
 @dataclass(frozen=True)
@@ -63,10 +77,13 @@ class Run:
     stall_seed: int = 0
     stall_probability: float | dict[str, float] = 0.0
 
-    @property
-    def shapes(self) -> list[tuple[int, int]]:
-        """(K, N) of every vector in order."""
-        return [(layer.k, layer.n) for layer in self.layers for _ in range(layer.m)]
+    def shapes(self, m_par: int = 1) -> list[tuple[int, int, int, int]]:
+        """Return (K, N, M, inputs of a group) of every command, on an engine of `m_par`."""
+        return [
+            (layer.k, layer.n, m, layer.group_size or layer.k)
+            for layer in self.layers
+            for m in layer.batches(m_par)
+        ]
 
 
 @dataclass(frozen=True)
@@ -80,7 +97,7 @@ class RunResult:
     cycles
         From the first cycle to the last result transfer, inclusive.
     last_results
-        Cycle of every vector's last result.
+        Cycle of every command's last result.
     """
 
     outputs: list[np.ndarray]
@@ -111,17 +128,22 @@ def random_job(m: int, k: int, n: int, seed: int) -> LayerJob:
     )
 
 
+_ARRAYS = ("signs", "scale_in", "shift_in", "x", "mask", "scale_out")
+
+
 def save_runs(path: Path, config: dict[str, object], runs: list[Run]) -> None:
     """Write `runs` and the engine's configuration to an .npz file without pickles."""
     arrays: dict[str, np.ndarray] = {}
     index = []
     for r, run in enumerate(runs):
         for i, layer in enumerate(run.layers):
-            for what in ("signs", "scale_in", "shift_in", "x"):
-                arrays[f"{r}_{i}_{what}"] = getattr(layer, what)
+            for what in _ARRAYS:
+                if getattr(layer, what) is not None:
+                    arrays[f"{r}_{i}_{what}"] = getattr(layer, what)
         index.append(
             {
                 "layers": [layer.name for layer in run.layers],
+                "group_sizes": [layer.group_size for layer in run.layers],
                 "stall_seed": run.stall_seed,
                 "stall_probability": run.stall_probability,
             }
@@ -139,9 +161,16 @@ def load_runs(path: Path) -> tuple[dict[str, object], list[Run]]:
             layers = [
                 LayerJob(
                     name,
-                    *(data[f"{r}_{i}_{what}"] for what in ("signs", "scale_in", "shift_in", "x")),
+                    group_size=group_size,
+                    **{
+                        what: data[f"{r}_{i}_{what}"]
+                        for what in _ARRAYS
+                        if f"{r}_{i}_{what}" in data
+                    },
                 )
-                for i, name in enumerate(entry["layers"])
+                for i, (name, group_size) in enumerate(
+                    zip(entry["layers"], entry["group_sizes"], strict=True)
+                )
             ]
             runs.append(Run(layers, entry["stall_seed"], entry["stall_probability"]))
         return text["config"], runs

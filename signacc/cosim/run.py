@@ -123,7 +123,7 @@ def compare_layers(
     reports = []
     for job, expected, result in zip(jobs, golden, results, strict=True):
         (output,) = result.outputs
-        timing = simulate(config, [(job.k, job.n)] * job.m, stalls)
+        timing = simulate(config, Run([job]).shapes(config.m_par), stalls)
         reports.append(
             LayerReport(
                 name=job.name,

@@ -116,7 +116,10 @@ class EngineBench:
 
     def __init__(self, dut):
         self.dut = dut
-        self.drivers = {p: StreamDriver(dut, p) for p in ("cmd", "act", "coef", "weight")}
+        ports = ["cmd", "act", "coef", "weight"]
+        if hasattr(dut, "scale__payload"):
+            ports.append("scale")
+        self.drivers = {port: StreamDriver(dut, port) for port in ports}
         self.result = StreamMonitor(dut, "result")
         self._edge = RisingEdge(dut.clk)
 

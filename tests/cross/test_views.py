@@ -6,27 +6,41 @@ golden's to the bit, and the cycle of every vector's last result must equal the 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from generators import random_config, random_run
+from generators import golden_output, random_config, random_run
 
-from golden.linear import fbi_linear
-from hw.config import EngineConfig
+from hw.config import STRUCTURES, EngineConfig
 from signacc.cosim.run import build_engine, execute_runs
 from sim.engine import simulate
 from sim.stalls import StallPattern
 
 pytestmark = pytest.mark.rtl
-SEED = 4711
+SEED = 4716
 CONFIGURATIONS = 10
 CASES = 25
 
 
+_SMALL = EngineConfig(
+    name="small", k_par=2, n_par=4, act_bits=8, k_max=40, n_max=30, act_par=1, out_par=1
+)
 CORNERS = [
     EngineConfig(name="smallest", k_par=1, n_par=1, act_bits=4, k_max=1, n_max=1),
     EngineConfig(
         name="one_tile", k_par=16, n_par=8, act_bits=24, k_max=16, n_max=8, act_par=16, out_par=8
     ),
+    # Every word waits for the partial sums of the word before.
+    replace(_SMALL, name="tables_one_tile", structure="tables", group=2, n_max=4),
+    # The largest tables: making one takes longer than using it.
+    replace(_SMALL, name="tables_largest", structure="tables", group=6, k_par=12, m_par=2, n_par=2),
+    replace(
+        _SMALL, name="ternary_tables", structure="tables", group=3, ternary=True, k_par=6, m_par=2
+    ),
+    replace(_SMALL, name="row_scales", structure="tables", group=2, scale_out="row", m_par=2),
+    # Chunks of one group follow each other as fast as they can: all outputs leave at once.
+    replace(_SMALL, name="group_scales", scale_out="groups", ternary=True, m_par=2, out_par=4),
 ]
 
 
@@ -46,14 +60,12 @@ def test_views_agree(index):
     for case, (run, result) in enumerate(zip(runs, results, strict=True)):
         about = f"case {case}: {[layer.name for layer in run.layers]}, {run.stall_probability}"
         for layer, output in zip(run.layers, result.outputs, strict=True):
-            expected = fbi_linear(
-                layer.x, layer.signs, layer.scale_in, layer.shift_in, act_bits=config.act_bits
-            )
+            expected = golden_output(config, layer)
             np.testing.assert_array_equal(
                 output.view(np.uint16), expected.view(np.uint16), err_msg=about
             )
         timing = simulate(
-            config, run.shapes, StallPattern(run.stall_seed, run.stall_probability)
+            config, run.shapes(config.m_par), StallPattern(run.stall_seed, run.stall_probability)
         )
         assert [v.last_result for v in timing.vectors] == result.last_results, about
         assert timing.cycles == result.cycles, about
@@ -63,3 +75,20 @@ def test_configurations_differ():
     configs = [configuration(index) for index in range(CONFIGURATIONS)]
     assert len({(c.k_par, c.n_par, c.act_par, c.out_par, c.act_bits) for c in configs}) >= 9
     assert CONFIGURATIONS * CASES >= 100
+    # Every structure, with and without ternary weights, and for more than one vector.
+    kinds = {(c.structure, c.ternary) for c in configs}
+    assert kinds == {(structure, ternary) for structure in STRUCTURES for ternary in (False, True)}
+    assert {c.structure for c in configs if c.m_par > 1} == set(STRUCTURES)
+    assert {c.m_par for c in configs} == {1, 2, 3}
+    assert len({c.group for c in configs}) >= 4
+
+
+def test_commands_carry_less_than_they_could():
+    """Some layers have more vectors than a command, and some commands fewer than m_par."""
+    for index in range(CONFIGURATIONS):
+        config = configuration(index)
+        random = np.random.default_rng([SEED, index, 1])
+        runs = [random_run(random, config) for _ in range(CASES)]
+        sizes = {shape[2] for run in runs for shape in run.shapes(config.m_par)}
+        assert sizes == set(range(1, config.m_par + 1))
+        assert max(layer.m for run in runs for layer in run.layers) > config.m_par

@@ -3,16 +3,15 @@
 import random
 
 import pytest
-from amaranth import Module, Signal, signed
+from amaranth import Cat, Const, Module, Signal, signed
 
 from hw.arith import (
-    add_with_carry,
     bind,
+    equals,
     leading_one,
-    maximum,
+    select,
     shift_left,
     shift_right_sticky,
-    tree,
 )
 
 from ..simulation import evaluate
@@ -51,6 +50,18 @@ def test_shift_right_sticky(width, amount_bits):
     assert found == [[v >> a, int(v & ((1 << a) - 1) != 0)] for v, a in vectors]
 
 
+@pytest.mark.parametrize(("width", "near_bits", "far_bits"), [(8, 2, 2), (20, 4, 2)])
+def test_shift_right_in_two_steps(width, near_bits, far_bits):
+    """What the first step lost is not forgotten by the second."""
+    m, value, amount = Module(), Signal(width), Signal(near_bits + far_bits)
+    far = Cat(Const(0, near_bits), amount[near_bits:])
+    middle, lost = shift_right_sticky(m, value, far, "far")
+    shifted, lost = shift_right_sticky(m, middle, amount[:near_bits], "near", lost=lost)
+    vectors = [[v, a] for v in samples(width) for a in range(1 << near_bits + far_bits)]
+    found = evaluate(m, [value, amount], [shifted, lost], vectors)
+    assert found == [[v >> a, int(v & ((1 << a) - 1) != 0)] for v, a in vectors]
+
+
 @pytest.mark.parametrize(
     ("width", "amount_bits", "result"), [(1, 1, 1), (3, 3, 12), (8, 4, 8), (8, 3, 16), (22, 6, 80)]
 )
@@ -73,24 +84,6 @@ def test_shift_left(width, amount_bits, result, kind):
         assert got == want
 
 
-@pytest.mark.parametrize("count", range(1, 9))
-def test_maximum_and_tree(count):
-    m = Module()
-    items = [Signal(6, name=f"i{i}") for i in range(count)]
-    largest = bind(m, maximum(m, items, "max"), "largest")
-    total = bind(m, tree(items, lambda a, b: bind(m, a + b, "sum")), "total")
-    source = random.Random(count)
-    vectors = [[source.randrange(64) for _ in items] for _ in range(200)] + [[63] * count]
-    found = evaluate(m, items, [largest, total], vectors)
-    assert found == [[max(v), sum(v)] for v in vectors]
-    # Balanced: one bit a level, not one bit an item.
-    assert len(total) == 6 + (count - 1).bit_length()
-
-
-def test_a_tree_keeps_the_order_of_its_items():
-    assert tree(list("abcdefg"), lambda a, b: f"({a}{b})") == "(((ab)(cd))((ef)g))"
-
-
 def test_bind_keeps_the_shape():
     m, value = Module(), Signal(signed(5))
     bound = bind(m, -value, "negated")
@@ -98,15 +91,28 @@ def test_bind_keeps_the_shape():
     assert evaluate(m, [value], [bound], [[-16], [15]]) == [[16], [-15]]
 
 
-@pytest.mark.parametrize(("left", "right"), [(1, 1), (3, 3), (4, 2), (2, 4)])
-def test_add_with_carry(left, right):
-    m, a, b, carry = Module(), Signal(signed(left)), Signal(signed(right)), Signal()
-    total = bind(m, add_with_carry(m, a, b, carry, "sum"), "total")
-    assert len(total) == max(left, right) + 1
-    vectors = [
-        [x, y, c]
-        for x in range(-(1 << left - 1), 1 << left - 1)
-        for y in range(-(1 << right - 1), 1 << right - 1)
-        for c in (0, 1)
-    ]
-    assert evaluate(m, [a, b, carry], [total], vectors) == [[sum(v)] for v in vectors]
+@pytest.mark.parametrize("width", [1, 3, 6])
+def test_equals(width):
+    m, value = Module(), Signal(width)
+    numbers = range(1 << width)
+    found = [bind(m, equals(value, number), f"is_{number}") for number in numbers]
+    assert all(len(one) == 1 for one in found)
+    values = evaluate(m, [value], found, [[v] for v in numbers])
+    assert values == [[int(v == number) for number in numbers] for v in numbers]
+
+
+@pytest.mark.parametrize(("count", "bits"), [(1, 0), (1, 2), (2, 1), (3, 2), (8, 3), (11, 4)])
+@pytest.mark.parametrize("kind", ["unsigned", "signed"])
+def test_select(count, bits, kind):
+    m, index = Module(), Signal(bits)
+    options = [Signal(signed(5) if kind == "signed" else 5, name=f"o{i}") for i in range(count)]
+    chosen = bind(m, select(m, options, index, "chosen"), "result")
+    assert chosen.shape() == options[0].shape()
+    source = random.Random(count)
+    low = -16 if kind == "signed" else 0
+    values = source.sample(range(low, low + 32), count)  # all different
+    inputs = [*options, index] if bits else options
+    vectors = [[*values, i] if bits else values for i in range(1 << bits)]
+    found = [row[0] for row in evaluate(m, inputs, [chosen], vectors)]
+    assert found[:count] == values
+    assert set(found[count:]) <= set(values)  # an index too large gives one of them

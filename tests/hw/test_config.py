@@ -4,21 +4,27 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
 from fractions import Fraction
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.config import (
+    CLUSTER_ROWS,
+    CONVERT_LATENCY,
     FRONT_END_LATENCY,
+    MEMORY_LATENCY,
+    MOST_ENTRIES,
     PRESETS,
     PRODUCT_BITS,
     PRODUCT_LSB_EXP,
     QUANTIZE_LATENCY,
-    RESULT_LATENCY,
-    RESULT_QUEUE_DEPTH,
+    SELECT_BITS,
+    STRUCTURES,
+    TILE_QUEUE_LATENCY,
     ConfigError,
     EngineConfig,
     clog2,
@@ -30,7 +36,8 @@ GOOD = {"name": "test", "k_par": 8, "n_par": 4, "k_max": 64, "n_max": 32}
 LIMITS = {
     "k_par": (1, 512),
     "n_par": (1, 1024),
-    "m_par": (1, 1),
+    "m_par": (1, 64),
+    "group": (1, 6),
     "act_bits": (4, 24),
     "k_max": (1, 65536),
     "n_max": (1, 1048576),
@@ -86,6 +93,55 @@ def test_relations():
     assert refusal(n_max=3) == "n_max must be at least n_par = 4, not 3"
 
 
+@pytest.mark.parametrize("structure", ["", "Direct", "table", None, 1, ["direct"]])
+def test_the_structure(structure):
+    assert refusal(structure=structure) == (
+        f"structure must be one of direct, shared, tables, not {structure!r}"
+    )
+
+
+@pytest.mark.parametrize("ternary", [0, 1, None, "true"])
+def test_ternary_is_a_truth_value(ternary):
+    assert refusal(ternary=ternary) == f"ternary must be true or false, not {ternary!r}"
+
+
+@pytest.mark.parametrize(
+    ("structure", "group"), [("direct", 2), ("direct", 4), ("shared", 1), ("tables", 1)]
+)
+def test_groups_belong_to_structures(structure, group):
+    assert refusal(structure=structure, group=group) == (
+        "group must be 1 with structure direct and at least 2 with shared and tables, "
+        f"not {group} with {structure}"
+    )
+
+
+@pytest.mark.parametrize("structure", ["shared", "tables"])
+@pytest.mark.parametrize("group", [3, 5, 6])
+def test_a_group_divides_the_word(structure, group):
+    assert refusal(structure=structure, group=group) == (
+        f"group must divide k_par, not {group} with k_par 8"
+    )
+
+
+def test_a_group_has_few_signed_sums():
+    """Up to sign, g ternary weights have (3**g + 1) / 2 sums; two banks of them with tables."""
+    for structure, group, ternary, count in (
+        ("shared", 5, True, 122), ("shared", 6, True, 365),
+        ("tables", 4, True, 41), ("tables", 5, True, 122), ("tables", 6, True, 365),
+    ):  # fmt: skip
+        change = {"structure": structure, "group": group, "k_par": 60, "ternary": ternary}
+        assert refusal(**change) == (
+            "group must give at most 64 signed sums (two banks of them with tables), "
+            f"not {count} with group {group}"
+        )
+    for structure, group, ternary in (
+        ("shared", 6, False), ("tables", 6, False), ("shared", 4, True), ("tables", 3, True)
+    ):
+        change = {"structure": structure, "group": group, "k_par": 60, "ternary": ternary}
+        banks = 2 if structure == "tables" else 1
+        assert len(EngineConfig(**(GOOD | change)).entries) * banks <= MOST_ENTRIES
+
+
 def test_arguments_have_names_and_fields_stay():
     with pytest.raises(TypeError):
         EngineConfig("test", 8, 4)
@@ -106,27 +162,33 @@ def fits_signed(value: int, width: int) -> bool:
     return -(1 << (width - 1)) <= value < 1 << (width - 1)
 
 
-configs = st.builds(
-    lambda k_par, n_par, act_bits, k_max, n_max, act_par, out_par, levels: EngineConfig(
+@st.composite
+def configurations(draw):
+    structure = draw(st.sampled_from(STRUCTURES))
+    ternary = draw(st.booleans())
+    most = {"direct": 1, "shared": 4 if ternary else 6, "tables": 3 if ternary else 6}[structure]
+    group = 1 if structure == "direct" else draw(st.integers(2, most))
+    act_par, out_par = draw(st.integers(1, 16)), draw(st.integers(1, 16))
+    k_par = group * act_par * draw(st.integers(1, 512 // (group * act_par)))
+    n_par = out_par * draw(st.integers(1, 32))
+    return EngineConfig(
         name="random",
-        k_par=k_par * act_par,
-        n_par=n_par * out_par,
-        act_bits=act_bits,
-        k_max=max(k_max, k_par * act_par),
-        n_max=max(n_max, n_par * out_par),
+        k_par=k_par,
+        n_par=n_par,
+        m_par=draw(st.integers(1, 8)),
+        structure=structure,
+        group=group,
+        ternary=ternary,
+        act_bits=draw(st.integers(4, 24)),
+        k_max=max(draw(st.integers(1, 65536)), k_par),
+        n_max=max(draw(st.integers(1, 1 << 20)), n_par),
         act_par=act_par,
         out_par=out_par,
-        levels_per_stage=levels,
-    ),
-    k_par=st.integers(1, 32),
-    n_par=st.integers(1, 32),
-    act_bits=st.integers(4, 24),
-    k_max=st.integers(1, 65536),
-    n_max=st.integers(1, 1 << 20),
-    act_par=st.integers(1, 16),
-    out_par=st.integers(1, 16),
-    levels=st.integers(1, 9),
-)
+        levels_per_stage=draw(st.integers(1, 9)),
+    )
+
+
+configs = configurations()
 
 
 def test_a_product_of_two_halves_fits_its_width():
@@ -164,26 +226,102 @@ def test_the_wide_sum_holds_the_extreme_total(config):
 @given(configs)
 @REPEATABLE
 def test_counts(config):
-    assert config.lanes == config.weight_beat_bits == config.k_par * config.n_par
+    assert config.lanes == config.k_par * config.n_par * config.m_par
     assert config.slots_per_word * config.act_par == config.k_par
     assert (config.chunks_max - 1) * config.act_par < config.k_max
     assert config.k_max <= config.chunks_max * config.act_par
     assert (config.words_max - 1) * config.k_par < config.k_max <= config.words_max * config.k_par
-    # The tree is deep enough for k_par terms, and not a stage deeper (but has one at least).
-    assert 2 ** (config.tree_stages * config.levels_per_stage) >= config.k_par
-    if config.tree_stages > 1:
-        assert 2 ** ((config.tree_stages - 1) * config.levels_per_stage) < config.k_par
-    assert config.array_latency == config.tree_stages + 2
+    assert (config.tiles_max - 1) * config.n_par < config.n_max <= config.tiles_max * config.n_par
+    assert config.groups * config.group == config.k_par
+    # With tables all tiles may wait for the drain, since all complete in the last word.
+    assert config.words_outer == (config.structure == "tables")
+    assert config.tile_slots == (config.tiles_max if config.words_outer else 1)
+    # Rows that share a copy: they divide the rows, and no larger number up to the limit does.
+    assert config.n_par % config.cluster_rows == 0
+    assert config.cluster_rows <= CLUSTER_ROWS
+    for more in range(config.cluster_rows + 1, CLUSTER_ROWS + 1):
+        assert config.n_par % more
+
+
+@given(configs)
+@REPEATABLE
+def test_entries_are_all_signed_sums_up_to_sign(config):
+    wanted = list(product((1, 0, -1) if config.ternary else (1, -1), repeat=config.group))
+    both = list(config.entries) + [tuple(-c for c in entry) for entry in config.entries]
+    assert set(both) == set(wanted)
+    zeros = config.entries.count((0,) * config.group)
+    assert len(both) == len(wanted) + zeros  # none twice
+    assert zeros == config.ternary
+    for index, entry in enumerate(config.entries):
+        assert next((c for c in entry if c), 1) == 1  # the first one that is not zero is +1
+        if not config.ternary:
+            differs = [index >> (j - 1) & 1 for j in range(1, config.group)]
+            assert entry == (1, *(-1 if d else 1 for d in differs))
+    if config.ternary:
+        assert not any(config.entries[0])
+    assert len(config.entries) <= 1 << config.index_bits
+    assert config.index_bits == 0 or len(config.entries) > 1 << (config.index_bits - 1)
+
+
+@given(configs)
+@REPEATABLE
+def test_a_group_fits_its_width(config):
+    extreme = config.group * (2 ** (config.act_bits - 1) - 1)
+    assert fits_signed(extreme, config.term_bits)
+    assert fits_signed(-extreme, config.term_bits)
+    assert not fits_signed(extreme, config.term_bits - 1)
+
+
+@given(configs)
+@REPEATABLE
+def test_bits_of_a_beat(config):
+    assert config.weight_beat_bits == config.n_par * config.groups * config.code_bits
+    if not config.ternary:  # one bit a weight, whatever the structure
+        assert config.weight_beat_bits == config.n_par * config.k_par
+    else:  # (3**g + 1) / 2 sums: 2, 5, 14, 41 of them in 1, 3, 4, 6 bits, and a sign
+        assert config.code_bits == {1: 2, 2: 4, 3: 5, 4: 7}[config.group]
+
+
+@given(configs)
+@REPEATABLE
+def test_stages_and_latencies(config):
+    # The trees are deep enough for their terms, and not a stage deeper, but for their least depth:
+    # one stage, and with tables as many as partial sums take to be read.
+    levels, least = config.levels_per_stage, MEMORY_LATENCY if config.words_outer else 1
+    for stages, terms, floor in (
+        (config.tree_stages, config.groups, least), (config.generator_stages, config.group, 1)
+    ):
+        assert stages >= floor
+        assert 2 ** (stages * levels) >= terms
+        assert stages == floor or 2 ** ((stages - 1) * levels) < terms
+    assert 2**config.chunk_levels >= config.act_par > 2**config.chunk_levels // 2
+    # Selection of one among all chunks, SELECT_BITS of its number a stage.
+    chunks = config.n_par // config.out_par * config.m_par
+    assert 2 ** (SELECT_BITS * config.select_stages) >= chunks
+    stages = config.select_stages
+    assert stages == 1 or 2 ** (SELECT_BITS * (stages - 1)) < chunks
+    # Weights wait for the activations' memory, a copy for the cluster, the tree, the hold register;
+    # with tables one register, a copy, the look-up, the tree, the sum, the queue.
+    array = {
+        "direct": MEMORY_LATENCY + 1 + config.tree_stages + 1,
+        "shared": MEMORY_LATENCY + 1 + 1 + config.tree_stages + 1,
+        "tables": 1 + 1 + 1 + config.tree_stages + 1 + TILE_QUEUE_LATENCY,
+    }[config.structure]
     assert config.latency_cycles == {
-        "front_end": FRONT_END_LATENCY,
+        "front_end": FRONT_END_LATENCY + config.chunk_levels,
         "quantize": QUANTIZE_LATENCY,
-        "array": config.array_latency,
-        "result": RESULT_LATENCY,
+        "tables": MEMORY_LATENCY + config.generator_stages if config.words_outer else 0,
+        "array": array,
+        "result": config.select_stages + CONVERT_LATENCY,
     }
+    assert config.array_latency == array
 
 
-def test_the_result_queue_sustains_a_beat_a_cycle():
-    assert RESULT_QUEUE_DEPTH >= RESULT_LATENCY + 1
+@given(configs)
+@REPEATABLE
+def test_the_result_queue_sustains_a_chunk_a_cycle(config):
+    """A chunk that leaves in cycle t makes room for one that enters in t + 1."""
+    assert config.result_queue_depth >= config.result_latency + 1
 
 
 @given(configs, st.data())
@@ -207,6 +345,17 @@ def test_a_layer_that_does_not_fit():
             with pytest.raises(ConfigError) as error:
                 check(k, n)
             assert str(error.value) == message
+
+
+@pytest.mark.parametrize("m_par", [1, 3])
+def test_vectors_that_do_not_fit(m_par):
+    config = EngineConfig(**GOOD, m_par=m_par)
+    for m in range(1, m_par + 1):
+        config.check_shape(64, 32, m)
+    for m in (0, -1, m_par + 1):
+        with pytest.raises(ConfigError) as error:
+            config.check_shape(64, 32, m)
+        assert str(error.value) == f"M must be from 1 to {m_par} on preset test, not {m}"
 
 
 # ---- files ------------------------------------------------------------------------------------
@@ -241,13 +390,13 @@ def test_defaults_need_not_be_given(tmp_path):
 
 def test_files_that_break_a_rule(tmp_path):
     path = tmp_path / "engine.json"
-    fields = "name, k_par, n_par, m_par, act_bits, k_max, n_max, act_par, out_par, " \
-        "levels_per_stage, clock_mhz"
+    known = ", ".join(field.name for field in fields(EngineConfig))
+    assert known.startswith("name, k_par, n_par, m_par, structure, group, ternary, ")
     assert file_refusal(path, "[1]") == " must be a JSON object, not list"
     for raw in ("", "{", "{'a': 1}", b"\xff\xfe", "1" * 5000):
         assert file_refusal(path, raw).startswith(" must be valid JSON: ")
     assert file_refusal(path, json.dumps(GOOD | {"kpar": 1, "a": 2})) == (
-        f": keys must be among {fields}, not a, kpar"
+        f": keys must be among {known}, not a, kpar"
     )
     missing = {key: GOOD[key] for key in ("name", "n_par", "k_max")}
     assert file_refusal(path, json.dumps(missing)) == (
@@ -297,3 +446,21 @@ def test_it_loads_without_amaranth_and_numpy():
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_scales_on_the_output_axis():
+    assert EngineConfig(**GOOD, scale_out="row").scales
+    assert not EngineConfig(**GOOD).scales
+    assert refusal(scale_out="col") == "scale_out must be one of none, row, groups, not 'col'"
+    text = refusal(scale_out="groups", structure="tables", group=2)
+    assert text.startswith("scale_out groups needs structure direct or shared: with tables, ")
+
+
+def test_words_of_a_group():
+    groups = EngineConfig(**GOOD, scale_out="groups")
+    assert groups.group_words(64, 3 * groups.k_par) == 3
+    assert groups.group_words(10, 10) == groups.group_words(10, 64) == -(-10 // groups.k_par)
+    with pytest.raises(ConfigError, match=f"a multiple of k_par = {groups.k_par} inputs, not 1"):
+        groups.group_words(64, 1)
+    with pytest.raises(ConfigError, match="needs scale_out groups, not row of"):
+        EngineConfig(**GOOD, scale_out="row").group_words(64, 32)

@@ -26,13 +26,24 @@ CONFIGS = [
     replace(BASE, k_par=1, n_par=1, act_par=1, act_bits=4, k_max=1, n_max=1),
     replace(BASE, k_par=3, n_par=3, act_par=3, out_par=3, act_bits=16, levels_per_stage=1),
     replace(BASE, k_par=4, n_par=1, act_par=4, act_bits=24, k_max=9),
+    replace(BASE, m_par=2, ternary=True),
+    replace(BASE, structure="shared", group=2, m_par=3, out_par=2),
+    replace(BASE, k_par=3, act_par=1, structure="shared", group=3, ternary=True),
+    replace(BASE, structure="tables", group=2, m_par=2, levels_per_stage=1),
+    replace(BASE, k_par=2, act_par=1, n_par=7, n_max=7, structure="tables", group=2, ternary=True),
 ]
-IDS = [f"{c.k_par}x{c.n_par} A{c.act_bits}" for c in CONFIGS]
+
+
+def label(c) -> str:
+    kind = f"{c.structure} {c.group}{' ternary' * c.ternary}"
+    return f"{kind} {c.k_par}x{c.n_par}x{c.m_par} A{c.act_bits}"
 
 
 def problem(config, random_state):
+    """Return (x [m, k], signs, scale, shift, mask or None)."""
     k = int(random_state.integers(1, config.k_max + 1))
     n = int(random_state.integers(1, config.n_max + 1))
+    m = int(random_state.integers(1, config.m_par + 1))
     low, high = [(0, 0x7C00), (0x3000, 0x4400), (0, 0x0400), (0x3C00, 0x7C01)][
         int(random_state.integers(4))
     ]
@@ -41,26 +52,44 @@ def problem(config, random_state):
         sign = random_state.integers(0, 2, shape) << 15
         return (random_state.integers(low, high, shape) | sign).astype(np.uint16).view(np.float16)
 
-    bits = random_state.integers(0, 2, (n, k), dtype=np.uint8)
-    return halves(k), np.packbits(bits, axis=1, bitorder="little"), halves(k), halves(k)
+    def bits():
+        rows = random_state.integers(0, 2, (n, k), dtype=np.uint8)
+        return np.packbits(rows, axis=1, bitorder="little")
+
+    return halves(m, k), bits(), halves(k), halves(k), bits() if config.ternary else None
+
+
+def chunks_of(config, m, n):
+    """Yield (vector, first output, outputs, last) of every result chunk: tiles outside."""
+    for start in range(0, n, config.n_par):
+        end = min(start + config.n_par, n)
+        for vector in range(m):
+            for first in range(start, end, config.out_par):
+                count = min(config.out_par, end - first)
+                yield vector, first, count, first + count == n
 
 
 @pytest.mark.parametrize("chance", [1.0, 0.5])
-@pytest.mark.parametrize("config", CONFIGS, ids=IDS)
+@pytest.mark.parametrize("config", CONFIGS, ids=label)
 def test_equal_to_golden(config, chance):
     seed = config.act_bits
     random_state, source = np.random.default_rng(seed), random.Random(seed)
-    problems = [problem(config, random_state) for _ in range(25)]
+    problems = [problem(config, random_state) for _ in range(18)]
     want, commands, acts, coefs, weights = [], [], [], [], []
-    for x, signs, scale, shift in problems:
-        y = fbi_linear(x[None], signs, scale, shift, act_bits=config.act_bits)[0]
-        want.append(y.view(np.uint16).tolist())
-        commands.append(len(x) | len(signs) << config.k_max.bit_length())
-        acts += activation_chunks(config, x)
-        coefs += coefficient_chunks(config, scale, shift)
-        weights += payload_integers(weight_beats(config, signs, len(x)))
+    for x, signs, scale, shift, mask in problems:
+        y = fbi_linear(x, signs, scale, shift, act_bits=config.act_bits, mask=mask)
+        y = y.view(np.uint16).tolist()
+        (m, k), n = x.shape, len(signs)
+        for vector, first, count, last in chunks_of(config, m, n):
+            want.append((vector, y[vector][first : first + count], int(last)))
+        m_at = config.k_max.bit_length() + config.n_max.bit_length()
+        command = k | n << config.k_max.bit_length()
+        commands.append(command | (m << m_at if config.m_par > 1 else 0))
+        acts += [chunk for row in x for chunk in activation_chunks(config, row)]
+        coefs += coefficient_chunks(config, scale, shift) * m
+        weights += payload_integers(weight_beats(config, signs, k, mask=mask))
     dut = Engine(config)
-    results = [[]]
+    results = []
 
     async def bench(ctx):
         clock = Clock(ctx)
@@ -70,7 +99,7 @@ def test_equal_to_golden(config, chance):
             for i, (port, values) in enumerate(ports)
         ]
         assert not ctx.get(dut.busy)
-        while len(results) <= len(problems):
+        while len(results) < len(want):
             for stream in sources:
                 stream.offer()
             ready = source.random() < chance
@@ -80,10 +109,9 @@ def test_equal_to_golden(config, chance):
             if ready and ctx.get(dut.result.valid):
                 assert ctx.get(dut.busy)
                 payload = ctx.get(dut.result.payload)
+                vector = payload.vector if config.m_par > 1 else 0
                 keep = [i for i in range(config.out_par) if payload.keep >> i & 1]
-                results[-1] += [payload.data[i] for i in keep]
-                if payload.last:
-                    results.append([])
+                results.append((vector, [payload.data[i] for i in keep], payload.last))
             assert not ctx.get(dut.error)
             await clock.tick()
         assert all(stream.done for stream in sources)
@@ -92,7 +120,7 @@ def test_equal_to_golden(config, chance):
         assert not ctx.get(dut.busy)
 
     run(dut, bench)
-    assert results[:-1] == want
+    assert results == want, seed
 
 
 def test_a_configuration_is_asked_for():

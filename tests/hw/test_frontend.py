@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from golden.reference import floor_log2, fp16_value
-from hw.config import FRONT_END_LATENCY, VECTORS_AHEAD, EngineConfig
+from hw.config import VECTORS_AHEAD, EngineConfig
 from hw.frontend import FrontEnd
 from hw.streams import activation_chunks, coefficient_chunks
 
@@ -20,8 +20,10 @@ CONFIGS = [
     replace(BASE, act_par=1, act_bits=16),
     replace(BASE, act_par=4, act_bits=4, k_max=5),
     replace(BASE, k_par=1, act_par=1, act_bits=24, k_max=1),
+    replace(BASE, k_par=6, act_par=6, m_par=3),  # an odd number of chunk sums on one level
+    replace(BASE, m_par=2, k_max=5),
 ]
-IDS = [f"{c.act_par} lanes A{c.act_bits} K{c.k_max}" for c in CONFIGS]
+IDS = [f"{c.act_par} lanes A{c.act_bits} K{c.k_max} M{c.m_par}" for c in CONFIGS]
 EXTREMES = (0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0x7BFF, 0xFBFF)
 SPECIAL = (0x7C00, 0xFC00, 0x7E00, 0x7C01, 0xFFFF)
 
@@ -33,13 +35,28 @@ def pattern(source) -> int:
     return source.randrange(0x7C00) | source.getrandbits(1) << 15
 
 
-def vector(config, source):
-    """Return (n, x, scale, shift) with bit patterns; now and then something not finite."""
-    k = source.randint(1, config.k_max)
+def commands_of(config, source, count):
+    """Return `count` commands (k, n, m)."""
+    return [
+        (source.randint(1, config.k_max), source.randint(1, config.n_max),
+         source.randint(1, config.m_par))
+        for _ in range(count)
+    ]  # fmt: skip
+
+
+def payload(config, k, n, m):
+    """Return a command's bits: k, n above it, and m above that if there is more than one."""
+    n_at = config.k_max.bit_length()
+    m_at = n_at + config.n_max.bit_length()
+    return k | n << n_at | (m << m_at if config.m_par > 1 else 0)
+
+
+def vector(source, k):
+    """Return (x, scale, shift) as bit patterns; now and then something not finite."""
     lists = [[pattern(source) for _ in range(k)] for _ in range(3)]
     if source.random() < 0.2:
         source.choice(lists)[source.randrange(k)] = source.choice(SPECIAL)
-    return source.randint(1, config.n_max), *lists
+    return lists
 
 
 def summary(config, x, scale, shift):
@@ -62,10 +79,11 @@ def summary(config, x, scale, shift):
 def test_products_and_summaries(config, chance):
     seed = f"{config.act_par} {chance}"
     source = random.Random(seed)
-    vectors = [vector(config, source) for _ in range(60)]
-    commands = [len(x) | n << config.k_max.bit_length() for n, x, _, _ in vectors]
+    asked = commands_of(config, source, 60 // config.m_par)
+    commands = [payload(config, *command) for command in asked]
+    vectors = [vector(source, k) for k, _, m in asked for _ in range(m)]
     acts, coefs = [], []
-    for _, x, scale, shift in vectors:
+    for x, scale, shift in vectors:
         x, scale, shift = (np.array(v, np.uint16).view(np.float16) for v in (x, scale, shift))
         acts += activation_chunks(config, x)
         coefs += coefficient_chunks(config, scale, shift)
@@ -84,7 +102,7 @@ def test_products_and_summaries(config, chance):
             for i, (port, values) in enumerate(ports)
         ]
         waiting, untaken, accepted, last_at = 0, 0, 0, []
-        ends = set(np.cumsum([-(-len(x) // config.act_par) for _, x, _, _ in vectors]).tolist())
+        ends = set(np.cumsum([-(-len(x) // config.act_par) for x, _, _ in vectors]).tolist())
         while len(summaries) < len(vectors):
             for stream in sources:
                 stream.offer()
@@ -101,7 +119,7 @@ def test_products_and_summaries(config, chance):
                     last_at.append(clock.cycle)
             if ctx.get(dut.layer_valid):
                 layer = ctx.get(dut.layer)
-                layers.append((layer.k, layer.n))
+                layers.append((layer.k, layer.n, layer.m if config.m_par > 1 else 1))
             if ctx.get(dut.product_valid):
                 waiting += 1
                 chunk = ctx.get(dut.product)
@@ -117,16 +135,17 @@ def test_products_and_summaries(config, chance):
             await clock.tick()
 
     run(dut, bench)
-    assert layers == [(len(x), n) for n, x, _, _ in vectors], seed
-    want = [summary(config, *rest) for _, *rest in vectors]
+    # Every vector is announced on its own, with all that its command asks for.
+    assert layers == [command for command in asked for _ in range(command[2])], seed
+    want = [summary(config, *bits) for bits in vectors]
     for found, expected in zip(summaries, want, strict=True):
         assert found[1] == expected[1]
         if not expected[1]:
             assert found == expected
-    assert delays == [FRONT_END_LATENCY - 1] * len(vectors)
+    assert delays == [config.front_end_latency - 1] * len(vectors)
 
     chunks = iter(products)
-    for _, x, scale, _ in vectors:
+    for x, scale, _ in vectors:
         for start in range(0, len(x), config.act_par):
             for lane, (magnitude, shift, negative) in enumerate(next(chunks)):
                 j = start + lane
@@ -138,35 +157,73 @@ def test_products_and_summaries(config, chance):
     assert next(chunks, None) is None
 
 
-def test_without_stalls_a_chunk_enters_every_cycle():
-    """K chunks, then one cycle for the next command."""
-    dut = FrontEnd(BASE)
-    taken = []
+@pytest.mark.parametrize("m_par", [1, 3])
+def test_without_stalls_a_chunk_enters_every_cycle(m_par):
+    """10 chunks, then one cycle for the next vector, whether a command begins it or goes on."""
+    dut = FrontEnd(replace(BASE, m_par=m_par))
+    taken, commands = [], []
 
     async def bench(ctx):
         clock = Clock(ctx)
         for port in (dut.command, dut.act, dut.coef):
             ctx.set(port.valid, 1)
-        ctx.set(dut.command.payload, {"k": 20, "n": 1})
-        for _ in range(33):
+        ctx.set(dut.command.payload, {"k": 20, "n": 1} | ({"m": m_par} if m_par > 1 else {}))
+        for _ in range(45):
             ctx.set(dut.chunk_freed, ctx.get(dut.product_valid))
             ctx.set(dut.vector_taken, ctx.get(dut.summary_valid))
             if ctx.get(dut.act.ready):
                 taken.append(clock.cycle)
+            if ctx.get(dut.command.ready):
+                commands.append(clock.cycle)
             await clock.tick()
 
     run(dut, bench)
-    assert taken == [*range(1, 11), *range(12, 22), *range(23, 33)]
+    assert taken == [*range(1, 11), *range(12, 22), *range(23, 33), *range(34, 44)]
+    assert commands == [0, 11, 22, 33, 44][::m_par]
 
 
-@pytest.mark.parametrize(("k", "n"), [(0, 1), (25, 1), (1, 0), (1, 9), (31, 15), (0, 0)])
-def test_an_illegal_command_is_dropped_and_told(k, n):
-    dut = FrontEnd(BASE)
+@pytest.mark.parametrize("m_par", [1, 2])
+def test_the_quantizer_is_not_overrun(m_par):
+    """VECTORS_AHEAD vectors may be past the command and not taken; the next waits for a pulse."""
+    dut = FrontEnd(replace(BASE, m_par=m_par))
+    begun = []
 
     async def bench(ctx):
-        async def command(k, n):
+        clock = Clock(ctx)
+        for port in (dut.command, dut.act, dut.coef):
+            ctx.set(port.valid, 1)
+        ctx.set(dut.command.payload, {"k": 2, "n": 1} | ({"m": m_par} if m_par > 1 else {}))
+        for cycle in range(60):
+            ctx.set(dut.chunk_freed, ctx.get(dut.product_valid))
+            ctx.set(dut.vector_taken, cycle in (30, 45))
+            if ctx.get(dut.layer_valid):
+                begun.append(cycle)
+            await clock.tick()
+
+    run(dut, bench)
+    assert begun == [2 * i for i in range(VECTORS_AHEAD)] + [31, 46]
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "m"),
+    [
+        (0, 1, 1), (25, 1, 1), (1, 0, 1), (1, 9, 1), (31, 15, 1), (0, 0, 1),
+        (1, 1, 0), (1, 1, 3), (24, 8, 3), (0, 1, 2), (25, 9, 0),
+    ],
+)  # fmt: skip
+def test_an_illegal_command_is_dropped_and_told(k, n, m):
+    """Also one of m vectors where m is out of range; if m_par is 1, commands have no m."""
+    for m_par in (1, 2) if m == 1 else (2,):
+        refuses(replace(BASE, m_par=m_par), k, n, m)
+
+
+def refuses(config, k, n, m):
+    dut = FrontEnd(config)
+
+    async def bench(ctx):
+        async def command(k, n, m):
             ctx.set(dut.command.valid, 1)
-            ctx.set(dut.command.payload, {"k": k, "n": n})
+            ctx.set(dut.command.payload.as_value(), payload(config, k, n, m))
             assert ctx.get(dut.command.ready)
             legal = ctx.get(dut.layer_valid)
             await ctx.tick()
@@ -176,13 +233,14 @@ def test_an_illegal_command_is_dropped_and_told(k, n):
         ctx.set(dut.act.valid, 1)
         ctx.set(dut.coef.valid, 1)
         assert not ctx.get(dut.error)
-        assert not await command(k, n)
+        assert not await command(k, n, m)
         for _ in range(10):
             assert ctx.get(dut.error)  # sticky
             assert not ctx.get(dut.act.ready)
+            assert not ctx.get(dut.layer_valid)
             assert not ctx.get(dut.summary_valid)
             await ctx.tick()
-        assert await command(24, 8)  # and the engine goes on
+        assert await command(24, 8, config.m_par)  # and the engine goes on
         assert ctx.get(dut.act.ready)
         assert ctx.get(dut.error)
 

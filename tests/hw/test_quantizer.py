@@ -6,10 +6,10 @@ from fractions import Fraction
 
 import pytest
 
-from hw.config import BANKS, QUANTIZE_LATENCY, EngineConfig
+from hw.config import BANKS, MEMORY_LATENCY, QUANTIZE_LATENCY, EngineConfig
 from hw.quantizer import Quantizer
 
-from ..simulation import Clock, run
+from ..simulation import Clock, join, run
 
 BASE = EngineConfig(name="test", k_par=4, n_par=2, act_bits=8, k_max=24, n_max=8, act_par=2)
 CONFIGS = [
@@ -18,8 +18,10 @@ CONFIGS = [
     replace(BASE, act_par=4, act_bits=4, k_max=5),
     replace(BASE, k_par=1, act_par=1, act_bits=24, k_max=2),
     replace(BASE, k_par=3, act_par=3, act_bits=12, k_max=10),
+    replace(BASE, m_par=3),
+    replace(BASE, m_par=2, act_par=4, k_max=4),
 ]
-IDS = [f"{c.k_par}/{c.act_par} A{c.act_bits} K{c.k_max}" for c in CONFIGS]
+IDS = [f"{c.k_par}/{c.act_par} A{c.act_bits} K{c.k_max} M{c.m_par}" for c in CONFIGS]
 
 
 def product(config, source, exponent):
@@ -50,26 +52,30 @@ def quantized(config, exponent, magnitude, shift, negative):
 def test_words_and_latency(config, chance):
     seed = f"{config.act_bits} {chance}"
     source = random.Random(seed)
-    vectors = []
-    for _ in range(60):
-        exponent = source.choice([0, source.randint(0, 81 - config.act_bits)])
-        k = source.randint(1, config.k_max)
-        vectors.append((exponent, [product(config, source, exponent) for _ in range(k)]))
+    commands, vectors = [], []  # vectors: (k, n, m), exponent, products
+    for _ in range(60 // config.m_par):
+        k, n = source.randint(1, config.k_max), source.randint(1, config.n_max)
+        commands.append((k, n, source.randint(1, config.m_par)))
+        for _ in range(commands[-1][2]):
+            exponent = source.choice([0, source.randint(0, 81 - config.act_bits)])
+            products = [product(config, source, exponent) for _ in range(k)]
+            vectors.append((commands[-1], exponent, products))
     dut = Quantizer(config)
-    writes, finished, delays = [], [], []
+    writes, finished, write_delays, delays = [], [], [], []
+    begins, free_at = [], []  # cycles in which a vector was taken; in which a bank came free
 
     async def bench(ctx):
         clock = Clock(ctx)
-        rest, full, ends = list(reversed(vectors)), 0, []
+        rest, full, ends, last_steps = list(reversed(vectors)), 0, [], []
         chunks = iter([
             # The front end makes lanes past K zero.
             (products[i : i + config.act_par] + [(0, 0, 0)] * config.act_par)[: config.act_par]
-            for _, products in vectors
+            for _, _, products in vectors
             for i in range(0, len(products), config.act_par)
         ])
-        asked, offered = False, False
-        while len(finished) < len(vectors) or clock.cycle < ends[-1] + 5:
-            if asked:
+        asked, offered, announced, member = [False] * MEMORY_LATENCY, False, 0, 0
+        while len(finished) < len(commands) or clock.cycle < ends[-1] + 2 * QUANTIZE_LATENCY:
+            if asked.pop(0):
                 for lane, values in enumerate(next(chunks)):
                     for name, value in zip(("magnitude", "shift", "negative"), values, strict=True):
                         ctx.set(getattr(dut.product[lane], name), value)
@@ -79,65 +85,110 @@ def test_words_and_latency(config, chance):
             offered = offered or (bool(rest) and source.random() < chance)
             ctx.set(dut.source_valid, offered)
             if offered:
-                exponent, products = rest[-1]
+                (k, n, m), exponent, _ = rest[-1]
                 ctx.set(dut.source.summary.exponent, exponent)
                 ctx.set(dut.source.summary.poison, len(rest) % 2)
                 ctx.set(dut.source.summary.shift_sum, -len(rest))
-                ctx.set(dut.source.layer.k, len(products))
-                ctx.set(dut.source.layer.n, len(rest) % 8 + 1)
+                ctx.set(dut.source.layer.k, k)
+                ctx.set(dut.source.layer.n, n)
+                if config.m_par > 1:
+                    ctx.set(dut.source.layer.m, m)
             freed = full > 0 and source.random() < chance
             ctx.set(dut.bank_freed, freed)
             full -= freed
+            if freed:
+                free_at.append(clock.cycle)
             if ctx.get(dut.source_taken):
                 assert offered
-                steps = -(-len(rest.pop()[1]) // config.k_par) * config.slots_per_word
-                ends.append(clock.cycle + steps)  # the first step is in the next cycle
+                (k, _, m), _, _ = rest.pop()
+                begins.append(clock.cycle)
+                # The first step is in the next cycle.
+                ends.append(clock.cycle + -(-k // config.k_par) * config.slots_per_word)
+                member += 1
+                if member == m:
+                    last_steps.append(ends[-1])
+                    member = 0
                 offered = False
-            asked = ctx.get(dut.chunk_freed)
-            if ctx.get(dut.write_valid):
+            asked.append(ctx.get(dut.chunk_freed))
+            valid = ctx.get(dut.write_valid)
+            if valid:
+                assert valid & (valid - 1) == 0  # one vector's buffer
                 slot = ctx.get(dut.write_slot) if config.slots_per_word > 1 else 0
                 raw = ctx.get(dut.write_data)
-                writes.append((ctx.get(dut.write_addr), slot, raw))
-            if ctx.get(dut.vector_valid):
-                delays.append(clock.cycle - ends[len(finished)])
-                v = ctx.get(dut.vector)
-                finished.append((v.layer.k, v.layer.n, v.summary.exponent, v.summary.poison,
-                                 v.summary.shift_sum))  # fmt: skip
+                place = valid.bit_length() - 1, ctx.get(dut.write_addr), slot
+                writes.append((*place, raw))
+                if clock.cycle - QUANTIZE_LATENCY in ends:
+                    write_delays.append(len(writes))
+            if ctx.get(dut.batch_valid):
+                assert clock.cycle == last_steps[announced] + 1
+                announced += 1
+                v = ctx.get(dut.batch)
+                m = v.layer.m if config.m_par > 1 else 1
+                found = [
+                    (one.exponent, one.poison, one.shift_sum)
+                    for one in (v.summaries[i] for i in range(m))
+                ]
+                finished.append(((v.layer.k, v.layer.n, m), found))
+            if ctx.get(dut.batch_written):
+                delays.append(clock.cycle - last_steps[len(delays)])
                 full += 1
             assert full <= BANKS
             await clock.tick()
         assert next(chunks, None) is None  # each chunk was asked for once
 
     run(dut, bench)
-    want_writes, want_finished = [], []
-    for index, (exponent, products) in enumerate(vectors):
-        words = -(-len(products) // config.k_par)
-        q = [quantized(config, exponent, *p) for p in products]
-        q += [0] * (words * config.k_par - len(q))  # the last word is filled with zeros
-        mask = (1 << config.act_bits) - 1
-        for j in range(0, len(q), config.act_par):
-            word, slot = divmod(j // config.act_par, config.slots_per_word)
-            raw = sum((v & mask) << (config.act_bits * i)
-                      for i, v in enumerate(q[j : j + config.act_par]))  # fmt: skip
-            want_writes.append(((index % BANKS) * config.words_max + word, slot, raw))
-        left = len(vectors) - index
-        want_finished.append((len(products), left % 8 + 1, exponent, left % 2, -left))
+    want_writes, counts, want_finished, index = [], [], [], 0
+    for number, command in enumerate(commands):
+        summaries = []
+        for member in range(command[2]):
+            left = len(vectors) - index
+            _, exponent, products = vectors[index]
+            summaries.append((exponent, left % 2, -left))
+            words = -(-len(products) // config.k_par)
+            q = [quantized(config, exponent, *p) for p in products]
+            q += [0] * (words * config.k_par - len(q))  # the last word is filled with zeros
+            for j in range(0, len(q), config.act_par):
+                word, slot = divmod(j // config.act_par, config.slots_per_word)
+                address = (number % BANKS) * config.words_max + word
+                raw = join(q[j : j + config.act_par], config.act_bits)
+                want_writes.append((member, address, slot, raw))
+            counts.append(len(want_writes))
+            index += 1
+        want_finished.append((command, summaries))
     assert finished == want_finished, seed
     assert writes == want_writes, seed
-    assert delays == [QUANTIZE_LATENCY - 1] * len(vectors)
+    # A vector's last chunk is written QUANTIZE_LATENCY cycles after the last step, and said to be
+    # so one before: whoever hears of it reads at the earliest when it stands there.
+    assert write_delays == counts
+    assert delays == [QUANTIZE_LATENCY - 1] * len(commands)
+    if chance == 1:
+        # One cycle takes a vector; the first one of a command also waits for a bank.
+        index, before = 0, -1
+        for number, (k, _, m) in enumerate(commands):
+            for member in range(m):
+                start = before + 1
+                if member == 0 and number >= BANKS:
+                    start = max(start, free_at[number - BANKS] + 1)
+                assert begins[index] == start
+                before = start + -(-k // config.k_par) * config.slots_per_word
+                index += 1
 
 
-def test_a_full_buffer_stops_it():
-    dut = Quantizer(BASE)
+@pytest.mark.parametrize("m_par", [1, 2])
+def test_a_full_buffer_stops_it(m_par):
+    """All vectors of BANKS commands are taken, and none of the next until a bank is free."""
+    dut = Quantizer(replace(BASE, m_par=m_par))
     taken = []
 
     async def bench(ctx):
         ctx.set(dut.source_valid, 1)
         ctx.set(dut.source.layer.k, 24)
-        for _ in range(60):
+        if m_par > 1:
+            ctx.set(dut.source.layer.m, m_par)
+        for _ in range(90):
             taken.append(ctx.get(dut.source_taken))
             await ctx.tick()
-        assert sum(taken) == BANKS
+        assert sum(taken) == BANKS * m_par
         ctx.set(dut.bank_freed, 1)
         await ctx.tick()
         ctx.set(dut.bank_freed, 0)

@@ -1,20 +1,40 @@
 """The generated file: plain Verilog with the sidecar's ports, and no multiplier in a row."""
 
+import functools
 import json
 import re
+from dataclasses import replace
 from importlib import metadata
 
 import pytest
 
 from hw.config import PRESETS, ConfigError, EngineConfig
-from hw.verilog import generate
+from hw.verilog import generate, generate_array
 
 TINY = PRESETS["tiny"]
 
 
+OTHERS = [
+    replace(TINY, name="shared", structure="shared", group=2, m_par=2, n_par=12),
+    replace(TINY, name="tables", structure="tables", group=4, m_par=3),
+    replace(TINY, name="ternary", structure="tables", group=2, ternary=True, n_par=5),
+    replace(TINY, name="direct", ternary=True, n_par=1),
+]
+"""Two clusters of six rows, a cluster for each of three vectors, five rows, one row."""
+
+
+once = functools.cache(generate)
+
+
 @pytest.fixture(scope="module")
 def tiny():
-    return generate(TINY)
+    return once(TINY)
+
+
+@pytest.fixture(scope="module", params=[TINY, *OTHERS], ids=lambda config: config.name)
+def made(request):
+    """A configuration and its Verilog."""
+    return request.param, once(request.param)
 
 
 def module(text: str, name: str) -> str:
@@ -36,10 +56,11 @@ def without_comments(text: str) -> str:
     return re.sub(r"\(\*.*?\*\)|always @\*|//.*|/\*.*?\*/", "", text)
 
 
-def test_the_text_has_the_ports_of_the_sidecar(tiny):
-    body = module(tiny.text, "signacc_tiny")
+def test_the_text_has_the_ports_of_the_sidecar(made):
+    config, generated = made
+    body = module(generated.text, f"signacc_{config.name}")
     listed = re.search(r"\((.*?)\);", body, flags=re.S)[1]
-    sidecar = {p["name"]: (p["direction"], p["width"]) for p in tiny.sidecar["ports"]}
+    sidecar = {p["name"]: (p["direction"], p["width"]) for p in generated.sidecar["ports"]}
     assert declared(body) == sidecar
     assert {name.strip() for name in listed.split(",")} == set(sidecar)
 
@@ -69,23 +90,91 @@ def test_widths_by_arithmetic(tiny):
     }
 
 
-def test_the_row_has_no_multiplier_and_is_there_once(tiny):
-    row = without_comments(module(tiny.text, "signacc_tiny_row"))
+def test_widths_of_other_engines_by_arithmetic():
+    widths = {
+        config.name: {p["name"]: p["width"] for p in once(config).sidecar["ports"]}
+        for config in OTHERS
+    }
+    command = 9 + 9  # k and n from 0 to 256
+    result = 16 + 1 + 1  # a number, keep, last
+    assert widths["shared"]["cmd__payload"] == command + 2  # m from 0 to 2
+    assert widths["shared"]["result__payload"] == result + 1  # vector 0 or 1
+    assert widths["shared"]["weight__payload"] == 8 * 12
+    assert widths["tables"]["cmd__payload"] == command + 2  # m from 0 to 3
+    assert widths["tables"]["result__payload"] == result + 2  # vector 0 to 2
+    assert widths["tables"]["weight__payload"] == 8 * 4  # once for all vectors
+    assert widths["ternary"]["cmd__payload"] == command
+    assert widths["ternary"]["result__payload"] == result
+    # Two ternary weights have five sums up to sign: three bits and a sign.
+    assert widths["ternary"]["weight__payload"] == 5 * 4 * (1 + 3)
+    assert widths["direct"]["weight__payload"] == 8 * (1 + 1)
+
+
+def placed(text: str, name: str) -> int:
+    """Return how many instances of a module there are."""
+    return len(re.findall(rf"^\s*{name} ", text, flags=re.M))
+
+
+def test_row_and_cluster_are_there_once_and_have_no_multiplier(made):
+    config, generated = made
+    text = without_comments(generated.text)
+    names = {part: f"signacc_{config.name}_{part}" for part in ("row", "cluster")}
+    row = module(text, names["row"])
     assert "*" not in row
-    assert "+" in row  # it adds, so this is the module that we mean
+    assert re.search(r" [-+] ", row)  # it adds or subtracts, so this is the module that we mean
     assert "~^" not in row  # and it is no XNOR array
     assert "^~" not in row
-    assert len(re.findall(r"^\s*signacc_tiny_row row", tiny.text, flags=re.M)) == TINY.n_par
+    # Yosys writes the parts of a cluster as modules whose names begin with the cluster's.
+    within = re.findall(
+        rf"^module \\?{names['cluster']}\b.*?^endmodule$", text, flags=re.M | re.S
+    )
+    assert "*" not in "".join(within)
+    module(text, names["cluster"])  # exactly one
+    assert placed(text, names["row"]) == config.cluster_rows
+    assert placed("".join(within), names["row"]) == config.cluster_rows
+    clusters = config.n_par // config.cluster_rows
+    assert placed(text, names["cluster"]) == clusters * config.m_par
 
 
-def test_multipliers_are_two_an_activation_lane(tiny):
-    assert without_comments(tiny.text).count(" * ") == 2 * TINY.act_par
+def test_multipliers_are_two_an_activation_lane(made):
+    config, generated = made
+    assert without_comments(generated.text).count(" * ") == 2 * config.act_par
 
 
-def test_plain_verilog(tiny):
+def test_an_array_alone(made):
+    """The rows and clusters of one token vector, with the engine's own row and cluster."""
+    config, generated = made
+    alone = generate_array(config)
+    assert alone.top == f"signacc_{config.name}_array"
+    body = module(alone.text, alone.top)
+    sidecar = {p["name"]: (p["direction"], p["width"]) for p in alone.sidecar["ports"]}
+    assert declared(body) == sidecar
+    assert sidecar["weights"] == ("in", config.weight_beat_bits)
+    assert sidecar["word"] == ("in", config.k_par * config.act_bits)
+    assert sidecar["sums"] == ("out", config.n_par * config.acc_bits)
+    assert " * " not in without_comments(alone.text)
+    assert placed(alone.text, f"{alone.top}_cluster") == config.n_par // config.cluster_rows
+    for part in ("row", "cluster"):
+        mine = module(alone.text, f"{alone.top}_{part}")
+        assert mine == module(generated.text, f"signacc_{config.name}_{part}").replace(
+            f"signacc_{config.name}", alone.top
+        )
+    with pytest.raises(ConfigError, match="must be a Verilog identifier, not 'reg'"):
+        generate_array(config, top="reg")
+
+
+def test_plain_verilog(made):
+    config, generated = made
     for word in ("(* src", "(* generator", "always_ff", "always_comb", "logic ", "$random"):
-        assert word not in tiny.text
-    assert tiny.text.startswith("// signacc engine tiny: 32 lanes, A8\n")
+        assert word not in generated.text
+    lanes = config.k_par * config.n_par * config.m_par
+    assert generated.text.startswith(f"// signacc engine {config.name}: {lanes} lanes, A8\n")
+
+
+def test_no_name_looks_like_a_bit_of_a_vector(made):
+    """Tools that name single bits would take ``\\word[0]`` for bit 0 of ``word``."""
+    _, generated = made
+    assert not re.findall(r"\\\w+\[\d+\]", generated.text)
 
 
 def test_the_sidecar(tiny):

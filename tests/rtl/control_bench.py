@@ -1,24 +1,33 @@
 """cocotb tests of what random traffic does not reach: reset, bad commands, order of arrival.
 
-Not named test_*: pytest must not collect it; test_control.py runs it on a `tiny` engine.
+Not named test_*: pytest must not collect it; test_control.py runs it on several engines and says
+which one in $CONTROL_CONFIG.
 """
 
 from __future__ import annotations
 
+import json
+import os
+
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from generators import random_layer
+from generators import golden_output, random_layer
 
-from golden.linear import fbi_linear
-from hw.config import PRESETS
-from signacc.cosim.bench import command_payload, execute, result_chunks, vector_streams
+from hw.config import EngineConfig
+from signacc.cosim.bench import (
+    command_payload,
+    execute,
+    result_chunks,
+    unpack_results,
+    vector_streams,
+)
 from signacc.cosim.job import LayerJob, Run
 from signacc.cosim.streams_bfm import EngineBench
 from sim.engine import simulate
 from sim.stalls import NO_STALLS, StallPattern
 
-CONFIG = PRESETS["tiny"]
+CONFIG = EngineConfig.from_dict(json.loads(os.environ["CONTROL_CONFIG"]))
 
 
 async def start(dut) -> EngineBench:
@@ -32,17 +41,23 @@ async def check(bench: EngineBench, run: Run) -> None:
     """Execute `run`; values must equal golden's and cycles the simulator's."""
     result = await execute(bench, CONFIG, run)
     for layer, output in zip(run.layers, result.outputs, strict=True):
-        expected = fbi_linear(
-            layer.x, layer.signs, layer.scale_in, layer.shift_in, act_bits=CONFIG.act_bits
-        )
+        expected = golden_output(CONFIG, layer)
         np.testing.assert_array_equal(output.view(np.uint16), expected.view(np.uint16))
     pattern = StallPattern(run.stall_seed, run.stall_probability)
-    assert result.cycles == simulate(CONFIG, run.shapes, pattern).cycles
+    assert result.cycles == simulate(CONFIG, run.shapes(CONFIG.m_par), pattern).cycles
 
 
 def layers(seed: int, *shapes: tuple[int, int, int]) -> list[LayerJob]:
     random = np.random.default_rng(seed)
-    return [random_layer(random, *shape) for shape in shapes]
+    return [random_layer(random, *shape, ternary=CONFIG.ternary) for shape in shapes]
+
+
+def compare(bench: EngineBench, parts: list[LayerJob]) -> None:
+    """The results that were taken must be golden's for `parts`, and no more."""
+    batches = [m for layer in parts for m in layer.batches(CONFIG.m_par)]
+    vectors, _ = unpack_results(CONFIG, bench.result.items, batches)
+    expected = [row for layer in parts for row in golden_output(CONFIG, layer)]
+    assert vectors == [row.view(np.uint16).tolist() for row in expected]
 
 
 def load(bench: EngineBench, parts: list[LayerJob], pattern: StallPattern = NO_STALLS) -> None:
@@ -58,7 +73,7 @@ async def reset_in_mid_operation(dut) -> None:
     """Reset at many moments of a run leaves no trace in the next one."""
     bench = await start(dut)
     parts = layers(11, (2, 60, 30), (1, 9, 5))
-    length = simulate(CONFIG, Run(parts).shapes).cycles
+    length = simulate(CONFIG, Run(parts).shapes(CONFIG.m_par)).cycles
     for stop in [*range(1, 60), *range(60, length, 13)]:
         load(bench, parts)
         await bench.run(until_results=10**6, limit=10**6, stop_at=stop)
@@ -70,21 +85,25 @@ async def reset_in_mid_operation(dut) -> None:
 
 @cocotb.test()
 async def bad_commands_are_dropped(dut) -> None:
-    """K or N of zero or beyond the maximum: error is raised and stays, the next vector is right."""
+    """K, N or M of zero or beyond the maximum: error is raised and stays, the next one is right."""
     bench = await start(dut)
-    for k, n in ((0, 4), (4, 0), (0, 0), (CONFIG.k_max + 1, 4), (4, CONFIG.n_max + 1), (511, 511)):
+    k_max, n_max, m_par = CONFIG.k_max, CONFIG.n_max, CONFIG.m_par
+    all_ones = [(1 << limit.bit_length()) - 1 for limit in (k_max, n_max, m_par)]
+    bad = [(0, 4, 1), (4, 0, 1), (0, 0, 1), (k_max + 1, 4, 1), (4, n_max + 1, 1)]
+    bad.append((*all_ones[:2], 1))
+    if m_par > 1:
+        bad += [(4, 4, 0), (k_max, n_max, 0), (4, 4, m_par + 1), tuple(all_ones), (0, 0, 0)]
+        bad += [(k_max + 1, 4, m_par), (4, 0, m_par)]
+    for k, n, m in bad:
         await bench.reset()
         assert dut.error.value == 0
-        (layer,) = layers(k + n, (1, 30, 10))
-        load(bench, [layer])
-        bench.drivers["cmd"].items.appendleft(command_payload(CONFIG, k, n))
-        await bench.run(until_results=result_chunks(CONFIG, [(30, 10)]), limit=5000)
-        assert dut.error.value == 1, f"no error for k={k}, n={n}"
-        got = [item & 0xFFFF for item in bench.result.items]
-        expected = fbi_linear(
-            layer.x, layer.signs, layer.scale_in, layer.shift_in, act_bits=CONFIG.act_bits
-        )
-        assert got == expected.view(np.uint16)[0].tolist()
+        parts = layers(k + n + m, (m_par, 30, 10))
+        load(bench, parts)
+        bench.drivers["cmd"].items.appendleft(command_payload(CONFIG, k, n, m))
+        total = result_chunks(CONFIG, Run(parts).shapes(m_par))
+        await bench.run(until_results=total, limit=5000)
+        assert dut.error.value == 1, f"no error for k={k}, n={n}, m={m}"
+        compare(bench, parts)
         await check(bench, Run(layers(1, (1, 5, 5))))
         assert dut.error.value == 1, "error must stay until reset"
 
@@ -94,7 +113,8 @@ async def busy_follows_vectors(dut) -> None:
     """busy rises with a command and falls after the last result, not before."""
     bench = await start(dut)
     assert dut.busy.value == 0
-    load(bench, layers(3, (2, 20, 9)))
+    parts = layers(3, (CONFIG.m_par + 1, 20, 9))  # two commands
+    load(bench, parts)
     seen = []
     for cycle in range(400):
         for driver in bench.drivers.values():
@@ -105,9 +125,11 @@ async def busy_follows_vectors(dut) -> None:
         for driver in bench.drivers.values():
             driver.sample(cycle)
         bench.result.sample(cycle)
-    timing = simulate(CONFIG, [(20, 9)] * 2)
+    timing = simulate(CONFIG, Run(parts).shapes(CONFIG.m_par))
+    assert len(timing.vectors) == 2
     first = timing.vectors[0].command + 1
     last = timing.vectors[-1].last_result
+    assert last < 390
     assert seen == [int(first <= cycle <= last) for cycle in range(400)]
 
 
@@ -124,8 +146,9 @@ async def any_port_may_come_last(dut) -> None:
         await bench.run(until_results=10**6, limit=10**6, stop_at=300)
         assert not bench.result.items, f"results without {late}"
         bench.drivers[late].items = held
-        total = result_chunks(CONFIG, Run(parts).shapes)
+        total = result_chunks(CONFIG, Run(parts).shapes(CONFIG.m_par))
         await bench.run(until_results=total, limit=20000)
+        compare(bench, parts)
         await check(bench, Run(layers(6, (1, 33, 6))))
 
 
@@ -138,15 +161,10 @@ async def sink_that_never_reads(dut) -> None:
     await bench.run(until_results=10**6, limit=10**6, stop_at=2000)
     held = bench.result.items, bench.result.transfers
     bench.result._gate = NO_STALLS.gate("result")
-    total = result_chunks(CONFIG, Run(parts).shapes)
+    total = result_chunks(CONFIG, Run(parts).shapes(CONFIG.m_par))
     await bench.run(until_results=total, limit=20000)
     assert bench.result.items[: len(held[0])] == held[0]
-    (layer,) = parts
-    expected = fbi_linear(
-        layer.x, layer.signs, layer.scale_in, layer.shift_in, act_bits=CONFIG.act_bits
-    )
-    got = [item & 0xFFFF for item in bench.result.items]
-    assert got == expected.view(np.uint16).ravel().tolist()
+    compare(bench, parts)
 
 
 @cocotb.test()
@@ -154,6 +172,7 @@ async def longest_and_shortest_vectors(dut) -> None:
     """K and N of 1 and of the maximum, back to back, in every order."""
     bench = await start(dut)
     big_k, big_n = CONFIG.k_max, CONFIG.n_max
-    sizes = [(1, 1, 1), (1, big_k, 1), (1, 1, big_n), (1, big_k, big_n)]
+    m = CONFIG.m_par
+    sizes = [(1, 1, 1), (m, big_k, 1), (m, 1, big_n), (1, big_k, big_n)]
     for i in range(len(sizes)):
         await check(bench, Run(layers(i, *sizes[i:], *sizes[:i]), i, 0.2 * i))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from generators import random_layer, random_run
+from generators import golden_output, random_layer, random_run
 
-from golden.linear import fbi_linear
 from hw.config import PRESETS
 from signacc.cosim.job import Run
 from signacc.cosim.run import build_engine, execute_runs
@@ -18,9 +17,7 @@ def check_values(config, runs, results) -> int:
     compared = 0
     for run, result in zip(runs, results, strict=True):
         for layer, output in zip(run.layers, result.outputs, strict=True):
-            expected = fbi_linear(
-                layer.x, layer.signs, layer.scale_in, layer.shift_in, act_bits=config.act_bits
-            )
+            expected = golden_output(config, layer)
             np.testing.assert_array_equal(
                 output.view(np.uint16), expected.view(np.uint16), err_msg=layer.name
             )
@@ -35,6 +32,17 @@ def test_random_traffic_on_tiny(tiny):
     config = PRESETS["tiny"]
     runs = [random_run(random, config) for _ in range(150)]
     assert check_values(config, runs, execute_runs(tiny, config, runs)) > 10_000
+
+
+def test_random_traffic_on_tables(tables, tables_config):
+    seed = 20261122
+    print(f"seed {seed}")
+    random = np.random.default_rng(seed)
+    runs = [random_run(random, tables_config) for _ in range(80)]
+    results = execute_runs(tables, tables_config, runs)
+    assert check_values(tables_config, runs, results) > 10_000
+    commands = {m for run in runs for *_, m, _ in run.shapes(tables_config.m_par)}
+    assert commands == {1, 2}  # whole commands and remainders
 
 
 @pytest.mark.parametrize("preset", ["kv260", "kv260_a8"])

@@ -21,7 +21,6 @@ from sim.engine import simulate
 from sim.stalls import StallPattern
 
 pytestmark = pytest.mark.rtl
-CONFIG = PRESETS["tiny"]
 
 
 def without_initial_values(text: str) -> tuple[str, int]:
@@ -39,22 +38,28 @@ def without_initial_values(text: str) -> tuple[str, int]:
     return text, registers + memories
 
 
-@pytest.fixture(scope="module")
-def bare():
-    generated = generate(CONFIG, top="signacc_tiny_bare")
+@pytest.fixture(scope="module", params=["tiny", "tables"])
+def bare(request):
+    """A configuration and its engine without initial values."""
+    if request.param == "tiny":
+        config = PRESETS["tiny"]
+    else:
+        config = request.getfixturevalue("tables_config")
+    generated = generate(config, top=f"signacc_{config.name}_bare")
     text, count = without_initial_values(generated.text)
     assert count > 100
     assert "initial begin" not in text
-    return build(text, generated.top)
+    return config, build(text, generated.top)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_random_power_up(bare, seed):
+    config, built = bare
     random = np.random.default_rng(seed)
-    runs = [random_run(random, CONFIG) for _ in range(30)]
+    runs = [random_run(random, config) for _ in range(30)]
     plusargs = ["+verilator+rand+reset+2", f"+verilator+seed+{seed}"]
-    results = execute_runs(bare, CONFIG, runs, plusargs=plusargs)
-    check_values(CONFIG, runs, results)
+    results = execute_runs(built, config, runs, plusargs=plusargs)
+    check_values(config, runs, results)
     for run, result in zip(runs, results, strict=True):
         stalls = StallPattern(run.stall_seed, run.stall_probability)
-        assert simulate(CONFIG, run.shapes, stalls).cycles == result.cycles
+        assert simulate(config, run.shapes(config.m_par), stalls).cycles == result.cycles

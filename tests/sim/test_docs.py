@@ -47,7 +47,7 @@ def test_stated_shares():
     for name, model in MODELS.items():
         result = estimate(model, named_system("kv260"), context=512)
         limit = result.bandwidth_limit_tokens_per_second
-        assert 0.83 < result.tokens_per_second.nominal / limit < 0.93, name
+        assert 0.795 < result.tokens_per_second.nominal / limit < 0.915, name
         parts = result.energy_parts_j
         outside = parts["dram"].nominal + parts["static"].nominal
-        assert outside / result.energy_j.nominal == pytest.approx(0.984, abs=0.005), name
+        assert 0.965 < outside / result.energy_j.nominal < 0.985, name

@@ -21,11 +21,14 @@ from sim.energy import (
 from sim.errors import InputError
 
 
-def array(k_par=4, n_par=2, act_bits=8, acc_bits=20, levels_per_stage=1):
+def array(k_par=4, n_par=2, act_bits=8, acc_bits=20, levels_per_stage=1, group=1):
     return SimpleNamespace(
         k_par=k_par,
         n_par=n_par,
+        groups=k_par // group,
+        weight_beat_bits=k_par * n_par,
         act_bits=act_bits,
+        term_bits=act_bits + (group - 1).bit_length(),
         acc_bits=acc_bits,
         levels_per_stage=levels_per_stage,
     )
@@ -61,6 +64,13 @@ def test_beat_by_hand():
     assert beat_register_bits(shape) == 2 * 8 + 32 + 2 * (2 * 9 + 10 + 20)
     # two levels a stage: only the 10-bit sum is stored
     assert beat_register_bits(array(levels_per_stage=2)) == 2 * 8 + 32 + 2 * (10 + 20)
+
+
+def test_shared_sums_leave_an_adder_per_group():
+    # 8 inputs in groups of 4: two operands of 10 bits, one addition of 11
+    assert tree_levels(array(k_par=8, group=4)) == [(1, 11)]
+    # beat of 16 bits twice, word of 8 * 8; per output one sum of 11 bits, an accumulator of 20
+    assert beat_register_bits(array(k_par=8, group=4)) == 2 * 16 + 64 + 2 * (11 + 20)
 
 
 @pytest.mark.parametrize("k_par", [1, 2, 3, 5, 7, 32, 49])

@@ -65,7 +65,7 @@ def test_never():
         ((0, 1.0), "from 0 to 0.99, not 1.0"),
         ((0, -0.1), "from 0 to 0.99, not -0.1"),
         ((0, float("nan")), "from 0 to 0.99, not nan"),
-        ((0, {"weights": 0.1}), "one of cmd, act, coef, weight, result, not 'weights'"),
+        ((0, {"weights": 0.1}), "one of cmd, act, coef, weight, result, scale, not 'weights'"),
         ((0, {"act": 2}), "from 0 to 0.99, not 2 for act"),
         ((0, {"act": "x"}), "from 0 to 0.99, not 'x' for act"),
     ],

@@ -134,8 +134,22 @@ def test_events_of_an_fbi_linear_by_hand():
     assert events.weight_beats == beats
     assert events.front_end_muls == 2 * k
     assert events.wide_adds == k + 2 * n
-    assert events.sram_read_bits == stream + 32 * k + 16 * n + beats * 32 * 16
-    assert events.sram_write_bits == stream + 32 * k + 16 * n + 16 * k
+    # Tables of 4 inputs: 8 groups of 18-bit sums. A word is read and 8 entries are made for each of
+    # 32 outputs; a beat looks up 8 sums and adds to a partial sum of 16 + 14 bits for each.
+    steps, entry, partial = (2048 // 32) * 8, 8 * 18, 30
+    made, looked_up, summed = steps * 32 * entry, beats * 32 * entry, beats * 32 * partial
+    stored = stream + 32 * k + 16 * n
+    assert events.sram_read_bits == stored + steps * 32 * 16 + looked_up + summed
+    assert events.sram_write_bits == stored + 16 * k + made + summed
+
+
+def test_events_without_tables_read_a_word_per_beat():
+    direct = replace(KV260, engine=replace(KV260.engine, structure="direct", group=1))
+    events = operator_events(by_name(run("fbi-130m"))["down_proj"].operator, direct)
+    k, n, beats = 2048, 768, 64 * 24
+    stored = 8 * (beats * 128 + 4 * k) + 32 * k + 16 * n
+    assert events.sram_read_bits == stored + beats * 32 * 16
+    assert events.sram_write_bits == stored + 16 * k
 
 
 def test_dram_energy_by_hand():
