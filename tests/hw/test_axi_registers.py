@@ -1,0 +1,174 @@
+"""The register map and what is made from it: each file is read back and held to the map."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hw.axi.config import AxiConfig
+from hw.axi.descriptors import SLOTS
+from hw.axi.formats import c_header, markdown_table, python_constants, system_rdl
+from hw.axi.registers import (
+    ADDRESS_BITS,
+    REGISTERS,
+    Access,
+    Field,
+    Register,
+    check_map,
+    describe,
+    registers_of,
+)
+from hw.config import PRESETS, ConfigError
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "axi.md"
+WORDS = {name: offset for register in REGISTERS for name, offset in register.words}
+
+
+def field(name="a", low=0, width=1, access=Access.CONTROL, **more):
+    return Field(name, low, width, access, "text", **more)
+
+
+def register(name, offset, *fields):
+    return Register(name, offset, "text", fields or (field(),))
+
+
+@pytest.mark.parametrize(
+    ("registers", "message"),
+    [
+        ([register("A", 2)], "offset of A must be a multiple of 4 below 256, not 2"),
+        ([register("A", 256)], "offset of A must be a multiple of 4 below 256, not 256"),
+        (
+            [register("A", 4, field(width=64, access=Access.COUNTER)), register("B", 8)],
+            "every word must have its own offset, not 0x8 for both A_HI and B",
+        ),
+        (
+            [register("A", 0, field(low=30, width=3))],
+            "A.a must lie within 32 bits, not at 30 with width 3",
+        ),
+        ([register("A", 0, field(width=0))], "A.a must lie within 32 bits, not at 0 with width 0"),
+        (
+            [register("A", 0, field(width=4), field("b", low=3))],
+            "fields of A must not overlap: b",
+        ),
+        (
+            [register("A", 0, field(access=Access.CONSTANT))],
+            "A.a must have a constant if and only if it is one",
+        ),
+        (
+            [register("A", 0, field(constant=lambda c, a: 1))],
+            "A.a must have a constant if and only if it is one",
+        ),
+    ],
+)
+def test_rules_of_a_map(registers, message):
+    with pytest.raises(ConfigError) as error:
+        check_map(tuple(registers))
+    assert str(error.value) == message
+
+
+def test_constants_are_those_of_the_configuration():
+    config = replace(PRESETS["kv260"], clock_mhz=1.0)
+    words = {w["name"]: w["fields"][0]["reset"] for w in describe(config, AxiConfig(memory=True))}
+    assert words["ID"].to_bytes(4, "little") == b"SACC"
+    for name in ("k_par", "n_par", "m_par", "act_bits", "k_max", "n_max", "act_par", "out_par"):
+        assert words[name.upper()] == getattr(config, name)
+    assert words["AXI_DATA_BITS"] == 128
+    words = {w["name"]: w["fields"][0]["reset"] for w in describe(config, AxiConfig())}
+    assert words["AXI_DATA_BITS"] == 0
+
+
+def test_each_kind_of_core_has_its_registers():
+    streams = {r.name for r in registers_of(AxiConfig())}
+    memory = {r.name for r in registers_of(AxiConfig(memory=True))}
+    assert streams - memory == {"K", "N", "M", "COEF_FRAMES", "WEIGHT_FRAMES"}
+    assert memory - streams == {"LIST_LO", "LIST_HI", "LIST_COUNT"}
+    assert streams | memory == {r.name for r in REGISTERS}
+
+
+def test_words_fit_the_decoder():
+    assert max(WORDS.values()) + 4 <= 1 << ADDRESS_BITS
+
+
+def test_the_c_header_compiles_and_says_the_same(tmp_path):
+    compiler = shutil.which("cc") or shutil.which("g++")
+    assert compiler, "a C compiler is needed, as for Verilator"
+    checks = [f'_Static_assert(SIGNACC_{name} == {at}, "");' for name, at in WORDS.items()]
+    checks += [
+        f'_Static_assert(SIGNACC_{r.name}_{f.name.upper()} == {f.mask}u, "");'
+        for r in REGISTERS
+        for f in r.fields
+        if f.width < 32
+    ]
+    checks += [
+        '_Static_assert(sizeof(struct signacc_descriptor) == 64, "");',
+        '_Static_assert(offsetof(struct signacc_descriptor, coef_address) == 24, "");',
+    ]
+    (tmp_path / "signacc.h").write_text(c_header())
+    source = tmp_path / "check.c"
+    text = '#include "signacc.h"\n#include <stddef.h>\n#include "signacc.h"\n' + "\n".join(checks)
+    source.write_text(text + "\n")
+    options = ["-std=c11", "-Wall", "-Werror", "-fsyntax-only", "-x", "c"]
+    if compiler.endswith("g++"):
+        options = ["-D_Static_assert=static_assert", "-Wall", "-Werror", "-fsyntax-only"]
+    done = subprocess.run([compiler, *options, str(source)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    source.write_text(text + '\n_Static_assert(SIGNACC_CTRL == 0x31, "");\n')
+    done = subprocess.run([compiler, *options, str(source)], capture_output=True, text=True)
+    assert done.returncode != 0
+
+
+def test_another_prefix():
+    text = c_header(prefix="MINE")
+    assert "#define MINE_CTRL 0x30" in text
+    assert "SIGNACC" not in text
+
+
+def test_the_python_constants_say_the_same():
+    names: dict = {}
+    exec(compile(python_constants(), "constants", "exec"), names)
+    offsets = {k: v for k, v in vars(names["Offset"]).items() if not k.startswith("_")}
+    assert offsets == WORDS
+    for r in REGISTERS:
+        narrow = {f.name.upper(): f.mask for f in r.fields if f.width < 32}
+        if narrow:
+            made = names["".join(part.capitalize() for part in r.name.split("_"))]
+            assert {k: v for k, v in vars(made).items() if not k.startswith("_")} == narrow
+    assert names["DESCRIPTOR_BYTES"] == 64
+
+
+def test_the_system_rdl_has_every_word_and_field():
+    text = system_rdl()
+    words = re.findall(r"^    \} (\w+) @ (0x[0-9a-f]+);", text, re.MULTILINE)
+    assert {name: int(offset, 16) for name, offset in words} == WORDS
+    fields = re.findall(r"\} (\w+)\[(\d+):(\d+)\];", text)
+    assert len(fields) == sum(len(r.fields) * len(r.words) for r in REGISTERS)
+    assert text.count("{") == text.count("}")
+
+
+def test_the_documentation_has_the_table():
+    assert markdown_table() in DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_the_documentation_has_the_descriptor():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for slot in SLOTS:
+        line = f"| {slot.offset:#04x} | {slot.bytes} | `{slot.name}` | {slot.text} |\n"
+        assert line in text
+
+
+def test_the_documentation_names_every_error():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    (error,) = [r for r in REGISTERS if r.name == "ERROR"]
+    section = text[text.index("## Errors") : text.index("## One description")]
+    for f in error.fields:
+        kind = re.sub(r"^(act|coef|weight)_", "*_", f.name)
+        assert f"`{kind}`" in section, f.name
+
+
+def test_the_examples_of_the_documentation_run():
+    examples = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) == 1
+    exec(compile(examples[0], "docs/axi.md", "exec"), {})

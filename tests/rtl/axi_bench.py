@@ -1,0 +1,390 @@
+"""cocotb tests of the engine behind AXI4-Stream and AXI4-Lite, weights by stream.
+
+Not named test_*: pytest must not collect it; test_axi.py runs it on several engines.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import cocotb
+from axi_tools import AXI, CONFIG, FRAMES, LIMIT, OFFSET, WIDTHS, Core, bit, start
+from cocotbext.axi import AxiResp
+from generators import random_layer, random_size
+
+from hw.axi.registers import describe
+from signacc.cosim.job import LayerJob
+
+
+def layer_of(core: Core, k: int | None = None, n: int | None = None) -> LayerJob:
+    """A random layer; its shape too, if none is given."""
+    return random_layer(
+        core.random,
+        int(core.random.integers(1, CONFIG.m_par + 1)),
+        k or random_size(core.random, CONFIG.k_max, CONFIG.k_par),
+        n or random_size(core.random, CONFIG.n_max, CONFIG.n_par),
+    )
+
+
+async def shape(core: Core, k: int, n: int, m: int = 1) -> None:
+    await core.write("K", k)
+    await core.write("N", n)
+    await core.write("M", m)
+
+
+async def run(core: Core, layer: LayerJob, *, send: bool = True) -> None:
+    """Run one layer and check its results."""
+    await shape(core, layer.k, layer.n, layer.m)
+    if send:
+        core.send_layer(layer)
+    await core.command("start")
+    await core.check_results(layer)
+    await core.wait_idle()
+    await core.check_nothing_left()
+
+
+def counts(core: Core) -> dict[str, int]:
+    """What the bench saw so far, by the name of the counter that should say the same."""
+    return {
+        "STALL_ACT": core.streams["act"].starved,
+        "STALL_COEF": core.streams["coef"].starved,
+        "STALL_WEIGHT": core.streams["weight"].starved,
+        "STALL_OUT": core.result.stalls,
+        "WEIGHT_BEATS": core.streams["weight"].transfers,
+    }
+
+
+@cocotb.test()
+async def random_layers_with_pauses(dut) -> None:
+    """Values equal golden's and counters the bench's own counts, whatever pauses."""
+    core = await start(dut, 101)
+    for i in range(14):
+        core.pause([0.0, 0.3, 0.8][i % 3])
+        layer = layer_of(core)
+        before = counts(core)
+        await run(core, layer)
+        seen = {name: value - before[name] for name, value in counts(core).items()}
+        for name, value in seen.items():
+            assert await core.read_wide(name) == value, name
+        assert seen["WEIGHT_BEATS"] == CONFIG.beats(layer.k, layer.n)
+        assert await core.read("LAYERS_STARTED") == 1
+        assert await core.read("VECTORS_DONE") == layer.m
+        for name in ("ACT", "COEF", "WEIGHT"):
+            assert await core.read(f"{name}_FRAMES") == 1
+        assert await core.read("ERROR") == 0
+        assert await core.read("IRQ_STATUS") == bit("IRQ_STATUS", "done")
+        await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
+        assert await core.read("IRQ_STATUS") == 0
+
+
+@cocotb.test()
+async def busy_cycles_and_interrupt(dut) -> None:
+    """irq rises in the cycle after the last result; BUSY_CYCLES counts from start to there."""
+    core = await start(dut, 102)
+    await core.write("IRQ_ENABLE", bit("IRQ_ENABLE", "done"))
+    for i in range(4):
+        core.pause(0.3 if i else 0.0)
+        layer = layer_of(core)
+        await shape(core, layer.k, layer.n, layer.m)
+        core.send_layer(layer)
+        assert dut.irq.value == 0
+        await core.until(lambda: dut.s_axi_bvalid.value == 0, "the last answer to go")
+        started = cocotb.start_soon(core.command("start"))
+        # The write takes place in the cycle before its answer is first offered.
+        await core.until(lambda: dut.s_axi_bvalid.value == 1, "the answer to start")
+        begin = core.cycle
+        await core.until(lambda: dut.irq.value == 1, "irq")
+        end = core.cycle
+        await started
+        assert await core.read_wide("BUSY_CYCLES") == end - begin
+        await core.check_results(layer)
+        assert await core.read("STATUS") == 0
+        await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
+        assert dut.irq.value == 0
+
+
+@cocotb.test()
+async def registers(dut) -> None:
+    """Every word of the map does what its description says; every other one is refused."""
+    core = await start(dut, 103)
+    host = core.host
+    known = {}
+    for word in describe(CONFIG, AXI):
+        known.setdefault(word["offset"], (word["name"], word["fields"]))
+    for pause in (0.0, 0.6):
+        core.pause(pause)
+        for offset in range(0, 256, 4):
+            if offset not in known:
+                assert (await host.read(offset, 4)).resp == AxiResp.SLVERR, hex(offset)
+                assert (await host.write(offset, b"\xff" * 4)).resp == AxiResp.SLVERR, hex(offset)
+                continue
+            name, fields = known[offset]
+            access = {field["access"] for field in fields}
+            answer = await host.read(offset, 4)
+            assert answer.resp == AxiResp.OKAY, name
+            if access <= {"RO", "RW"}:
+                value = sum(field["reset"] << field["low"] for field in fields)
+                assert int.from_bytes(answer.data, "little") == value, name
+            if access == {"RO"}:
+                assert (await host.write(offset, b"\xff" * 4)).resp == AxiResp.SLVERR, name
+            if access != {"RW"}:
+                continue
+            mask = sum(((1 << field["width"]) - 1) << field["low"] for field in fields)
+            reset = answer.data
+            model = int.from_bytes(reset, "little")
+            for _ in range(6):  # byte strobes: any run of bytes of the word
+                first = int(core.random.integers(0, 4))
+                size = int(core.random.integers(1, 5 - first))
+                data = core.random.bytes(size)
+                assert (await host.write(offset + first, data)).resp == AxiResp.OKAY
+                keep = ~(((1 << 8 * size) - 1) << 8 * first)
+                model = (model & keep | int.from_bytes(data, "little") << 8 * first) & mask
+                assert await host.read_dword(offset) == model, name
+            await host.write(offset, reset)
+    # A command whose byte is not strobed does nothing.
+    await host.write(OFFSET["CTRL"] + 1, b"\xff\xff\xff")
+    assert await core.read("STATUS") == 0
+    assert await core.read("CTRL") == 0
+
+
+@cocotb.test()
+async def reads_and_writes_at_once(dut) -> None:
+    """Address before data, data before address, both, and reads in between."""
+    core = await start(dut, 104)
+    write, read = core.host.write_if, core.host.read_if
+    for late in (write.aw_channel, write.w_channel, write.b_channel, read.r_channel, None):
+        if late is not None:
+            late.pause = True
+        value = int(core.random.integers(0, 2**32))
+        other = int(core.random.integers(0, 2**32))
+        writes = [
+            cocotb.start_soon(core.write("K", value)), cocotb.start_soon(core.write("N", other))
+        ]
+        reads = [cocotb.start_soon(core.read("ID")), cocotb.start_soon(core.read("VERSION"))]
+        for _ in range(20):
+            await core.edge
+        if late is read.r_channel:
+            assert all(task.done() for task in writes)
+            assert not any(task.done() for task in reads)
+        elif late is not None:
+            assert not any(task.done() for task in writes)
+            assert all(task.done() for task in reads)
+        if late is not None:
+            late.pause = False
+        for task in writes:
+            await task
+        words = {word["name"]: word for word in describe(CONFIG, AXI)}
+        for task, name in zip(reads, ("ID", "VERSION"), strict=True):
+            assert await task == words[name]["fields"][0]["reset"]
+        assert await core.read("K") == value
+        assert await core.read("N") == other
+
+
+@cocotb.test()
+async def shapes_that_the_engine_cannot_hold(dut) -> None:
+    """K, N, M of zero and beyond the maximum: each its own bit; nothing is taken, nothing hangs."""
+    core = await start(dut, 105)
+    good = (3, 2, 1)
+    waiting = layer_of(core, 5, 3)
+    core.send_layer(waiting)  # stays in front of the core until a run wants it
+    for field, place, values in (
+        ("bad_k", 0, (0, CONFIG.k_max + 1, 1 << 16, 1 << 31)),
+        ("bad_n", 1, (0, CONFIG.n_max + 1, 1 << 24, 2**32 - 1)),
+        ("bad_m", 2, (0, CONFIG.m_par + 1, 256, 1 << 31)),
+    ):
+        for value in values:
+            await shape(core, *[value if i == place else good[i] for i in range(3)])
+            await core.command("start")
+            await core.wait_idle(200)
+            await core.take_error(field)
+            assert await core.read("LAYERS_STARTED") == 0
+            assert await core.read("IRQ_STATUS") == 0
+    await shape(core, 0, 0, 0)
+    await core.command("start")
+    await core.wait_idle(200)
+    await core.take_error("bad_k", "bad_n", "bad_m")
+    assert all(stream.transfers == 0 for stream in core.streams.values())
+    await run(core, waiting, send=False)
+
+
+@cocotb.test()
+async def start_while_busy(dut) -> None:
+    """The second start is refused, the first run goes on, with its own shape."""
+    core = await start(dut, 106)
+    await core.write("IRQ_ENABLE", bit("IRQ_ENABLE", "error"))
+    for again in ("start", "flush_act"):
+        layer = layer_of(core, CONFIG.k_max, CONFIG.n_max)
+        await shape(core, layer.k, layer.n, layer.m)
+        core.send_layer(layer)
+        await core.command("start")
+        await shape(core, 1, 1)
+        await core.command(again)
+        assert dut.irq.value == 1
+        assert await core.read("STATUS") == bit("STATUS", "busy")
+        await core.take_error("start_busy")
+        assert dut.irq.value == 0
+        await core.check_results(layer)
+        await core.wait_idle()
+        await core.check_nothing_left()
+        assert await core.read("ERROR") == 0
+    await run(core, layer_of(core))
+
+
+async def broken_frame(core: Core, name: str, data: bytes, layer: LayerJob) -> None:
+    """Run `layer` with `data` instead of its own frame on the stream `name`."""
+    for other in core.inputs:
+        if other != name:
+            core.send(other, FRAMES[other](layer))
+    core.send(name, data)
+    await shape(core, layer.k, layer.n, layer.m)
+    await core.command("start")
+    await core.until(lambda: core.dut.irq.value == 1, "irq")
+    await core.wait_idle()
+
+
+async def recover(core: Core, layer: LayerJob) -> int:
+    """Discard the frames of the failed run that it left; return how many results had come out.
+
+    These must be right, and their frame must have been ended.
+    """
+    await core.check_whole_frames()
+    for name in core.inputs:
+        if await core.read(f"{name.upper()}_FRAMES") == 0:
+            await core.command(f"flush_{name}")
+            await core.wait_idle()
+    for name in core.inputs:
+        assert await core.read(f"{name.upper()}_FRAMES") == 1, name
+    count = core.check_what_came([layer])
+    await core.check_nothing_left()
+    return count
+
+
+async def frames_of_wrong_length(dut, name: str, seed: int) -> None:
+    """Too short by one beat, to one beat; too long by one beat, by a whole frame."""
+    core = await start(dut, seed)
+    await core.write("IRQ_ENABLE", bit("IRQ_ENABLE", "error"))
+    size = WIDTHS[name] // 8
+    for i in range(8):
+        core.pause(0.5 * (i % 2))
+        k = 2 * CONFIG.k_par + int(core.random.integers(1, CONFIG.k_par + 1))
+        layer = layer_of(core, k, 2 * CONFIG.n_par + 1)
+        frame = FRAMES[name](layer)
+        data, field = [
+            (frame[:-size], "short"),
+            (frame[:size], "short"),
+            (frame + frame[:size], "long"),
+            (frame * 2, "long"),
+        ][i // 2]
+        await broken_frame(core, name, data, layer)
+        await core.take_error(f"{name}_{field}")
+        assert await recover(core, layer) < layer.n * layer.m
+        await run(core, layer_of(core))
+
+
+@cocotb.test()
+async def act_frames_of_wrong_length(dut) -> None:
+    await frames_of_wrong_length(dut, "act", 107)
+
+
+@cocotb.test()
+async def coef_frames_of_wrong_length(dut) -> None:
+    await frames_of_wrong_length(dut, "coef", 108)
+
+
+@cocotb.test()
+async def weight_frames_of_wrong_length(dut) -> None:
+    await frames_of_wrong_length(dut, "weight", 109)
+
+
+@cocotb.test()
+async def soft_reset_at_many_moments(dut) -> None:
+    """A stopped run leaves no trace in the next one; frames in flight are flushed to their end."""
+    core = await start(dut, 110)
+    for i in range(24):
+        core.pause(0.4 * (i % 2))
+        layer = layer_of(core, 3 * CONFIG.k_par - 1, 3 * CONFIG.n_par - 1)
+        core.send_layer(layer)
+        await shape(core, layer.k, layer.n, layer.m)
+        await core.command("start")
+        for _ in range(5 * i):
+            await core.edge
+        done_before = await core.read("IRQ_STATUS")
+        await core.command("reset")
+        await core.wait_idle()
+        assert await core.read("ERROR") == 0
+        if done_before or await core.read("IRQ_STATUS"):  # the run was over before the reset
+            await core.check_results(layer)
+        else:
+            await recover(core, layer)
+        await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
+        await run(core, layer_of(core, 2 * CONFIG.k_par, CONFIG.n_par + 1))
+        await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
+
+
+@cocotb.test()
+async def second_reset_ends_flushing(dut) -> None:
+    """A frame whose tlast never comes keeps the core busy, until software says otherwise."""
+    core = await start(dut, 111)
+    layer = layer_of(core, 2 * CONFIG.k_par, CONFIG.n_par)
+    await shape(core, layer.k, layer.n, layer.m)
+    core.send("coef", FRAMES["coef"](layer))
+    core.send("weight", FRAMES["weight"](layer))
+    await core.command("start")
+    dut.s_axis_act_tvalid.value = 1  # beats without end
+    dut.s_axis_act_tlast.value = 0
+    for _ in range(3 * CONFIG.k_par):
+        await core.edge
+    assert dut.s_axis_act_tready.value == 1
+    dut.s_axis_act_tvalid.value = 0
+    assert await core.read("ERROR") == bit("ERROR", "act_long")
+    for _ in range(20):
+        assert await core.read("STATUS") == bit("STATUS", "busy", "recovering")
+    await core.command("reset")
+    await core.wait_idle(100)
+    await core.take_error("act_long")
+    assert await core.read("ACT_FRAMES") == 0
+    for name in ("coef", "weight"):
+        if await core.read(f"{name.upper()}_FRAMES") == 0:
+            await core.command(f"flush_{name}")
+            await core.wait_idle()
+    await core.check_nothing_left()
+    await run(core, layer_of(core))
+
+
+@cocotb.test()
+async def hardware_reset_in_mid_run(dut) -> None:
+    """aresetn, for one cycle or more, leaves no trace: registers, streams and engine begin anew."""
+    core = await start(dut, 112)
+    for i in range(40):
+        layer = layer_of(core, 3 * CONFIG.k_par - 1, 3 * CONFIG.n_par - 1)
+        core.send_layer(layer)
+        await shape(core, layer.k, layer.n, layer.m)
+        await core.command("start")
+        for _ in range(3 * i):
+            await core.edge
+        await core.reset(cycles=1 + i % 2)
+        for model in (*core.sources.values(), core.sink):
+            model.clear()
+        for _ in range(20):
+            assert dut.m_axis_result_tvalid.value == 0
+            assert not any(getattr(dut, f"s_axis_{name}_tready").value for name in core.inputs)
+            await core.edge
+        assert await core.read("STATUS") == 0
+        assert await core.read("K") == 0
+        assert await core.read_wide("BUSY_CYCLES") == 0
+        if i % 8 == 0:
+            await run(core, layer_of(core))
+
+
+@cocotb.test()
+async def counters_can_be_read_during_a_run(dut) -> None:
+    """They go up between two reads, and the run that follows is right."""
+    core = await start(dut, 113)
+    layer = layer_of(core, CONFIG.k_max, CONFIG.n_max)
+    await shape(core, layer.k, layer.n, layer.m)
+    await core.command("start")
+    seen = [await core.read_wide("STALL_ACT") for _ in range(20)]
+    assert all(a < b < a + LIMIT for a, b in pairwise(seen))
+    core.send_layer(layer)
+    await core.check_results(layer)
+    await core.wait_idle()
