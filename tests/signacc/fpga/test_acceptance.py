@@ -1,0 +1,82 @@
+"""The generated Verilog is accepted without edits: Yosys' flows, Verilator, Icarus."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from signacc.cosim.build import WAIVERS
+from signacc.cosim.toolchain import find_toolchain
+from signacc.fpga.cells import cells_of, count
+
+from .yosys import need_yosys, yosys
+
+FLOWS = {
+    "ecp5": "synth_ecp5",
+    "ice40": "synth_ice40",
+    "gowin": "synth_gowin -family gw2a",
+    "nexus": "synth_nexus -family lifcl",
+    "xcup": "synth_xilinx -family xcup -flatten",
+}
+HIERARCHICAL = {family: f"{command} -noflatten" for family, command in FLOWS.items()}
+HIERARCHICAL["xcup"] = "synth_xilinx -family xcup"
+
+
+@pytest.mark.rtl  # for its time
+@pytest.mark.parametrize(("family", "command"), FLOWS.items())
+def test_yosys(family, command, tiny, tmp_path):
+    need_yosys()
+    (tmp_path / "engine.v").write_text(tiny.text)
+    log = yosys(tmp_path, "read_verilog engine.v", f"{command} -top {tiny.top}", "check -assert",
+                "write_json netlist.json")
+    assert "Found and reported 0 problems" in log
+    module = json.loads((tmp_path / "netlist.json").read_text())["modules"][tiny.top]
+    counted = count(cells_of(module), family)
+    assert counted.unknown == ()
+    assert counted.lut > 500
+    assert counted.ff > 500
+    assert {p["name"]: p["width"] for p in tiny.sidecar["ports"]} == {
+        name: len(port["bits"]) for name, port in module["ports"].items()
+    }
+
+
+@pytest.mark.parametrize("command", HIERARCHICAL.values(), ids=list(HIERARCHICAL))
+def test_yosys_without_flattening(command, tiny, tmp_path):
+    """Up to LUT mapping, which sees plain gates of the same kinds as above."""
+    need_yosys()
+    (tmp_path / "engine.v").write_text(tiny.text)
+    yosys(tmp_path, "read_verilog engine.v",
+          f"{command} -top {tiny.top} -run begin:map_luts",
+          f"select -assert-any {tiny.top}_row/t:*", f"select -assert-any {tiny.top}/t:*",
+          f"select -assert-none {tiny.top}_row/t:$mul")
+
+
+def test_verilator_has_no_warning(tiny, tmp_path):
+    toolchain = find_toolchain()
+    source = tmp_path / f"{tiny.top}.v"
+    source.write_text(tiny.text)
+    done = subprocess.run(
+        [toolchain.verilator, "--lint-only", "-Wall", str(WAIVERS), str(source),
+         "--top-module", tiny.top],
+        capture_output=True, text=True, env={**os.environ, **toolchain.environment}, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "%Warning" not in done.stderr
+
+
+def test_icarus(tiny, tmp_path):
+    iverilog = shutil.which("iverilog")
+    if iverilog is None:
+        pytest.skip("Icarus Verilog (iverilog) is not on PATH")
+    source = tmp_path / f"{tiny.top}.v"
+    source.write_text(tiny.text)
+    done = subprocess.run(
+        [iverilog, "-g2005", "-Wall", "-s", tiny.top, "-o", os.devnull, str(source)],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "error" not in done.stderr.lower()
