@@ -107,6 +107,12 @@ _model = click.option(
 )
 
 
+def _frequency(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    from signacc.fpga.command import frequency
+
+    return frequency(context, parameter, value)
+
+
 def _writing(command: Any) -> Any:
     """Add the options that say how golden writes text."""
     for option in reversed(
@@ -176,17 +182,31 @@ def cosim(**options: Any) -> None:
 @_config
 @click.option("-o", "--output", required=True, metavar="FILE.v", help="Verilog file to write.")
 @click.option("--top", help="Name of the top module [default: signacc_<preset>].")
+@click.option("--axi", type=click.Choice(["streams", "memory"]),
+              help="With AXI: all data by streams, or weights read from memory by a master.")
+@click.option("--axi-data-bits", type=int, help="Width of the read master [default: 128].")
+@click.option("--header", metavar="FILE.h", help="With --axi: write the registers as a C header.")
+@click.option("--core", is_flag=True, help="Write a FuseSoC core description (.core) too.")
+@click.option("--vivado-part", metavar="PART",
+              help="Write a Vivado script (.tcl) for this part too, like xck26-sfvc784-2LV-c.")
 @_json
 def verilog(preset: str | None, config: str | None, output: str, top: str | None,
-            as_json: bool) -> None:
+            axi: str | None, axi_data_bits: int | None, header: str | None, core: bool,
+            vivado_part: str | None, as_json: bool) -> None:
     """Write the engine as Verilog, with a JSON sidecar beside it.
 
     \b
-    Example: signacc verilog --preset kv260 -o engine.v
+    Examples:
+      signacc verilog --preset kv260 -o engine.v
+      signacc verilog --preset kv260 --axi memory --header engine.h -o engine.v
     """
+    from hw.axi.config import AxiConfig
+    from hw.axi.formats import c_header
+    from hw.axi.verilog import generate_axi
     from hw.verilog import generate
     from signacc.console import progress
     from signacc.files import write_texts
+    from signacc.fpga.command import flow_files
 
     engine = _engine_config(preset, config)
     path = Path(output)
@@ -196,17 +216,131 @@ def verilog(preset: str | None, config: str | None, output: str, top: str | None
     if not path.parent.is_dir():
         raise click.UsageError(f"the output's folder must exist; there is none at {path.parent}")
     _check_sidecar(sidecar)
+    if axi is None and header is not None:
+        raise click.UsageError("--header is the header of AXI registers: give --axi, too")
+    if axi != "memory" and axi_data_bits is not None:
+        raise click.UsageError("--axi-data-bits is of the read master: give --axi memory, too")
+    if header is not None and Path(header) in (path, sidecar):
+        raise click.UsageError(f"the header must be another file than {header}")
     with progress(f"generating {engine.name}, {engine.lanes} lanes"):
-        generated = generate(engine, top=top)
-    write_texts(
-        {path: generated.text, sidecar: json.dumps(generated.sidecar, indent=2) + "\n"}
-    )
+        if axi is None:
+            generated = generate(engine, top=top)
+        else:
+            width = {} if axi_data_bits is None else {"axi_data_bits": axi_data_bits}
+            buses = AxiConfig(memory=axi == "memory", **width)
+            generated = generate_axi(engine, buses, top=top)
+    files = {path: generated.text, sidecar: json.dumps(generated.sidecar, indent=2) + "\n"}
+    if header is not None:
+        files[Path(header)] = c_header()
+    more = flow_files(path, generated, engine, core=core, vivado_part=vivado_part)
+    write_texts(files | more)
     if as_json:
         click.echo(json.dumps(generated.sidecar))
     else:
         lines = generated.text.count("\n")
         click.echo(f"{path}: module {generated.top}, {engine.lanes} lanes, {lines} lines")
         click.echo(f"{sidecar}: configuration, ports, latencies, tool versions")
+        if header is not None:
+            click.echo(f"{header}: registers")
+        for added in more:
+            click.echo(f"{added}: for {'FuseSoC' if added.suffix == '.core' else 'Vivado'}")
+
+
+@main.command()
+@_model
+@_preset
+@_config
+@click.option("-o", "--output", required=True, metavar="FOLDER", help="Folder of the image.")
+@_json
+def export(model: str | None, preset: str | None, config: str | None, output: str,
+           as_json: bool) -> None:
+    """Write a model's weights in the order in which an engine consumes them.
+
+    The image is one binary file, and a JSON file that says where each layer lies in it.
+
+    \b
+    Example: signacc export --preset kv260 -o image
+    """
+    from dataclasses import asdict
+
+    from signacc.console import progress
+    from signacc.image import BINARY, INDEX, export_image
+    from signacc.models import model_folder
+
+    engine = _engine_config(preset, config)
+    with progress(f"packing for {engine.name}") as step:
+        layers = export_image(model_folder(model), engine, output, progress=step.to)
+    if as_json:
+        click.echo(json.dumps([asdict(layer) for layer in layers]))
+        return
+    used = sum(layer.k * layer.n for layer in layers)
+    held = sum(layer.weight_bytes for layer in layers)
+    click.echo(f"{Path(output) / BINARY}: {len(layers)} layers, {held} bytes of weights, "
+               f"{100 * used / (8 * held):.1f} % of their bits are weights of the model")
+    click.echo(f"{Path(output) / INDEX}: engine, and where each layer lies")
+
+
+@main.command()
+@_preset
+@_config
+@click.option("--target", default="ecp5-85k", show_default=True,
+              help="Device: ecp5-25k, ecp5-45k, ecp5-85k, ice40-hx8k, ice40-up5k, gowin-gw2a18, "
+              "gowin-gw5a25, nexus-40; synthesis only: xcup-k26, xcup-u280.")
+@click.option("--part", default="engine", show_default=True,
+              help="engine, array (with its accumulators alone) or row.")
+@click.option("--speed", help="Speed grade [default: the slowest].")
+@click.option("--freq", metavar="MHZ", callback=_frequency,
+              help="Clock to aim at [default: the preset's].")
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100),
+              help="Seeds of the placer, one run each.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 100),
+              help="Seeds that run at the same time.")
+@click.option("--synthesis-only", is_flag=True, help="Utilisation, without place and route.")
+@click.option("--no-rw-check", is_flag=True,
+              help="Let Yosys assume that no RAM is read at the address being written.")
+@click.option("--no-rewrites", is_flag=True, help="Give nextpnr the netlist as Yosys left it.")
+@click.option("--out", metavar="FOLDER", help="Folder for results [default: in the cache].")
+@_json
+def pnr(**options: Any) -> None:
+    """Synthesize, place and route with open tools: utilisation, Fmax, critical path.
+
+    What is finished (same Verilog, options and tool versions) is not run again.
+
+    \b
+    Examples:
+      signacc pnr --preset tiny --target ecp5-25k --part row
+      signacc pnr --preset kv260_a8 --target ecp5-85k --seeds 5 --jobs 2 --json
+    """
+    from signacc.fpga.command import run_command
+
+    engine = _engine_config(options.pop("preset"), options.pop("config"))
+    run_command(engine, **options)
+
+
+@main.command()
+@_preset
+@_config
+@click.option("--board", default="ulx3s", show_default=True, help="ulx3s: the one with an 85F.")
+@click.option("--clock", default=50.0, show_default=True, metavar="MHZ",
+              type=click.FloatRange(1, 400), help="The engine's clock.")
+@click.option("--baud", default=1_000_000, show_default=True, type=click.IntRange(1),
+              help="Of the serial line.")
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100),
+              help="Seeds of the placer, one run each.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 100),
+              help="Seeds that run at the same time.")
+@click.option("-o", "--output", required=True, metavar="FILE.bit", help="Bitstream to write.")
+@_json
+def bitstream(**options: Any) -> None:
+    """Make a board's bitstream with open tools: an engine on the USB serial line.
+
+    \b
+    Example: signacc bitstream --preset tiny --board ulx3s -o engine.bit
+    """
+    from signacc.fpga.command import run_bitstream
+
+    engine = _engine_config(options.pop("preset"), options.pop("config"))
+    run_bitstream(engine, **options)
 
 
 @main.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,10 +15,16 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_texts(texts: Mapping[Path, str]) -> None:
-    """Write files that belong together: all, or none.
+    """Write text files that belong together: see :func:`write_files`."""
+    write_files({path: [text.encode()] for path, text in texts.items()})
+
+
+def write_files(files: Mapping[Path, Iterable[bytes]]) -> None:
+    """Write files that belong together, each from its parts: all, or none.
 
     Each goes to a temporary file in its folder; only when all are on disk are they renamed. A
-    symbolic link is followed, not replaced.
+    symbolic link is followed, not replaced. A file's parts are drawn after those of the files
+    before it.
 
     Raises
     ------
@@ -30,14 +36,15 @@ def write_texts(texts: Mapping[Path, str]) -> None:
     os.umask(umask)
     ready: list[tuple[str, Path]] = []
     try:
-        for path, text in texts.items():
+        for path, parts in files.items():
             target = Path(os.path.realpath(path))
             if target.is_dir():
                 raise IsADirectoryError(21, "an output file must not be a folder", str(path))
             handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
             ready.append((name, target))
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                for part in parts:
+                    file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(name, 0o666 & ~umask)
