@@ -6,7 +6,7 @@ the amount; these helpers bind each step once and keep the stated width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.hdl import ValueLike
@@ -23,6 +23,15 @@ def bind(m: Module, value: ValueLike, name: str) -> Signal:
 def equals(value: Value, number: int) -> Value:
     """Return ``value == number``; written so that the Verilog has no ``!`` of several bits."""
     return ~value.any() if number == 0 else value == number
+
+
+def tree(items: Sequence[Value], combine: Callable[[Value, Value], Value]) -> Value:
+    """Combine `items` as a balanced tree, so that widths grow by one bit a level."""
+    items = list(items)
+    while len(items) > 1:
+        paired = [combine(a, b) for a, b in zip(items[::2], items[1::2], strict=False)]
+        items = paired + ([items[-1]] if len(items) % 2 else [])
+    return items[0]
 
 
 def shift_left(

@@ -56,6 +56,8 @@ CLUSTER_ROWS = 8
 
 STRUCTURES = ("direct", "shared", "tables")
 """How a row finds the signed sum of a group of inputs; see EngineConfig."""
+WEIGHTS = ("stream", "memory")
+"""Where weights come from; see EngineConfig."""
 SCALES_OUT = ("none", "row", "groups")
 """Scales on the output axis; see EngineConfig."""
 SCALE_LATENCY = 5
@@ -79,6 +81,7 @@ _LIMITS = {
     "act_par": (1, 512),
     "out_par": (1, 64),
     "levels_per_stage": (1, 9),
+    "weight_words": (0, 1 << 20),
 }
 
 
@@ -105,6 +108,11 @@ class EngineConfig:
     scale_out
         ``none``; ``row``: a float16 scale per output; ``groups``: one per output and group of
         words, whose length the command says; not with structure tables.
+    weights
+        ``stream``: from outside, beat by beat. ``memory``: from block memory of `weight_words`
+        beats, loaded beforehand; a command says where its layer begins.
+    weight_words
+        Beats in that memory; 0 with weights from a stream.
     act_bits
         A: width of the quantized activations, 4 to 24.
     k_max, n_max
@@ -132,6 +140,8 @@ class EngineConfig:
     group: int = 1
     ternary: bool = False
     scale_out: str = "none"
+    weights: str = "stream"
+    weight_words: int = 0
     act_bits: int = 16
     k_max: int
     n_max: int
@@ -189,6 +199,13 @@ class EngineConfig:
             raise ConfigError(
                 "scale_out groups needs structure direct or shared: with tables, "
                 "the sums of a group are not together before the next group begins"
+            )
+        if self.weights not in WEIGHTS:
+            raise ConfigError(f"weights must be one of {', '.join(WEIGHTS)}, not {self.weights!r}")
+        if (self.weights == "memory") != (self.weight_words > 0):
+            raise ConfigError(
+                f"weight_words must be at least 1 with weights from memory and 0 from a stream, "
+                f"not {self.weight_words} with {self.weights}"
             )
         if self.k_par % self.group:
             raise ConfigError(
@@ -283,6 +300,11 @@ class EngineConfig:
         return self.n_par * self.groups * self.code_bits
 
     @property
+    def resident(self) -> bool:
+        """Whether weights lie in the engine's own memory."""
+        return self.weights == "memory"
+
+    @property
     def words_outer(self) -> bool:
         """Whether a word meets all outputs before the next word comes (tables); else tiles do."""
         return self.structure == "tables"
@@ -347,6 +369,15 @@ class EngineConfig:
         return self.generator_stages + MEMORY_LATENCY
 
     @property
+    def beat_latency(self) -> int:
+        """Cycles from taking a beat to its weights and tags at the array.
+
+        With tables one register; else activations, and in any case weights from memory, take a
+        read of block memory.
+        """
+        return MEMORY_LATENCY if self.resident or not self.words_outer else 1
+
+    @property
     def array_latency(self) -> int:
         """Cycles from the last weight beat of a tile to its sums being ready for the drain.
 
@@ -354,7 +385,7 @@ class EngineConfig:
         shared sums. Tables: weights, copies, look-up, tree, sum; then the tile queue.
         """
         if self.words_outer:
-            return self.tree_stages + 4 + TILE_QUEUE_LATENCY
+            return self.beat_latency + self.tree_stages + 3 + TILE_QUEUE_LATENCY
         return MEMORY_LATENCY + self.tree_stages + 2 + (self.structure == "shared")
 
     @property

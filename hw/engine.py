@@ -22,7 +22,7 @@ from .config import (
 )
 from .drain import Drain, TileHold
 from .frontend import FrontEnd
-from .memories import TileQueue
+from .memories import BlockMemory, TileQueue
 from .quantizer import Quantizer
 from .sequencer import Sequencer, TableSequencer
 from .tables import TableArray, TableControl
@@ -50,7 +50,11 @@ class Engine(wiring.Component):
     coef : In stream of act_par {scale, shift}
         Alpha and beta of the same inputs, in step with `act`.
     weight : In stream of weight_beat_bits
-        ``config.beats(k, n)`` beats for each command, in the code of :mod:`hw.streams`.
+        ``config.beats(k, n)`` beats for each command, in the code of :mod:`hw.streams`. Not with
+        weights from memory, where there is instead
+    load : In stream of {data, addr}
+        A beat and its place. Whoever loads sees to it that no command in the engine needs the
+        place; what a command's layer reads beyond the memory is unspecified.
     scale : In stream of out_par float16, only with scales on the output axis
         For each tile, group, vector and chunk of outputs, in this order.
     result : Out stream of {data, keep, last} and, with m_par > 1, {vector}
@@ -76,12 +80,16 @@ class Engine(wiring.Component):
                 "cmd": In(stream.Signature(layouts.command(config))),
                 "act": In(stream.Signature(layouts.activations(config))),
                 "coef": In(stream.Signature(layouts.coefficients(config))),
-                "weight": In(stream.Signature(config.weight_beat_bits)),
                 "result": Out(stream.Signature(layouts.results(config))),
                 "busy": Out(1),
                 "error": Out(1),
             }
             | ({"scale": In(stream.Signature(layouts.scales(config)))} if config.scales else {})
+            | (
+                {"load": In(stream.Signature(layouts.load(config)))}
+                if config.resident
+                else {"weight": In(stream.Signature(config.weight_beat_bits))}
+            )
         )
 
     def elaborate(self, platform):
@@ -107,8 +115,9 @@ class Engine(wiring.Component):
             "cmd": front_end.command,
             "act": front_end.act,
             "coef": front_end.coef,
-            "weight": sequencer.weight,
         }
+        if not config.resident:
+            sinks["weight"] = sequencer.weight
         if config.scales:
             sinks["scale"] = drain.scale
         for port, sink in sinks.items():
@@ -182,13 +191,30 @@ class Engine(wiring.Component):
             sink.payload.eq(queue.r_data),
         ]
 
+    def _weights(self, m: Module, sequencer) -> Value:
+        """Return the weights of a beat, beat_latency cycles after it was taken."""
+        config = self.config
+        if not config.resident:
+            return delay(m, sequencer.weight.payload, config.beat_latency, "weights")
+        m.submodules.weight_memory = storage = BlockMemory(
+            config.weight_beat_bits, config.weight_words
+        )
+        m.d.comb += [
+            storage.write_addr.eq(self.load.payload.addr),
+            storage.write_data.eq(self.load.payload.data),
+            storage.write_en.eq(self.load.valid),
+            storage.read_addr.eq(sequencer.weight_addr),
+            self.load.ready.eq(1),
+        ]
+        return storage.read_data
+
     def _stationary(self, m, quantizer, buffers, sequencer, drain) -> None:
         """Join quantizer, sequencer, arrays and drain: sums stay, activations come again."""
         config = self.config
         self._batches(m, quantizer, "batches", BANKS, sequencer.batch)
         m.submodules.hold = hold = TileHold(len(drain.sums))
         # The buffers take MEMORY_LATENCY cycles, so do the weights and tags.
-        weights = delay(m, sequencer.weight.payload, MEMORY_LATENCY, "weights")
+        weights = self._weights(m, sequencer)
         valid = delay(m, sequencer.issue, MEMORY_LATENCY, "valid", reset_less=False)
         last = delay(m, sequencer.last, MEMORY_LATENCY, "last")
         m.d.comb += [
@@ -246,14 +272,15 @@ class Engine(wiring.Component):
         write_addr = delay(m, Cat(control.index, control.bank), write_delay, "write_addr")
         index = delay(m, control.index, MEMORY_LATENCY - 1, "index")
         beat = {
-            "weights": sequencer.weight.payload,
             "bank": sequencer.bank,
             "first": sequencer.first,
             "last": sequencer.last,
             "tile": sequencer.tile_index,
         }
-        beat = {name: delay(m, value, 1, name) for name, value in beat.items()}
-        beat["valid"] = delay(m, sequencer.issue, 1, "valid", reset_less=False)
+        before = config.beat_latency
+        beat = {name: delay(m, value, before, name) for name, value in beat.items()}
+        beat["weights"] = self._weights(m, sequencer)
+        beat["valid"] = delay(m, sequencer.issue, before, "valid", reset_less=False)
         arrays = [TableArray(config, parts=self._parts) for _ in buffers]
         for i, (array, buffer) in enumerate(zip(arrays, buffers, strict=True)):
             m.submodules[f"array_{i}"] = array

@@ -94,6 +94,8 @@ class FrontEnd(wiring.Component):
         ]
         if config.scale_out == "groups":
             in_range.append(given.s != 0)
+        if config.resident:
+            in_range.append(given.w < config.weight_words)
         if config.m_par > 1:
             in_range.append((given.m != 0) & (given.m <= config.m_par))
         legal = bind(m, Cat(*in_range).all(), "legal")

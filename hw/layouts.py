@@ -23,14 +23,24 @@ class Lanes(data.ArrayLayout):
 def command(config: EngineConfig) -> data.StructLayout:
     """m token vectors through one layer of K inputs and N outputs.
 
-    `m` is there only if m_par > 1, `s` only with scales of groups: words in a group.
+    `m` is there only if m_par > 1, `s` only with scales of groups: words in a group, `w` only with
+    weights from memory: where the layer's beats begin.
     """
     fields = {"k": clog2(config.k_max + 1), "n": clog2(config.n_max + 1)}
     if config.m_par > 1:
         fields["m"] = clog2(config.m_par + 1)
     if config.scale_out == "groups":
         fields["s"] = clog2(config.words_max + 1)
+    if config.resident:
+        fields["w"] = max(1, clog2(config.weight_words))
     return data.StructLayout(fields)
+
+
+def load(config: EngineConfig) -> data.StructLayout:
+    """A weight beat and its place in the engine's memory."""
+    return data.StructLayout(
+        {"data": config.weight_beat_bits, "addr": max(1, clog2(config.weight_words))}
+    )
 
 
 def activations(config: EngineConfig) -> Lanes:

@@ -21,6 +21,25 @@ def _fill_tile(config: EngineConfig, tile, batch, n_rest, tile_last) -> list:
     ]
 
 
+def _weight_source(m: Module, config: EngineConfig, sequencer, issue, take) -> None:
+    """Walk the engine's own weights, beat by beat, from where the batch says."""
+    if not config.resident:
+        return
+    address = Signal(max(1, clog2(config.weight_words)), name="weight_address")
+    m.d.comb += sequencer.weight_addr.eq(address)
+    with m.If(take):
+        m.d.sync += address.eq(sequencer.batch.payload.layer.w)
+    with m.If(issue):
+        m.d.sync += address.eq(address + 1)
+
+
+def _weight_ports(config: EngineConfig) -> dict:
+    """Members: weights from a stream, or the address of those in memory."""
+    if config.resident:
+        return {"weight_addr": Out(max(1, clog2(config.weight_words)))}
+    return {"weight": In(stream.Signature(config.weight_beat_bits))}
+
+
 class Sequencer(wiring.Component):
     """Takes a quantized batch, then one weight beat a cycle: words inside tiles of n_par outputs.
 
@@ -32,7 +51,7 @@ class Sequencer(wiring.Component):
     batch : In stream
         Quantized vectors in the order of the banks.
     weight : In stream
-        Weight beats, words inner, tiles outer.
+        Weight beats, words inner, tiles outer; or ``weight_addr``, Out: the beat's place in memory.
     read_addr : Out
         Word of the activation buffers that this cycle's beat needs.
     issue, last : Out
@@ -50,7 +69,6 @@ class Sequencer(wiring.Component):
         super().__init__(
             {
                 "batch": In(stream.Signature(layouts.batch(config))),
-                "weight": In(stream.Signature(config.weight_beat_bits)),
                 "read_addr": Out(clog2(BANKS * config.words_max)),
                 "issue": Out(1),
                 "last": Out(1),
@@ -58,6 +76,7 @@ class Sequencer(wiring.Component):
                 "tile_freed": In(1),
                 "bank_freed": Out(1),
             }
+            | _weight_ports(config)
         )
 
     def elaborate(self, platform):
@@ -83,13 +102,15 @@ class Sequencer(wiring.Component):
             group_first = Signal()
             sums_last = bind(m, word_last | (s_rest == 1), "sums_last")
         ready = bind(m, running & (~sums_last | hold_free), "ready")
-        issue = bind(m, ready & self.weight.valid, "beat")
+        issue = bind(m, ready & (1 if config.resident else self.weight.valid), "beat")
+        _weight_source(m, config, self, issue, self.batch.valid & ~running)
+        if not config.resident:
+            m.d.comb += self.weight.ready.eq(ready)
         tile_done = bind(m, issue & word_last, "tile_done")
         sums_done = bind(m, issue & sums_last, "sums_done")
         batch_done = bind(m, tile_done & tile_last, "batch_done")
         m.d.comb += [
             self.batch.ready.eq(~running),
-            self.weight.ready.eq(ready),
             self.read_addr.eq(word),
             self.issue.eq(issue),
             self.last.eq(sums_last),
@@ -145,7 +166,7 @@ class TableSequencer(wiring.Component):
     batch : In stream
         Quantized vectors, in the order in which their tables are made.
     weight : In stream
-        Weight beats, tiles inner, words outer.
+        Weight beats, tiles inner, words outer; or ``weight_addr``, Out: the beat's place in memory.
     table_made : In, table_freed : Out
         Pulses: one more word's tables can be read; the oldest are not read any more.
     issue, bank, first, last : Out
@@ -163,7 +184,6 @@ class TableSequencer(wiring.Component):
         super().__init__(
             {
                 "batch": In(stream.Signature(layouts.batch(config))),
-                "weight": In(stream.Signature(config.weight_beat_bits)),
                 "table_made": In(1),
                 "table_freed": Out(1),
                 "issue": Out(1),
@@ -175,6 +195,7 @@ class TableSequencer(wiring.Component):
                 "tile_valid": Out(1),
                 "tile_freed": In(1),
             }
+            | _weight_ports(config)
         )
 
     def elaborate(self, platform):
@@ -197,12 +218,14 @@ class TableSequencer(wiring.Component):
             running & (tables != 0) & equals(gap, 0) & (~word_last | (free_tiles != 0)),
             "ready",
         )
-        issue = bind(m, ready & self.weight.valid, "beat")
+        issue = bind(m, ready & (1 if config.resident else self.weight.valid), "beat")
+        _weight_source(m, config, self, issue, self.batch.valid & ~running)
+        if not config.resident:
+            m.d.comb += self.weight.ready.eq(ready)
         word_done = bind(m, issue & tile_last, "word_done")
         batch_done = bind(m, word_done & word_last, "batch_done")
         m.d.comb += [
             self.batch.ready.eq(~running),
-            self.weight.ready.eq(ready),
             self.issue.eq(issue),
             self.first.eq(first),
             self.last.eq(word_last),

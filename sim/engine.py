@@ -128,7 +128,7 @@ def simulate(
     for k, n, m, _ in commands:
         config.check_shape(k, n, m)
     timing = _Tables if config.words_outer else _Stationary
-    ports = _FreePorts() if stalls.never else _Ports(stalls)
+    ports = _FreePorts() if stalls.never else _Ports(stalls, resident=config.resident)
     vectors = _Timing(config, ports, timing).run(commands)
     return EngineTiming(
         cycles=vectors[-1].last_result + 1 if vectors else 0,
@@ -178,7 +178,8 @@ class _Quantizer:
 class _Ports:
     """Ports under a stall pattern: every item is followed."""
 
-    def __init__(self, stalls: StallPattern):
+    def __init__(self, stalls: StallPattern, *, resident: bool):
+        self._resident = resident
         self._sources = {
             port: _Source(stalls.gate(port))
             for port in ("cmd", "act", "coef", "weight", "scale")
@@ -196,7 +197,7 @@ class _Ports:
         return cycle
 
     def weight(self, earliest: int) -> int:
-        return self._take("weight", earliest)
+        return earliest if self._resident else self._take("weight", earliest)
 
     def scale(self, earliest: int) -> int:
         return self._take("scale", earliest)

@@ -76,6 +76,11 @@ class AxiEngine(wiring.Component):
             raise ConfigError(f"config must be an EngineConfig, not {type(config).__name__}")
         if not isinstance(axi, AxiConfig):
             raise ConfigError(f"axi must be an AxiConfig, not {type(axi).__name__}")
+        if config.resident:
+            raise ConfigError(
+                "an engine behind AXI must have weights from a stream, not memory: "
+                "there is no bus that loads them"
+            )
         if config.scales:
             raise ConfigError(
                 f"an engine behind AXI must have scale_out none, not {config.scale_out}: "

@@ -24,8 +24,11 @@ from sim.stalls import StallPattern
 _NAN = 0x7FFF
 
 
-def command_payload(config: EngineConfig, k: int, n: int, m: int = 1, group_size: int = 0) -> int:
-    """Return the payload of a command: k in the low bits, above it n, m, words of a group."""
+def command_payload(
+    config: EngineConfig, k: int, n: int, m: int = 1, group_size: int = 0, weights_at: int = 0
+) -> int:
+    """Return the payload of a command: k in the low bits; n, m, words of a group, place of weights.
+    """
     payload = k | n << config.k_max.bit_length()
     at = config.k_max.bit_length() + config.n_max.bit_length()
     if config.m_par > 1:
@@ -33,11 +36,18 @@ def command_payload(config: EngineConfig, k: int, n: int, m: int = 1, group_size
         at += config.m_par.bit_length()
     if config.scale_out == "groups":
         payload |= config.group_words(k, group_size or k) << at
+        at += config.words_max.bit_length()
+    if config.resident:
+        payload |= weights_at << at
     return payload
 
 
-def vector_streams(config: EngineConfig, layer: LayerJob) -> dict[str, list[int]]:
+def vector_streams(
+    config: EngineConfig, layer: LayerJob, *, weights_at: int = 0
+) -> dict[str, list[int]]:
     """Return the payloads of every input port for all vectors of `layer`.
+
+    With weights in the engine's memory, at `weights_at`, `load` takes the place of `weight`.
 
     What the engine must ignore is made as harmful as it can be: NaN in lanes past K, and ones for
     the weights of inputs and outputs that do not exist.
@@ -49,6 +59,11 @@ def vector_streams(config: EngineConfig, layer: LayerJob) -> dict[str, list[int]
         streams.weight_beats(config, layer.signs, layer.k, mask=layer.mask, padding=1)
     )
     batches = layer.batches(config.m_par)
+    if config.resident:
+        width = config.weight_beat_bits
+        weights = {"load": [beat | weights_at + i << width for i, beat in enumerate(beats)]}
+    else:
+        weights = {"weight": beats * len(batches)}
     scales = {}
     if config.scales:
         scales["scale"] = [
@@ -58,7 +73,8 @@ def vector_streams(config: EngineConfig, layer: LayerJob) -> dict[str, list[int]
         ]
     return {
         "cmd": [
-            command_payload(config, layer.k, layer.n, m, layer.group_size) for m in batches
+            command_payload(config, layer.k, layer.n, m, layer.group_size, weights_at)
+            for m in batches
         ],
         "act": [
             chunk
@@ -66,8 +82,7 @@ def vector_streams(config: EngineConfig, layer: LayerJob) -> dict[str, list[int]
             for chunk in streams.activation_chunks(config, x, padding=_NAN)
         ],
         "coef": coefficients * layer.m,
-        "weight": beats * len(batches),
-    } | scales
+    } | scales | weights
 
 
 def result_chunks(config: EngineConfig, shapes: Sequence[tuple[int, ...]]) -> int:
@@ -125,8 +140,13 @@ async def execute(bench: EngineBench, config: EngineConfig, run: Run) -> RunResu
     """Send one run through an idle engine and collect its results."""
     pattern = StallPattern(run.stall_seed, run.stall_probability)
     sent: dict[str, list[int]] = {port: [] for port in bench.drivers}
+    place = 0
     for layer in run.layers:
-        for port, items in vector_streams(config, layer).items():
+        streams_of_layer = vector_streams(config, layer, weights_at=place)
+        loaded = streams_of_layer.pop("load", [])
+        await bench.load(loaded)
+        place += len(loaded)
+        for port, items in streams_of_layer.items():
             sent[port] += items
     for port, driver in bench.drivers.items():
         driver.start(sent[port], pattern.gate(port))

@@ -116,9 +116,9 @@ class EngineBench:
 
     def __init__(self, dut):
         self.dut = dut
-        ports = ["cmd", "act", "coef", "weight"]
-        if hasattr(dut, "scale__payload"):
-            ports.append("scale")
+        optional = ("weight", "scale")
+        ports = ["cmd", "act", "coef"]
+        ports += [port for port in optional if hasattr(dut, f"{port}__payload")]
         self.drivers = {port: StreamDriver(dut, port) for port in ports}
         self.result = StreamMonitor(dut, "result")
         self._edge = RisingEdge(dut.clk)
@@ -127,10 +127,21 @@ class EngineBench:
         """Hold reset for `cycles` rising edges; every stream is withdrawn."""
         for driver in self.drivers.values():
             driver.abort()
+        if hasattr(self.dut, "load__payload"):
+            self.dut.load__valid.value = 0
         self.dut.rst.value = 1
         for _ in range(cycles):
             await self._edge
         self.dut.rst.value = 0
+
+    async def load(self, items: Iterable[int]) -> None:
+        """Write weight beats with their places into the engine's memory, one a cycle."""
+        for item in items:
+            self.dut.load__payload.value = item
+            self.dut.load__valid.value = 1
+            await self._edge
+            assert self.dut.load__ready.value == 1
+            self.dut.load__valid.value = 0
 
     async def edge(self) -> None:
         """Wait for the next rising edge; reads then see what the flops sampled."""

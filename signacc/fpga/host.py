@@ -45,6 +45,8 @@ class EngineLink:
     """
 
     def __init__(self, port: SerialPort, config: EngineConfig):
+        if config.resident:
+            raise InputError(f"the host does not load weights, which {config.name} holds itself")
         if config.scales:
             raise InputError(f"the host does not feed output scales, which {config.name} needs")
         self.config = config

@@ -38,6 +38,11 @@ CORNERS = [
     replace(
         _SMALL, name="ternary_tables", structure="tables", group=3, ternary=True, k_par=6, m_par=2
     ),
+    replace(_SMALL, name="resident", weights="memory", weight_words=640, m_par=2),
+    replace(
+        _SMALL, name="resident_tables", structure="tables", group=2, weights="memory",
+        weight_words=640,
+    ),
     replace(_SMALL, name="row_scales", structure="tables", group=2, scale_out="row", m_par=2),
     # Chunks of one group follow each other as fast as they can: all outputs leave at once.
     replace(_SMALL, name="group_scales", scale_out="groups", ternary=True, m_par=2, out_par=4),

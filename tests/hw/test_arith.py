@@ -12,6 +12,7 @@ from hw.arith import (
     select,
     shift_left,
     shift_right_sticky,
+    tree,
 )
 
 from ..simulation import evaluate
@@ -116,3 +117,7 @@ def test_select(count, bits, kind):
     found = [row[0] for row in evaluate(m, inputs, [chosen], vectors)]
     assert found[:count] == values
     assert set(found[count:]) <= set(values)  # an index too large gives one of them
+
+
+def test_a_tree_keeps_the_order_of_its_items():
+    assert tree(list("abcdefg"), lambda a, b: f"({a}{b})") == "(((ab)(cd))((ef)g))"

@@ -116,3 +116,9 @@ def test_scales_on_the_output_axis_are_refused():
     config = replace(PRESETS["tiny"], scale_out="row")
     with pytest.raises(ConfigError, match="must have scale_out none, not row"):
         AxiEngine(config, AxiConfig())
+
+
+def test_weights_from_memory_are_refused():
+    config = replace(PRESETS["tiny"], weights="memory", weight_words=64)
+    with pytest.raises(ConfigError, match="must have weights from a stream, not memory"):
+        AxiEngine(config, AxiConfig())

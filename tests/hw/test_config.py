@@ -44,6 +44,7 @@ LIMITS = {
     "act_par": (1, 512),
     "out_par": (1, 64),
     "levels_per_stage": (1, 9),
+    "weight_words": (0, 1 << 20),
 }
 
 
@@ -464,3 +465,17 @@ def test_words_of_a_group():
         groups.group_words(64, 1)
     with pytest.raises(ConfigError, match="needs scale_out groups, not row of"):
         EngineConfig(**GOOD, scale_out="row").group_words(64, 32)
+
+
+def test_weights_from_memory():
+    resident = EngineConfig(**GOOD, weights="memory", weight_words=9)
+    assert resident.resident
+    assert not EngineConfig(**GOOD).resident
+    assert refusal(weights="disk") == "weights must be one of stream, memory, not 'disk'"
+    assert "not 0 with memory" in refusal(weights="memory")
+    assert "not 3 with stream" in refusal(weight_words=3)
+    # A read of block memory takes two cycles: one more than the register in front of the tables.
+    tables = EngineConfig(**GOOD, structure="tables", group=2)
+    from_memory = replace(tables, weights="memory", weight_words=9)
+    assert from_memory.array_latency == tables.array_latency + 1
+    assert resident.array_latency == EngineConfig(**GOOD).array_latency

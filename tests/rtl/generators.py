@@ -159,6 +159,7 @@ def random_run(random: np.random.Generator, config: EngineConfig) -> Run:
     ]
     if config.scales:
         layers = [with_scales(random, config, layer) for layer in layers]
-    # An engine without scales on the output axis has no port for them.
-    ports = [port for port in PORTS if port != "scale" or config.scales]
+    # Engines without output-axis scales, or with weights of their own, have no port for them.
+    present = {"scale": config.scales, "weight": not config.resident}
+    ports = [port for port in PORTS if present.get(port, True)]
     return Run(layers, int(random.integers(0, 2**31)), random_stalls(random, ports))

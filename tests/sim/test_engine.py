@@ -315,3 +315,14 @@ def test_many_short_vectors_take_a_steady_time():
     """After the pipeline has filled, equal vectors come at equal distances."""
     ends = [v.last_result for v in simulate(PRESETS["tiny"], [(5, 3)] * 40).vectors]
     assert len(set(np.diff(ends[5:]))) == 1
+
+
+def test_weights_of_its_own_never_stall():
+    config = EngineConfig(
+        name="test", k_par=4, n_par=4, k_max=64, n_max=64, weights="memory", weight_words=256
+    )
+    shapes = [(64, 64), (5, 9)]
+    stalled = simulate(config, shapes, StallPattern(1, {"weight": 0.9}))
+    assert stalled == simulate(config, shapes)
+    streamed = replace(config, weights="stream", weight_words=0)
+    assert simulate(streamed, shapes) == simulate(config, shapes)
