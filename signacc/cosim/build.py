@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -113,6 +114,8 @@ def build(verilog: str, top: str, *, on_build: Callable[[], None] | None = None)
             on_build()
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
+        runtime = root / f"runtime-{_runtime_key(toolchain)}"
+        _take_runtime(runtime, folder)
         source = folder / f"{top}.v"
         source.write_text(verilog, encoding="utf-8")
         log = folder / "build.log"
@@ -132,8 +135,42 @@ def build(verilog: str, top: str, *, on_build: Callable[[], None] | None = None)
                 raise ToolError(
                     f"Verilator could not build {top}: see {log} ({_first_error(log)})"
                 ) from error
+        _keep_runtime(folder, runtime)
         (folder / "complete").write_text(_digest(folder / top), encoding="utf-8")
     return done
+
+
+_RUNTIME = ("verilated", "verilated_vpi", "verilated_threads", "verilator")
+"""Objects of Verilator's and cocotb's own sources: the same in every build of a toolchain."""
+
+
+def _runtime_key(toolchain: Toolchain) -> str:
+    parts = (
+        toolchain.version, toolchain.verilator, cocotb.__file__, cocotb.__version__,
+        python_version(), *_OPTIONS, _COMPILE,
+    )
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
+
+
+def _take_runtime(runtime: Path, folder: Path) -> None:
+    """Put the runtime's objects into a build, newer than their sources: make leaves them alone."""
+    for path in runtime.glob("*.[od]"):
+        shutil.copyfile(path, folder / path.name)
+
+
+def _keep_runtime(folder: Path, runtime: Path) -> None:
+    """Keep the runtime's objects of a finished build for the next ones, all or none."""
+    made = [folder / f"{name}.{kind}" for name in _RUNTIME for kind in ("o", "d")]
+    if runtime.is_dir() or not all(path.is_file() for path in made if path.suffix == ".o"):
+        return
+    with tempfile.TemporaryDirectory(dir=runtime.parent) as temporary:
+        ready = Path(temporary) / "ready"
+        ready.mkdir()
+        for path in made:
+            if path.is_file():
+                shutil.copyfile(path, ready / path.name)
+        with suppress(OSError):  # another process may have been faster
+            ready.rename(runtime)
 
 
 def _digest(path: Path) -> str:
@@ -209,7 +246,9 @@ def run_bench(
 
 def _make_flags(toolchain: Toolchain) -> dict[str, str]:
     flags = toolchain.environment.get("MAKEFLAGS", "")
-    return {"MAKEFLAGS": f"{flags} {_COMPILE}".strip()}
+    # Compilations of one design side by side; more than a few only cost memory.
+    jobs = min(4, os.cpu_count() or 1)
+    return {"MAKEFLAGS": f"-j{jobs} {flags} {_COMPILE}".strip()}
 
 
 @contextmanager
