@@ -32,6 +32,22 @@ def test_readme_quotes_the_records():
         assert f"{row} {run['simulated_cycles']:,} |" in text
         assert run["layers"] == 84
         assert run["layers_with_another_cycle_count"] == 0
+    cases = json.loads((results / "pnr.json").read_text())["results"]["cases"]
+    for case in cases:
+        derived, routed = case["derived"], case["place_and_route"]
+        start = f"| {case['config']['name']} | {case['lanes']:,} | {case['act_bits']} | "
+        rows = [line for line in text.splitlines() if line.startswith(start)]
+        if rows:
+            clock = ""
+            if routed:
+                mhz = routed["fmax_mhz"]
+                clock = f"{mhz['median']:.0f} ({mhz['min']:.0f} to {mhz['max']:.0f}) "
+            where = case["target"]["name"]
+            assert f"{start}{where} | {derived['lut_per_lane']:.2f} | {clock}|" in rows
+    assert text.count("| xcup-k26 |") == 4
+    for layer in json.loads((results / "stream-kv260_a8.json").read_text())["results"]["layers"]:
+        assert layer["share"] >= 0.99995
+        assert abs(layer["stalled"]["lost"] - layer["stalled"]["closed"]) <= 2
     texts = json.loads((results / "perplexity-fbi-43m.json").read_text())["results"]["texts"]
     for name, rows in texts.items():
         a16, a8 = rows["A16"], rows["A8"]
