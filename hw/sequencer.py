@@ -21,16 +21,20 @@ def _fill_tile(config: EngineConfig, tile, batch, n_rest, tile_last) -> list:
     ]
 
 
-def _weight_source(m: Module, config: EngineConfig, sequencer, issue, take) -> None:
-    """Walk the engine's own weights, beat by beat, from where the batch says."""
+def _take_weight(m: Module, sequencer, ready, begin) -> Signal:
+    """Return whether a beat is taken: from the stream, or from memory, where a batch begins."""
+    config = sequencer.config
     if not config.resident:
-        return
+        m.d.comb += sequencer.weight.ready.eq(ready)
+        return bind(m, ready & sequencer.weight.valid, "beat")
+    issue = bind(m, ready, "beat")
     address = Signal(max(1, clog2(config.weight_words)), name="weight_address")
     m.d.comb += sequencer.weight_addr.eq(address)
-    with m.If(take):
+    with m.If(begin):
         m.d.sync += address.eq(sequencer.batch.payload.layer.w)
     with m.If(issue):
         m.d.sync += address.eq(address + 1)
+    return issue
 
 
 def _weight_ports(config: EngineConfig) -> dict:
@@ -102,10 +106,7 @@ class Sequencer(wiring.Component):
             group_first = Signal()
             sums_last = bind(m, word_last | (s_rest == 1), "sums_last")
         ready = bind(m, running & (~sums_last | hold_free), "ready")
-        issue = bind(m, ready & (1 if config.resident else self.weight.valid), "beat")
-        _weight_source(m, config, self, issue, self.batch.valid & ~running)
-        if not config.resident:
-            m.d.comb += self.weight.ready.eq(ready)
+        issue = _take_weight(m, self, ready, self.batch.valid & ~running)
         tile_done = bind(m, issue & word_last, "tile_done")
         sums_done = bind(m, issue & sums_last, "sums_done")
         batch_done = bind(m, tile_done & tile_last, "batch_done")
@@ -218,10 +219,7 @@ class TableSequencer(wiring.Component):
             running & (tables != 0) & equals(gap, 0) & (~word_last | (free_tiles != 0)),
             "ready",
         )
-        issue = bind(m, ready & (1 if config.resident else self.weight.valid), "beat")
-        _weight_source(m, config, self, issue, self.batch.valid & ~running)
-        if not config.resident:
-            m.d.comb += self.weight.ready.eq(ready)
+        issue = _take_weight(m, self, ready, self.batch.valid & ~running)
         word_done = bind(m, issue & tile_last, "word_done")
         batch_done = bind(m, word_done & word_last, "batch_done")
         m.d.comb += [

