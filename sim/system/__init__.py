@@ -1,0 +1,32 @@
+"""Whole-model estimates: a machine, the passes of a model over it, their time and energy."""
+
+from .config import LinkConfig, OnChipMemory, SystemConfig
+from .cost import Machine, StepCost, array_time_s, vector_cycles
+from .estimate import Estimate, OperatorEstimate, Phase, estimate, simulate
+from .events import operator_events
+from .files import system_from_file
+from .fit import check_fit
+from .links import LINKS, named_link
+from .presets import SYSTEM_NAMES, named_system
+
+__all__ = [
+    "LINKS",
+    "SYSTEM_NAMES",
+    "Estimate",
+    "LinkConfig",
+    "Machine",
+    "OnChipMemory",
+    "OperatorEstimate",
+    "Phase",
+    "StepCost",
+    "SystemConfig",
+    "array_time_s",
+    "check_fit",
+    "estimate",
+    "named_link",
+    "named_system",
+    "operator_events",
+    "simulate",
+    "system_from_file",
+    "vector_cycles",
+]

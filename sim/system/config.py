@@ -1,0 +1,214 @@
+"""A machine: engines, memory, technology, vector unit, links; what a cost is computed for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from hw.config import EngineConfig
+
+from ..energy import UNCALIBRATED, Activity, Technology
+from ..errors import InputError
+from ..interval import ZERO, Interval
+from ..memory import MemoryConfig
+from ..workload import BYTE_CATEGORIES
+
+PARALLEL = ("tensor", "pipeline")
+"""How several chips share a model."""
+
+
+def _integer(owner: str, name: str, value: object, low: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise InputError(f"{owner}{name} must be an integer of at least {low}, not {value!r}")
+
+
+def _number(owner: str, name: str, value: object, *, above_zero: bool) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0 or (above_zero and not value):
+        rule = "above 0" if above_zero else "of at least 0"
+        raise InputError(f"{owner}{name} must be a finite number {rule}, not {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkConfig:
+    """A link between neighbouring chips, both directions at once.
+
+    Parameters
+    ----------
+    name, source
+        What reports call it; where its numbers come from.
+    bandwidth_gb_s
+        Bytes per second one way, 1e9.
+    latency_s
+        Time of an empty message, s.
+    energy_pj_per_bit
+        Energy per bit sent, both ends, pJ.
+    """
+
+    name: str
+    bandwidth_gb_s: float
+    latency_s: float
+    energy_pj_per_bit: Interval
+    source: str
+
+    def __post_init__(self) -> None:
+        _number("link ", "bandwidth_gb_s", self.bandwidth_gb_s, above_zero=True)
+        _number("link ", "latency_s", self.latency_s, above_zero=False)
+
+    def time_s(self, amount: float, hops: int) -> float:
+        """Return the seconds that `amount` bytes in `hops` messages one after another take."""
+        return amount / (self.bandwidth_gb_s * 1e9) + hops * self.latency_s
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the link for a report."""
+        return {
+            "name": self.name,
+            "bandwidth_gb_s": self.bandwidth_gb_s,
+            "latency_s": self.latency_s,
+            "energy_pj_per_bit": self.energy_pj_per_bit.to_dict(),
+            "source": self.source,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnChipMemory:
+    """SRAM or block memory in which some of the model's data stay for good.
+
+    Parameters
+    ----------
+    capacity_bytes
+        Bytes of one chip.
+    ports, port_bits
+        Ports that are read in the same cycle, bits of each.
+    holds
+        Categories of bytes (``BYTE_CATEGORIES``) that lie here instead of in DRAM.
+    """
+
+    capacity_bytes: int
+    ports: int
+    port_bits: int
+    holds: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("capacity_bytes", "ports", "port_bits"):
+            _integer("on-chip memory ", name, getattr(self, name), 1)
+        unknown = sorted(set(self.holds) - set(BYTE_CATEGORIES))
+        if unknown:
+            raise InputError(
+                f"on-chip memory holds categories among {', '.join(BYTE_CATEGORIES)}, not "
+                f"{', '.join(unknown)}"
+            )
+
+    def bytes_per_cycle(self) -> float:
+        """Return the bytes that all ports give in a cycle."""
+        return self.ports * self.port_bits / 8
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the memory for a report."""
+        return {
+            "capacity_bytes": self.capacity_bytes,
+            "ports": self.ports,
+            "port_bits": self.port_bits,
+            "holds": list(self.holds),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemConfig:
+    """A machine of one or more equal chips.
+
+    Parameters
+    ----------
+    name
+        What reports call it.
+    engine
+        Configuration of the sign-accumulate engine; its ``clock_mhz`` is the clock of all logic.
+    memory
+        DRAM of one chip.
+    technology
+        Energy constants of the logic.
+    vector_lanes
+        16-bit float MACs (or elementwise operations) per cycle of a chip's vector unit.
+    vector_latency_cycles
+        Cycles that a vector operator takes on top of its throughput (pipeline fill and drain).
+    weight_buffer_bytes
+        On-chip buffer between DRAM and the engines' weight ports.
+    activation_buffer_bytes
+        On-chip room for the activations of the token vectors of a pass.
+    prefetch
+        Whether DRAM fills the weight buffer for the next linears while a vector operator leaves it
+        idle (double buffering across dependent steps).
+    engines
+        Engines on a chip; they share its memory and split the outputs of every linear.
+    on_chip
+        Memory in which some data stay on chip; None if all lie in DRAM.
+    chips, parallel, link
+        Equal chips, how they share the model, and what joins them.
+    static_power_w, static_power_source
+        Power of one chip that flows whether or not there is work, in watts: leakage, clocks,
+        processor system, DRAM background, regulators.
+    activity
+        Switching activity by class of nets, on top of the technology's constants.
+
+    Raises
+    ------
+    InputError
+        If a value is not in its range, or chips have no link.
+    """
+
+    name: str
+    engine: EngineConfig
+    memory: MemoryConfig
+    technology: Technology
+    vector_lanes: int
+    vector_latency_cycles: int = 32
+    weight_buffer_bytes: int = 128 * 1024
+    activation_buffer_bytes: int = 1024 * 1024
+    prefetch: bool = False
+    engines: int = 1
+    on_chip: OnChipMemory | None = None
+    chips: int = 1
+    parallel: str = "tensor"
+    link: LinkConfig | None = None
+    static_power_w: Interval
+    static_power_source: str
+    activity: Activity = UNCALIBRATED
+
+    def __post_init__(self) -> None:
+        for name, low in (
+            ("vector_lanes", 1),
+            ("vector_latency_cycles", 0),
+            ("weight_buffer_bytes", 0),
+            ("activation_buffer_bytes", 1),
+            ("engines", 1),
+            ("chips", 1),
+        ):
+            _integer("", name, getattr(self, name), low)
+        if not isinstance(self.prefetch, bool):
+            raise InputError(f"prefetch must be true or false, not {self.prefetch!r}")
+        if self.parallel not in PARALLEL:
+            raise InputError(
+                f"parallel must be one of {', '.join(PARALLEL)}, not {self.parallel!r}"
+            )
+        if self.chips > 1 and self.link is None:
+            raise InputError(f"{self.chips} chips need a link between them")
+
+    @property
+    def clock_hz(self) -> float:
+        """Clock in Hz."""
+        return self.engine.clock_mhz * 1e6
+
+    @property
+    def tensor_chips(self) -> int:
+        """Chips that split every linear."""
+        return self.chips if self.parallel == "tensor" else 1
+
+    @property
+    def stages(self) -> int:
+        """Chips that split the layers."""
+        return self.chips if self.parallel == "pipeline" else 1
+
+    @property
+    def power_w(self) -> Interval:
+        """Static power of all chips, W."""
+        return self.static_power_w * self.chips if self.chips else ZERO

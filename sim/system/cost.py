@@ -1,0 +1,485 @@
+"""Time and energy of a pass on a machine; the one place where operators meet hardware.
+
+Every time is computed for three cases of DRAM bandwidth at once: (low, nominal, high) of the time.
+Operators that depend on the number of tokens alone are computed once for it; attention grows with
+the context and is a few multiplications. So after the first of its kind, a pass takes microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import Literal
+
+from golden.config import ModelConfig
+
+from ..energy import Events, on_chip_energy_j
+from ..errors import InputError
+from ..interval import Interval, total
+from ..runs import run_ends
+from ..workload import (
+    FLOAT_BYTES,
+    PUBLISHED,
+    Formats,
+    Operator,
+    Pass,
+    Shard,
+    activation_bytes_per_token,
+)
+from .config import SystemConfig
+from .events import operator_events
+
+Bound = Literal["array", "memory", "vector", "link"]
+Times = tuple[float, float, float]
+"""Seconds: low, nominal, high."""
+
+NO_TIME: Times = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class OperatorCost:
+    """What one instance of an operator costs in a pass.
+
+    Parameters
+    ----------
+    operator
+        What it is and what it does.
+    cycles
+        Compute cycles; an FBI-linear's are those that it adds to its group run back to back.
+    memory_s
+        Time of its memory traffic alone, s.
+    time_s
+        Its share of its step's time, s.
+    bound
+        What takes the nominal time.
+    """
+
+    operator: Operator
+    cycles: int
+    memory_s: Times
+    time_s: Times
+    bound: Bound
+
+
+@dataclass(frozen=True)
+class FixedCost:
+    """The part of a pass that its tokens and outputs decide.
+
+    Parameters
+    ----------
+    first, before, after, last
+        Operators before the layers, in a layer before and after attention, and after the layers.
+    first_s, layer_s, last_s
+        Their times; `layer_s` is of one layer without attention, s.
+    """
+
+    first: tuple[OperatorCost, ...]
+    before: tuple[OperatorCost, ...]
+    after: tuple[OperatorCost, ...]
+    last: tuple[OperatorCost, ...]
+    first_s: Times
+    layer_s: Times
+    last_s: Times
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Time and energy of a step: ``time_s`` in s, ``energy_j`` in J, static power included."""
+
+    time_s: Interval
+    energy_j: Interval
+
+
+def add_times(times: Iterable[Times]) -> Times:
+    """Return the sum, bound by bound."""
+    low = nominal = high = 0.0
+    for time in times:
+        low += time[0]
+        nominal += time[1]
+        high += time[2]
+    return low, nominal, high
+
+
+def scaled(time: Times, factor: float) -> Times:
+    """Return `time` times `factor`."""
+    return time[0] * factor, time[1] * factor, time[2] * factor
+
+
+class Machine:
+    """A model on a system, ready to cost passes.
+
+    Parameters
+    ----------
+    model
+        Shape of the model.
+    system
+        What it runs on.
+    formats
+        Storage of KV cache and head.
+
+    Raises
+    ------
+    InputError
+        If a layer does not fit the engine, chips do not divide the model, or the activations of
+        one token do not fit their buffer.
+    """
+
+    def __init__(
+        self, model: ModelConfig, system: SystemConfig, formats: Formats = PUBLISHED
+    ) -> None:
+        self.model, self.system, self.formats = model, system, formats
+        self.shard = Shard(
+            model=model,
+            engine=system.engine,
+            formats=formats,
+            engines=system.engines,
+            split=system.tensor_chips,
+            kept_bytes=system.weight_buffer_bytes,
+        )
+        if system.stages > model.num_hidden_layers:
+            raise InputError(
+                f"chips in a pipeline must be at most num_hidden_layers = "
+                f"{model.num_hidden_layers}, not {system.stages}"
+            )
+        self._fixed: dict[tuple[int, int], FixedCost] = {}
+        self._energy: dict[tuple[int, int], Times] = {}
+
+    @cached_property
+    def most_tokens(self) -> int:
+        """Token vectors that a pass can have: as many as the activation buffer holds."""
+        each = activation_bytes_per_token(self.shard)
+        room = self.system.activation_buffer_bytes
+        if each > room:
+            raise InputError(
+                f"the activations of one token must fit activation_buffer_bytes = {room}, "
+                f"not {each} bytes ({each - room} too many)"
+            )
+        return room // each
+
+    @cached_property
+    def stage_layers(self) -> tuple[int, ...]:
+        """Layers of each pipeline stage; the first ones take what is left over."""
+        layers, stages = self.model.num_hidden_layers, self.system.stages
+        return tuple(layers // stages + (i < layers % stages) for i in range(stages))
+
+    # ---- time ----------------------------------------------------------------------------
+
+    def fixed(self, tokens: int, outputs: int) -> FixedCost:
+        """Return the cost of everything but attention, computed once for its arguments."""
+        key = (tokens, outputs)
+        if key not in self._fixed:
+            shard = self.shard
+            first = self._costs([shard.embedding(tokens)], NO_TIME)[0]
+            before = list(shard.before_attention(tokens))
+            after = list(shard.after_attention(tokens))
+            credit = NO_TIME
+            for _ in range(2):  # the second time with what the layer before left DRAM to fetch
+                costs_before, _ = self._costs(before, credit)
+                # Attention is taken to leave DRAM no time to fetch ahead.
+                costs_after, credit = self._costs(after, NO_TIME)
+            last, _ = self._costs(list(shard.head(outputs)), credit)
+            self._fixed[key] = FixedCost(
+                tuple(first), tuple(costs_before), tuple(costs_after), tuple(last),
+                add_times(cost.time_s for cost in first),
+                add_times(cost.time_s for cost in (*costs_before, *costs_after)),
+                add_times(cost.time_s for cost in last),
+            )
+        return self._fixed[key]
+
+    def attention(self, work: Pass) -> list[OperatorCost]:
+        """Return the cost of one layer's attention."""
+        return self._costs(list(self.shard.attention(work.attended, work.cached)), NO_TIME)[0]
+
+    def layer_time(self, work: Pass) -> Times:
+        """Return the time of one layer of a pass, s."""
+        fixed = self.fixed(work.tokens, work.outputs)
+        lanes, clock = self.system.vector_lanes, self.system.clock_hz
+        latency, attended = self.system.vector_latency_cycles, work.attended
+        result = list(fixed.layer_s)
+        for macs, ops, amount in self._attention_terms:  # as _other, without the objects
+            cycles = -(-macs * attended // lanes) - (-ops * attended // lanes) + latency
+            for case in range(3):
+                memory = amount * work.cached * self._seconds_per_byte["kv_read"][case]
+                result[case] += max(cycles / clock, memory)
+        return result[0], result[1], result[2]
+
+    def pass_time(self, work: Pass) -> Times:
+        """Return the time from a pass's start to its end, through all stages, s."""
+        fixed = self.fixed(work.tokens, work.outputs)
+        layers = scaled(self.layer_time(work), self.model.num_hidden_layers)
+        hops = (self.system.stages - 1) * self._hop_s(work.tokens)
+        return add_times((fixed.first_s, layers, fixed.last_s, (hops, hops, hops)))
+
+    def stage_time(self, work: Pass) -> Times:
+        """Return the time for which a pass occupies the slowest pipeline stage, s."""
+        fixed, layer = self.fixed(work.tokens, work.outputs), self.layer_time(work)
+        last = len(self.stage_layers) - 1
+        times = []
+        for index, count in enumerate(self.stage_layers):
+            parts = [scaled(layer, count)]
+            parts += [fixed.first_s] if index == 0 else []
+            parts += [fixed.last_s] if index == last else []
+            times.append(add_times(parts))
+        return tuple(max(time[case] for time in times) for case in range(3))
+
+    def passes_time(self, passes: Sequence[Pass]) -> Times:
+        """Return the time of passes that do not wait for one another's results, s.
+
+        One stage: one after the other. A pipeline: the first one all the way, the others a slot of
+        the slowest stage each.
+        """
+        if self.system.stages == 1:
+            return add_times(self.pass_time(work) for work in passes)
+        return add_times(
+            self.stage_time(work) if index else self.pass_time(work)
+            for index, work in enumerate(passes)
+        )
+
+    def decode_step_passes(self, batch: int, context: int) -> list[Pass]:
+        """Return the passes of one decode step: in a pipeline, one for each stage to work on."""
+        from ..workload import decode_passes
+
+        share = -(-batch // self.system.stages)
+        return list(decode_passes(batch, context, min(share, self.most_tokens)))
+
+    def _hop_s(self, tokens: int) -> float:
+        if self.system.stages == 1:
+            return 0.0
+        return self.system.link.time_s(FLOAT_BYTES * self.model.hidden_size * tokens, 1)
+
+    @cached_property
+    def _attention_terms(self) -> tuple[tuple[int, int, int], ...]:
+        """MACs and operations for one attended position, bytes for one cached one, by operator."""
+        return tuple(
+            (operator.macs, operator.vector_ops, operator.bytes)
+            for operator in self.shard.attention(1, 1)
+        )
+
+    @cached_property
+    def _seconds_per_byte(self) -> dict[str, Times]:
+        """Seconds of memory time for a byte of each category."""
+        system, model = self.system, self.model
+        vector = self.formats.kv_vector_bytes(model.head_dim)
+        chunks = {
+            "kv_read": vector * self.formats.kv_block,
+            "kv_write": vector,
+            "embedding": FLOAT_BYTES * model.hidden_size,
+        }
+        result = {}
+        for category in (
+            "packed_weights", "coefficients", "head", "kv_read", "kv_write", "norms", "embedding"
+        ):
+            rate = system.memory.share(chunks.get(category)) * (system.memory.peak_gb_s * 1e9)
+            time = rate.reciprocal()
+            if system.on_chip is not None and category in system.on_chip.holds:
+                time = Interval.exactly(1 / (system.on_chip.bytes_per_cycle() * system.clock_hz))
+            result[category] = (time.low, time.nominal, time.high)
+        if system.engine.resident:
+            result["packed_weights"] = NO_TIME  # read beat by beat from the engine's own memory
+        return result
+
+    @property
+    def dram_categories(self) -> frozenset[str]:
+        """Categories of bytes that lie in DRAM."""
+        held = set(self.system.on_chip.holds) if self.system.on_chip else set()
+        if self.system.engine.resident:
+            held.add("packed_weights")
+        return frozenset(self._seconds_per_byte) - held
+
+    def _memory_s(self, operator: Operator) -> tuple[Times, Times]:
+        """Return the time of an operator's DRAM and on-chip traffic."""
+        dram, on_chip = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
+        in_dram = self.dram_categories
+        for category, amount in operator.bytes_by_category.items():
+            target = dram if category in in_dram else on_chip
+            for case, each in enumerate(self._seconds_per_byte[category]):
+                target[case] += amount * each
+        return tuple(dram), tuple(on_chip)
+
+    def _costs(
+        self, operators: list[Operator], credit: Times
+    ) -> tuple[list[OperatorCost], Times]:
+        """Cost operators in order; return them, and the DRAM time left over for fetching ahead."""
+        result: list[OperatorCost] = []
+        for _, members in groupby(operators, key=lambda operator: operator.step):
+            group = list(members)
+            if group[0].kind == "fbi-linear":
+                result += self._array_group(group, credit)
+                credit = NO_TIME
+            else:
+                for operator in group:
+                    cost, idle = self._other(operator)
+                    result.append(cost)
+                    credit = add_times((credit, idle)) if self.system.prefetch else NO_TIME
+        return result, credit
+
+    def _other(self, operator: Operator) -> tuple[OperatorCost, Times]:
+        """Cost an operator of the vector unit or the link; return it with DRAM's idle time."""
+        system = self.system
+        dram, on_chip = self._memory_s(operator)
+        memory = tuple(map(max, dram, on_chip))
+        if operator.kind == "link":
+            cycles, compute = 0, system.link.time_s(operator.link_bytes, operator.link_hops)
+            name: Bound = "link"
+        else:
+            cycles = vector_cycles(operator, system)
+            compute, name = cycles / system.clock_hz, "vector"
+        time = tuple(max(each, compute) for each in memory)
+        bound = "memory" if memory[1] > compute else name
+        idle = tuple(t - d for t, d in zip(time, dram, strict=True))
+        return OperatorCost(operator, cycles, memory, time, bound), idle
+
+    def _array_group(self, group: list[Operator], credit: Times) -> list[OperatorCost]:
+        """Cost FBI-linears that run back to back."""
+        system = self.system
+        runs = tuple(run for operator in group for run in operator.runs)
+        try:
+            ends = run_ends(system.engine, runs)
+        except ValueError as error:
+            raise InputError(f"{group[0].name}: {error}") from None
+        cycles, begin, position = [], 0, 0
+        for operator in group:
+            position += len(operator.runs)
+            cycles.append(ends[position - 1] - begin)
+            begin = ends[position - 1]
+        beats = sum(operator.weight_beats for operator in group)
+        commands = sum(-(-tokens // system.engine.m_par) for _, _, tokens, _ in runs)
+        parts = [self._memory_s(operator) for operator in group]
+        memories = [tuple(map(max, dram, on_chip)) for dram, on_chip in parts]
+        memory = add_times(memories)
+        time, by_memory = self._array_time(sum(cycles), beats, memory, commands, credit)
+        weights = [m[1] for m in memories] if by_memory else cycles
+        whole = sum(weights)
+        return [
+            OperatorCost(
+                operator, own, own_memory, scaled(time, weight / whole),
+                "memory" if by_memory else "array",
+            )
+            for operator, own, own_memory, weight in zip(
+                group, cycles, memories, weights, strict=True
+            )
+        ]
+
+    def _array_time(
+        self, cycles: int, beats: int, memory: Times, commands: int, credit: Times
+    ) -> tuple[Times, bool]:
+        """Return the time of FBI-linears back to back, and whether memory bounds the nominal one.
+
+        See :func:`array_time_s`; the buffer's time is that of a full one.
+        """
+        system = self.system
+        idle, stream = (cycles - beats) / system.clock_hz, beats / system.clock_hz
+        each = self._seconds_per_byte["packed_weights"]
+        times = tuple(
+            array_time_s(
+                idle, stream, memory[case], system.weight_buffer_bytes * each[case], commands,
+                credit[case],
+            )
+            for case in range(3)
+        )
+        return times, times[1] > (idle + stream) * (1 + 1e-12)
+
+    # ---- energy --------------------------------------------------------------------------
+
+    def pass_energy(self, work: Pass) -> Times:
+        """Return the dynamic energy of a pass on all chips, J (static power not included)."""
+        key = (work.tokens, work.outputs)
+        if key not in self._energy:
+            energy = self._fixed_energy(self.fixed(*key), work.tokens)
+            self._energy[key] = (energy.low, energy.nominal, energy.high)
+        attended, cached = self._attention_energy
+        return add_times(
+            (self._energy[key], scaled(attended, work.attended), scaled(cached, work.cached))
+        )
+
+    def _fixed_energy(self, fixed: FixedCost, tokens: int) -> Interval:
+        layers = self.model.num_hidden_layers
+        parts = [
+            self.operator_energy(cost.operator) for cost in (*fixed.first, *fixed.last)
+        ] + [
+            self.operator_energy(cost.operator, layers)
+            for cost in (*fixed.before, *fixed.after)
+        ]
+        return total(e for part in parts for e in part.values()) + self.hop_energy(tokens)
+
+    def hop_energy(self, tokens: int) -> Interval:
+        """Return the energy of handing `tokens` vectors from stage to stage, J."""
+        if self.system.stages == 1:
+            return Interval.exactly(0.0)
+        bits = 8 * FLOAT_BYTES * self.model.hidden_size * tokens * (self.system.stages - 1)
+        return self.system.link.energy_pj_per_bit * (bits * 1e-12)
+
+    @cached_property
+    def _attention_energy(self) -> tuple[Times, Times]:
+        """Energy for one attended and for one cached position, all layers and chips, J."""
+        result = []
+        for attended, cached in ((1, 0), (0, 1)):
+            energy = total(
+                e
+                for operator in self.shard.attention(attended, cached)
+                for e in self.operator_energy(operator, self.model.num_hidden_layers).values()
+            )
+            result.append((energy.low, energy.nominal, energy.high))
+        return result[0], result[1]
+
+    def operator_energy(self, operator: Operator, instances: int = 1) -> dict[str, Interval]:
+        """Return the dynamic energy of `instances` of an operator on all chips by part, J."""
+        return self.events_energy(
+            operator_events(operator, self).times(instances),
+            sum(
+                amount for category, amount in operator.bytes_by_category.items()
+                if category in self.dram_categories
+            ) * instances,
+            operator.link_bytes * instances,
+        )
+
+    def events_energy(self, events: Events, dram_bytes: int, link_bytes: int) -> dict:
+        """Return the energy of what one tensor-parallel chip does, times those chips, by part."""
+        system = self.system
+        energy = on_chip_energy_j(system.technology, system.engine, events, system.activity)
+        energy["dram"] = system.memory.transfer_energy_j(dram_bytes)
+        if system.link is not None:
+            energy["link"] = system.link.energy_pj_per_bit * (8 * link_bytes * 1e-12)
+        return {part: joules * system.tensor_chips for part, joules in energy.items()}
+
+    # ---- for schedulers ------------------------------------------------------------------
+
+    def step(self, work: Pass) -> StepCost:
+        """Return time and energy of one pass, static power included: what a scheduler asks.
+
+        After the first call with its tokens and outputs, it takes microseconds.
+        """
+        time, energy = self.pass_time(work), self.pass_energy(work)
+        power = self.system.power_w
+        static = (power.low * time[0], power.nominal * time[1], power.high * time[2])
+        return StepCost(Interval(*time), Interval(*add_times((energy, static))))
+
+
+def vector_cycles(operator: Operator, system: SystemConfig) -> int:
+    """Return ``ceil(MACs / lanes) + ceil(operations / lanes) + latency``; 0 if there is no work."""
+    lanes = system.vector_lanes
+    cycles = -(-operator.macs // lanes) + -(-operator.vector_ops // lanes)
+    return cycles + system.vector_latency_cycles if cycles else 0
+
+
+def array_time_s(
+    idle: float, stream: float, memory: float, buffer: float, commands: int = 1,
+    credit: float = 0.0,
+) -> float:
+    """Return the time of `commands` equal commands back to back on the array, s.
+
+    `idle` is time in which the array takes no weights, `stream` that of its beats, `memory` that
+    of the traffic, `buffer` that of a full weight buffer. In the idle time of each command, memory
+    runs ahead by at most the buffer:
+
+        ``time = idle + max(stream, memory - ahead)``, ``ahead = min(idle, buffer, memory)``
+
+    for each command. With a boundless buffer that is ``max(idle + stream, memory)``; without one,
+    idle time and memory time add up where memory is the bound. `credit` is time for which memory
+    could run ahead before the first command, up to the buffer again.
+    """
+    memory = max(0.0, memory - min(credit, buffer))
+    ahead = min(idle, buffer * commands, memory)
+    return idle + max(stream, memory - ahead)

@@ -1,0 +1,166 @@
+"""Systems as JSON files; ``docs/simulator.md`` has the table of keys."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from hw.config import EngineConfig, named_preset
+
+from ..energy import named_technology
+from ..jsonfile import Section, read
+from ..memory import DramTiming, MemoryConfig, named_channel, named_memory
+from .config import LinkConfig, OnChipMemory, SystemConfig
+from .links import named_link
+
+SCHEMA = "signacc-system-1"
+"""Value of a system file's ``schema`` key."""
+
+_REQUIRED = (
+    "schema", "name", "engine", "memory", "technology", "vector_lanes", "static_power_w",
+    "static_power_source",
+)  # fmt: skip
+_OPTIONAL = (
+    "description", "vector_latency_cycles", "weight_buffer_kib", "activation_buffer_kib",
+    "prefetch", "engines", "on_chip", "chips", "parallel", "link",
+)  # fmt: skip
+_ENERGY = ("energy_pj_per_bit", "energy_source")
+_KIB = 1024
+
+
+def system_from_file(path: str | Path) -> SystemConfig:
+    """Read a system from a JSON file.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown, missing or twice there, or a value breaks its rule; the message names
+        the file, the line and the key.
+    """
+    section = read(path)
+    section.keys(_REQUIRED, _OPTIONAL)
+    if section.data["schema"] != SCHEMA:
+        raise section.fail(
+            "schema", f"schema must be {SCHEMA!r}, not {section.data['schema']!r}"
+        )
+    values: dict[str, object] = {
+        "name": section.text("name"),
+        "engine": _engine(section),
+        "memory": _memory(section),
+        "technology": section.checked(
+            "technology", lambda: named_technology(section.text("technology"))
+        ),
+        "static_power_w": section.interval("static_power_w"),
+        "static_power_source": section.text("static_power_source"),
+    }
+    for key, low in (
+        ("vector_lanes", 1), ("vector_latency_cycles", 0), ("engines", 1), ("chips", 1)
+    ):
+        if key in section.data:
+            values[key] = section.integer(key, low)
+    for key, low in (("weight_buffer_kib", 0), ("activation_buffer_kib", 1)):
+        if key in section.data:
+            values[key.replace("_kib", "_bytes")] = section.integer(key, low) * _KIB
+    for key in ("prefetch", "parallel"):
+        if key in section.data:
+            values[key] = section.data[key]
+    if section.data.get("on_chip") is not None:
+        values["on_chip"] = _on_chip(section.section("on_chip"))
+    if section.data.get("link") is not None:
+        values["link"] = _link(section)
+    guilty = next((key for key in ("prefetch", "parallel") if key in section.data), None)
+    return section.checked(guilty, lambda: SystemConfig(**values))
+
+
+def _engine(section: Section) -> EngineConfig:
+    if isinstance(section.data["engine"], str):
+        return section.checked("engine", lambda: named_preset(section.text("engine")))
+    inner = section.section("engine")
+    known = tuple(field.name for field in fields(EngineConfig))
+    inner.keys((), known)
+    return section.checked("engine", lambda: EngineConfig.from_dict(inner.data, where="engine"))
+
+
+def _memory(section: Section) -> MemoryConfig:
+    if isinstance(section.data["memory"], str):
+        return section.checked("memory", lambda: named_memory(section.text("memory")))
+    inner = section.section("memory")
+    if "channel" in inner.data:
+        inner.keys(("channel", "channels", "capacity_gib", *_ENERGY), ("name",))
+        timing = _channel(inner)
+        return MemoryConfig.of_channels(
+            name=inner.text("name") if "name" in inner.data else timing.name,
+            timing=timing,
+            channels=inner.integer("channels", 1),
+            capacity_bytes=_capacity(inner),
+            energy_pj_per_bit=inner.interval("energy_pj_per_bit"),
+            energy_source=inner.text("energy_source"),
+        )
+    inner.keys(
+        ("name", "peak_gb_s", "capacity_gib", "efficiency", "efficiency_source", *_ENERGY)
+    )
+    efficiency = inner.interval("efficiency")
+    if not (efficiency.low > 0 and efficiency.high <= 1):
+        raise inner.fail(
+            "efficiency",
+            f"memory.efficiency must be above 0 and at most 1, not from {efficiency.low!r} to "
+            f"{efficiency.high!r}",
+        )
+    return MemoryConfig(
+        name=inner.text("name"),
+        peak_gb_s=inner.number("peak_gb_s", above=0),
+        capacity_bytes=_capacity(inner),
+        efficiency=efficiency,
+        efficiency_source=inner.text("efficiency_source"),
+        energy_pj_per_bit=inner.interval("energy_pj_per_bit"),
+        energy_source=inner.text("energy_source"),
+    )
+
+
+def _capacity(section: Section) -> int:
+    return max(1, int(section.number("capacity_gib", above=0) * (1 << 30)))
+
+
+def _channel(section: Section) -> DramTiming:
+    if isinstance(section.data["channel"], str):
+        return section.checked("channel", lambda: named_channel(section.text("channel")))
+    inner = section.section("channel")
+    known = tuple(field.name for field in fields(DramTiming))
+    inner.keys(tuple(name for name in known if name != "ranks"), ("ranks",))
+    for name in known:
+        if name in ("name", "source"):
+            inner.text(name)
+        elif name in inner.data:
+            inner.number(name, above=0)
+    return section.checked("channel", lambda: DramTiming(**inner.data))
+
+
+def _on_chip(section: Section) -> OnChipMemory:
+    section.keys(("capacity_kib", "ports", "port_bits", "holds"))
+    holds = section.data["holds"]
+    if not isinstance(holds, list) or not all(isinstance(name, str) for name in holds):
+        raise section.fail("holds", f"on_chip.holds must be a list of texts, not {holds!r}")
+    values = {key: section.integer(key, 1) for key in ("capacity_kib", "ports", "port_bits")}
+    return section.checked(
+        "holds",
+        lambda: OnChipMemory(
+            capacity_bytes=values["capacity_kib"] * _KIB,
+            ports=values["ports"],
+            port_bits=values["port_bits"],
+            holds=tuple(holds),
+        ),
+    )
+
+
+def _link(section: Section) -> LinkConfig:
+    if isinstance(section.data["link"], str):
+        return section.checked("link", lambda: named_link(section.text("link")))
+    inner = section.section("link")
+    inner.keys(("name", "bandwidth_gb_s", "latency_s", "energy_pj_per_bit", "source"))
+    return LinkConfig(
+        name=inner.text("name"),
+        bandwidth_gb_s=inner.number("bandwidth_gb_s", above=0),
+        latency_s=inner.number("latency_s"),
+        energy_pj_per_bit=inner.interval("energy_pj_per_bit"),
+        source=inner.text("source"),
+    )

@@ -1,0 +1,98 @@
+import pytest
+
+from sim.errors import InputError
+from sim.interval import Interval
+from sim.jsonfile import read
+
+TEXT = """{
+  "name": "x",
+  "inner": {
+    "list": [1, {"deep": 2}],
+    "speed": 3
+  },
+  "range": {"low": 1, "nominal": 2, "high": 3}
+}
+"""
+
+
+@pytest.fixture
+def given(tmp_path):
+    def write(text):
+        path = tmp_path / "file.json"
+        path.write_text(text, encoding="utf-8")
+        return read(path)
+
+    return write
+
+
+def test_values(given):
+    section = given(TEXT)
+    section.keys(("name", "inner", "range"))
+    assert section.text("name") == "x"
+    assert section.interval("range") == Interval(1, 2, 3)
+    assert section.section("inner").number("speed") == 3
+    assert section.section("inner").integer("speed", 1) == 3
+    assert section.section("inner").interval("speed") == Interval.exactly(3)
+
+
+def test_unknown_and_missing_keys_are_named_with_their_line(given):
+    inner = given(TEXT).section("inner")
+    with pytest.raises(InputError, match=r"file.json, line 5: keys must be among list, not "
+                                         r"inner.speed"):
+        inner.keys(("list",))
+    with pytest.raises(InputError, match=r"file.json, line 3: inner.other must be given"):
+        inner.keys(("list", "speed", "other"))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("-1", "line 2: speed must be a finite number of at least 0, not -1"),
+        ("NaN", "line 2: speed must be a finite number of at least 0, not nan"),
+        ("Infinity", "line 2: speed must be a finite number of at least 0, not inf"),
+        ("true", "line 2: speed must be a finite number of at least 0, not True"),
+        ('"1"', "line 2: speed must be a finite number of at least 0, not '1'"),
+        ("0", "line 2: speed must be above 0, not 0"),
+    ],
+)
+def test_bad_numbers(given, value, message):
+    section = given('{\n"speed": ' + value + "}")
+    with pytest.raises(InputError, match=message):
+        section.number("speed", above=0)
+
+
+def test_bad_texts_integers_objects_and_ranges(given):
+    section = given('{"a": "",\n"b": 1.5,\n"c": [],\n"d": {"low": 2, "nominal": 1, "high": 3}}')
+    with pytest.raises(InputError, match="line 1: a must be a text, not ''"):
+        section.text("a")
+    with pytest.raises(InputError, match=r"line 2: b must be an integer of at least 0, not 1\.5"):
+        section.integer("b", 0)
+    with pytest.raises(InputError, match=r"line 3: c must be a JSON object, not \[\]"):
+        section.section("c")
+    with pytest.raises(InputError, match="line 4: an interval must hold low <= nominal <= high"):
+        section.interval("d")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "must be valid JSON"),
+        ("[]", "must hold a JSON object, not list"),
+        ('{"a": 1,\n\n"a": 2}', "line 3: a must stand once in its object"),
+        ('{"a": {"b": 1},\n"c": {"b": 1, "b": 2}}', "line 2: b must stand once"),
+    ],
+)
+def test_bad_files(given, text, message):
+    with pytest.raises(InputError, match=message):
+        given(text)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read .*none.json: No such file"):
+        read(tmp_path / "none.json")
+
+
+def test_texts_that_look_like_structure(given):
+    section = given('{"a": "},{[:\\" \\n",\n "b": 2}')
+    with pytest.raises(InputError, match="line 2: keys must be among a, not b"):
+        section.keys(("a",))
