@@ -344,29 +344,42 @@ def bitstream(**options: Any) -> None:
 
 
 @main.command()
-@click.option("--model", default="fbi-43m", show_default=True,
-              help="Model shape: fbi-43m, fbi-130m, fbi-1.3b or fbi-7b.")
-@click.option("--preset", default="kv260", show_default=True, help="System preset.")
-@click.option("--memory", help="DRAM preset in place of the system's own.")
-@click.option("--context", default=512, show_default=True, type=click.IntRange(1),
-              help="Positions that the token attends to.")
+@click.option("--model", default="fbi-43m", show_default=True, metavar="NAME|FOLDER",
+              help="Model shape: fbi-43m, fbi-130m, fbi-1.3b, fbi-7b, or a folder's config.json.")
+@click.option("--preset", help="Named system [default: kv260].")
+@click.option("--system", metavar="FILE", help="A system of your own, a JSON file.")
+@click.option("--memory", help="Named memory in place of the system's own.")
+@click.option("--context", type=click.IntRange(1),
+              help="One token that attends to so many positions [default: 512].")
+@click.option("--prefill", type=click.IntRange(0), help="Prompt tokens of every sequence.")
+@click.option("--decode", type=click.IntRange(0), help="Decode steps after the prompt.")
+@click.option("--batch", default=1, show_default=True, type=click.IntRange(1),
+              help="Sequences that run together.")
+@click.option("--kv-bits", default="16", show_default=True, type=click.Choice(["16", "8"]),
+              help="Width of a cached key or value.")
+@click.option("--head", default="fp16", show_default=True,
+              type=click.Choice(["fp16", "int8", "binary"]), help="Format of the output head.")
+@click.option("--engines", type=click.IntRange(1), help="Engines on a chip.")
+@click.option("--chips", type=click.IntRange(1), help="Chips that share the model.")
+@click.option("--parallel", type=click.Choice(["tensor", "pipeline"]), help="How they share it.")
+@click.option("--link", help="Link between chips: pcie4-x16, ethernet-100g or die-to-die.")
+@click.option("--trace", metavar="FILE.json",
+              help="Write a timeline for the Chrome or Perfetto trace viewer.")
+@click.option("--plot", metavar="FOLDER", help="Write roofline.png and breakdown.png there.")
 @_json
-def simulate(model: str, preset: str, memory: str | None, context: int, as_json: bool) -> None:
-    """Estimate time and energy of one decoded token of a whole model.
+def simulate(kv_bits: str, **options: Any) -> None:
+    """Estimate time and energy of a whole model, operator by operator.
+
+    Without --prefill and --decode: one decoded token.
 
     \b
-    Example: signacc simulate --model fbi-7b --preset kv260 --memory ddr4-3200-x64
+    Examples:
+      signacc simulate --model fbi-7b --preset kv260 --memory ddr4-3200-x64
+      signacc simulate --model fbi-1.3b --prefill 128 --decode 32 --batch 4 --trace trace.json
     """
-    from golden.config import named_model
-    from signacc.report import estimate_table
-    from sim.system import estimate, named_system
+    from signacc.simulate import SimulateOptions, run_command
 
-    system = named_system(preset, memory=memory)
-    report = estimate(named_model(model), system, context=context).to_json()
-    if as_json:
-        click.echo(json.dumps(report))
-    else:
-        estimate_table(model, report)
+    run_command(SimulateOptions(kv_bits=int(kv_bits), **options))
 
 
 @main.command()

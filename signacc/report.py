@@ -39,32 +39,91 @@ def evaluation_table(text: str, results: list[Any]) -> None:
     out.print(table)
 
 
-def estimate_table(model: str, report: dict[str, Any]) -> None:
-    """Print the whole-model estimate by operator, then its totals."""
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"),
+             (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
+_LETTERS = {"array": "a", "memory": "m", "vector": "v", "link": "l"}
+_BAR = 50
+
+
+def si(value: float, unit: str) -> str:
+    """Return `value` with three significant digits and a prefix, like ``1.23 ms``."""
+    if not value:
+        return f"0 {unit}"
+    scale, prefix = next(((s, p) for s, p in _PREFIXES if value >= 0.9995 * s), _PREFIXES[-1])
+    return f"{value / scale:.3g} {prefix}{unit}"
+
+
+def estimate_tables(model: str, report: dict[str, Any]) -> None:
+    """Print an estimate: a table by operator of every phase, a timeline, the totals."""
     memory = report["provenance"]["memory"]["name"]
+    for phase in report["phases"]:
+        _phase_table(model, report, phase, memory)
+    out.print("  timeline, each letter a part of one phase in the order of its operators:")
+    for phase in report["phases"]:
+        out.print(f"  {phase['name']:>7} {si(phase['time_s'], 's'):>8} {_bar(report, phase)}")
+    out.print("  (bound by a array, m memory, v vector unit, l link)")
+    for phase in report["phases"]:
+        if phase["steps"] > 1:
+            out.print(
+                f"  {phase['name']}: {phase['steps']} steps, from {si(phase['first_step_s'], 's')} "
+                f"to {si(phase['last_step_s'], 's')}"
+            )
+    if report["prefill"]:
+        first = report["phases"][0]
+        out.print(
+            f"  modelled: prefill {quantity(first['tokens_per_second'])} tokens/s, time to first "
+            f"token {si(report['time_to_first_token_s'], 's')}"
+        )
+    estimate_lines(report)
+
+
+def _phase_table(model: str, report: dict[str, Any], phase: dict[str, Any], memory: str) -> None:
+    if phase["name"] == "prefill":
+        what = f"{report['prefill']} prompt tokens"
+    elif phase["steps"] > 1:
+        what = f"{phase['steps']} tokens after {report['prefill']}"
+    else:
+        what = f"one token, context {report['context']}"
     table = Table(
-        title=f"{model} on {report['system']} with {memory}: one decoded token, batch 1, "
-        f"context {report['context']}",
+        title=f"{model} on {report['system']} with {memory}: {phase['name']}, {what}, "
+        f"batch {report['batch']}",
+        caption="cycles: rtl-exact; after ~: modelled. Bytes: derived. All else: modelled",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for column, justify in (
-        ("operator", "left"), ("time, us", "right"), ("share", "right"), ("DRAM bytes", "right"),
-        ("cycles", "left"), ("bound by", "left"),
-    ):
-        table.add_column(column, justify=justify, no_wrap=True)
-    whole = report["time_per_token_s"]
-    for operator in report["operators"]:
+    for column in ("operator", "cycles", "time", "share", "bytes", "energy", "bound by"):
+        side = "left" if column in ("operator", "bound by") else "right"
+        table.add_column(column, justify=side, no_wrap=True)
+    entries = [entry for entry in report["operators"] if entry["phase"] == phase["name"]]
+    whole = sum(entry["time_s"] for entry in entries)
+    for entry in entries:
+        mark = "" if entry["cycles_mark"] == "rtl-exact" else "~"
         table.add_row(
-            f"{operator['name']} x {operator['count']}",
-            quantity(operator["time_s"] * 1e6),
-            f"{operator['time_s'] / whole:.1%}",
-            f"{sum(operator['dram_bytes'].values()):,}",
-            operator["cycles_mark"],
-            operator["bound_by"],
+            entry["name"],
+            mark + si(entry["cycles"], "").rstrip() if entry["cycles"] else "",
+            si(entry["time_s"], "s"),
+            f"{entry['time_s'] / whole:.1%}",
+            si(sum(entry["bytes"].values()), "B"),
+            si(entry["energy_j"]["nominal"], "J"),
+            entry["bound_by"],
         )
+    table.add_section()
+    table.add_row(
+        "all", "", si(phase["time_s"], "s"), "", si(sum(phase["bytes"].values()), "B"),
+        si(phase["energy_j"]["nominal"], "J"), "",
+    )
     out.print(table)
-    estimate_lines(report)
+
+
+def _bar(report: dict[str, Any], phase: dict[str, Any]) -> str:
+    """Return a phase as a line of letters: which unit bounds what share of it."""
+    entries = [entry for entry in report["operators"] if entry["phase"] == phase["name"]]
+    whole = sum(entry["time_s"] for entry in entries)
+    letters, done = "", 0.0
+    for entry in entries:
+        done += entry["time_s"]
+        letters = letters.ljust(round(done / whole * _BAR), _LETTERS[entry["bound_by"]])
+    return letters
 
 
 def estimate_lines(report: dict[str, Any]) -> None:

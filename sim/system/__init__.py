@@ -8,6 +8,7 @@ from .files import system_from_file
 from .fit import check_fit
 from .links import LINKS, named_link
 from .presets import SYSTEM_NAMES, named_system
+from .trace import trace
 
 __all__ = [
     "LINKS",
@@ -28,5 +29,6 @@ __all__ = [
     "operator_events",
     "simulate",
     "system_from_file",
+    "trace",
     "vector_cycles",
 ]

@@ -209,33 +209,43 @@ class Machine:
         """Return the time from a pass's start to its end, through all stages, s."""
         fixed = self.fixed(work.tokens, work.outputs)
         layers = scaled(self.layer_time(work), self.model.num_hidden_layers)
-        hops = (self.system.stages - 1) * self._hop_s(work.tokens)
+        hops = (self.system.stages - 1) * self.hop_time_s(work.tokens)
         return add_times((fixed.first_s, layers, fixed.last_s, (hops, hops, hops)))
 
-    def stage_time(self, work: Pass) -> Times:
-        """Return the time for which a pass occupies the slowest pipeline stage, s."""
+    def stage_times(self, work: Pass) -> tuple[Times, ...]:
+        """Return the time for which a pass occupies each pipeline stage, s."""
         fixed, layer = self.fixed(work.tokens, work.outputs), self.layer_time(work)
-        last = len(self.stage_layers) - 1
-        times = []
-        for index, count in enumerate(self.stage_layers):
-            parts = [scaled(layer, count)]
-            parts += [fixed.first_s] if index == 0 else []
-            parts += [fixed.last_s] if index == last else []
-            times.append(add_times(parts))
-        return tuple(max(time[case] for time in times) for case in range(3))
+        times = [scaled(layer, count) for count in self.stage_layers]
+        times[0] = add_times((fixed.first_s, times[0]))
+        times[-1] = add_times((times[-1], fixed.last_s))
+        return tuple(times)
+
+    def schedule(self, passes: Sequence[Pass], case: int = 1) -> list[list[tuple[float, float]]]:
+        """Return start and end of every pass in every stage, s, from 0 on.
+
+        A pass enters a stage when it has been handed over by the stage before and the pass before
+        it has left; `case` is 0 (low), 1 (nominal) or 2 (high).
+        """
+        free = [0.0] * self.system.stages
+        result = []
+        for work in passes:
+            hop, arrival, spans = self.hop_time_s(work.tokens), 0.0, []
+            for stage, time in enumerate(self.stage_times(work)):
+                start = max(arrival, free[stage])
+                free[stage] = start + time[case]
+                arrival = free[stage] + hop
+                spans.append((start, free[stage]))
+            result.append(spans)
+        return result
 
     def passes_time(self, passes: Sequence[Pass]) -> Times:
         """Return the time of passes that do not wait for one another's results, s.
 
-        One stage: one after the other. A pipeline: the first one all the way, the others a slot of
-        the slowest stage each.
+        One stage: one after the other. A pipeline: see :meth:`schedule`.
         """
         if self.system.stages == 1:
             return add_times(self.pass_time(work) for work in passes)
-        return add_times(
-            self.stage_time(work) if index else self.pass_time(work)
-            for index, work in enumerate(passes)
-        )
+        return tuple(self.schedule(passes, case)[-1][-1][1] for case in range(3))
 
     def decode_step_passes(self, batch: int, context: int) -> list[Pass]:
         """Return the passes of one decode step: in a pipeline, one for each stage to work on."""
@@ -244,7 +254,8 @@ class Machine:
         share = -(-batch // self.system.stages)
         return list(decode_passes(batch, context, min(share, self.most_tokens)))
 
-    def _hop_s(self, tokens: int) -> float:
+    def hop_time_s(self, tokens: int) -> float:
+        """Return the time of handing `tokens` vectors to the next stage, s; 0 with one stage."""
         if self.system.stages == 1:
             return 0.0
         return self.system.link.time_s(FLOAT_BYTES * self.model.hidden_size * tokens, 1)

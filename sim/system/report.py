@@ -29,8 +29,9 @@ ASSUMPTIONS = (
     "once a pass; those of the pass itself are on chip",
     "tensor parallel: each chip quantizes its share of the inputs of o and down by itself, so "
     "results differ from one chip's in the last bits; rings of links do not contend",
-    "pipeline: a step's passes follow one another by a slot of the slowest stage; the next step "
-    "begins when the last pass has left",
+    "pipeline: a pass enters a stage when it has been handed over and the pass before it has left; "
+    "the next step begins when the last pass has left; operators' times add up to more than the "
+    "phase's",
     "every memory bit is written to and read from an on-chip buffer once",
     "host, sampling beyond arg max, tokenizer and start-up are not counted",
 )

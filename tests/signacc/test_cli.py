@@ -153,14 +153,83 @@ class TestSimulate:
         for word in ("lm_head", "rtl-exact", "modelled", "tokens/s", "J/token"):
             assert word in result.output
 
+    def test_a_run_with_prompt_and_batch(self):
+        options = ["--prefill", "16", "--decode", "4", "--batch", "2", "--kv-bits", "8",
+                   "--head", "int8", "--json"]
+        result = invoke("simulate", *options)
+        assert result.exit_code == 0, result.output
+        report = json.loads(result.stdout)
+        assert [phase["name"] for phase in report["phases"]] == ["prefill", "decode"]
+        assert (report["prefill"], report["decode"], report["batch"]) == (16, 4, 2)
+        assert (report["kv_bits"], report["head"]) == (8, "int8")
+        shown = invoke("simulate", *options[:-1])
+        for word in ("prefill", "decode", "time to first token", "timeline", "batch 2"):
+            assert word in shown.output
+
+    def test_several_chips_and_engines(self):
+        chips = ["--chips", "2", "--parallel", "tensor", "--link", "die-to-die"]
+        result = invoke("simulate", *chips, "--engines", "2", "--json")
+        report = json.loads(result.stdout)
+        assert "mlp_all_reduce" in [entry["name"] for entry in report["operators"]]
+        assert (report["provenance"]["chips"], report["provenance"]["engines"]) == (2, 2)
+
+    def test_a_system_and_a_model_of_ones_own(self, tmp_path):
+        from sim.system import presets
+
+        system = tmp_path / "mine.json"
+        system.write_text((presets._FOLDER / "kv260.json").read_text().replace("64,", "8,"))
+        model = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+                 "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100}
+        (tmp_path / "config.json").write_text(json.dumps(model))
+        result = invoke("simulate", "--system", str(system), "--model", str(tmp_path), "--json")
+        assert result.exit_code == 0, result.output
+        report = json.loads(result.stdout)
+        assert report["model"]["hidden_size"] == 64
+        assert report["provenance"]["vector_unit"]["lanes"] == 8
+
+    def test_a_timeline_file(self, tmp_path):
+        path = tmp_path / "trace.json"
+        result = invoke("simulate", "--trace", str(path))
+        assert result.exit_code == 0, result.output
+        assert f"wrote {path}" in result.output
+        assert json.loads(path.read_text())["traceEvents"]
+
+    def test_plots(self, tmp_path):
+        pytest.importorskip("matplotlib")
+        result = invoke("simulate", "--plot", str(tmp_path / "plots"))
+        assert result.exit_code == 0, result.output
+        names = sorted(path.name for path in (tmp_path / "plots").iterdir())
+        assert names == ["breakdown.png", "roofline.png"]
+
+    def test_a_refused_run_writes_nothing(self, tmp_path):
+        path = tmp_path / "trace.json"
+        refused(invoke("simulate", "--context", "9999", "--trace", str(path)), "9999")
+        assert not path.exists()
+
+    def test_a_bad_system_file_is_refused_by_line(self, tmp_path):
+        path = tmp_path / "bad.json"
+        path.write_text('{\n "schema": "signacc-system-1",\n "colour": "red"\n}')
+        refused(invoke("simulate", "--system", str(path)), f"{path}, line 3", "not colour")
+
     @pytest.mark.parametrize(
         ("arguments", "parts"),
         [
-            (["--model", "gpt"], ["fbi-7b", "not 'gpt'"]),
+            (["--model", "gpt"], ["fbi-7b", "not 'gpt'", "no folder either"]),
             (["--preset", "abacus"], ["kv260", "abacus"]),
             (["--memory", "tape"], ["ddr4", "tape"]),
             (["--model", "fbi-7b", "--context", "2049"], ["2048", "2049"]),
             (["--context", "0"], ["0"]),
+            (["--context", "5", "--decode", "5"], ["--context", "--decode"]),
+            (["--preset", "kv260", "--system", "x.json"], ["--preset or --system"]),
+            (["--system", "/none.json"], ["cannot read /none.json"]),
+            (["--prefill", "500", "--decode", "13"], ["prefill + decode", "512", "513"]),
+            (["--prefill", "0"], ["prefill + decode", "not 0"]),
+            (["--kv-bits", "4"], ["--kv-bits", "4"]),
+            (["--chips", "2"], ["2 chips need a link"]),
+            (["--link", "rope"], ["a link is one of", "rope"]),
+            (["--chips", "3", "--link", "die-to-die"], ["num_attention_heads = 8", "3"]),
+            (["--model", "fbi-7b", "--batch", "99"], ["must fit", "too many"]),
+            (["--model", "fbi-7b", "--memory", "sdram-133-x16"], ["sdram-133-x16", "too many"]),
         ],
     )
     def test_bad_input(self, arguments, parts):

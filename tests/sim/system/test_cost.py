@@ -109,12 +109,30 @@ def test_stages_share_the_layers():
     work = Pass.decode(1, 10)
     # the last stage: two layers, and the head, which takes longer than a layer
     fixed, layer = machine.fixed(1, 1), machine.layer_time(work)
-    assert machine.stage_time(work)[1] == pytest.approx(
-        max(2 * layer[1] + fixed.last_s[1], 3 * layer[1] + fixed.first_s[1])
+    times = [time[1] for time in machine.stage_times(work)]
+    assert times == pytest.approx(
+        [3 * layer[1] + fixed.first_s[1], 3 * layer[1], 2 * layer[1], 2 * layer[1],
+         2 * layer[1] + fixed.last_s[1]]
     )
+    # equal passes: the first all the way, the others by the slowest stage
     assert machine.passes_time([work] * 3)[1] == pytest.approx(
-        machine.pass_time(work)[1] + 2 * machine.stage_time(work)[1]
+        machine.pass_time(work)[1] + 2 * max(times)
     )
+
+
+def test_a_schedule_by_hand(monkeypatch):
+    # two stages; a hop of 1; passes that take (5, 2) and (3, 4): the second enters stage 0 at 5 and
+    # stage 1 at 9, when it has been handed over
+    link = named_link("die-to-die")
+    machine = Machine(SMALL, replace(KV260, chips=2, parallel="pipeline", link=link))
+    spans = {1: ((5.0,) * 3, (2.0,) * 3), 2: ((3.0,) * 3, (4.0,) * 3)}
+    monkeypatch.setattr(machine, "stage_times", lambda work: spans[work.tokens])
+    monkeypatch.setattr(machine, "hop_time_s", lambda tokens: 1.0)
+    passes = [Pass.decode(1, 1), Pass.decode(2, 1)]
+    assert machine.schedule(passes) == [[(0, 5), (6, 8)], [(5, 8), (9, 13)]]
+    assert machine.passes_time(passes) == (13, 13, 13)
+    # the other way round the second waits for the first to leave stage 1
+    assert machine.schedule(passes[::-1]) == [[(0, 3), (4, 8)], [(3, 8), (9, 11)]]
 
 
 # ---- events of an operator, by hand -----------------------------------------------------------

@@ -1,0 +1,166 @@
+"""Plots of estimates, as PNG images. matplotlib loads only where one is drawn."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sim.energy import ENERGY_PARTS
+
+if TYPE_CHECKING:
+    from sim.system import Estimate, Phase
+
+_COLOURS = {"array": "#1b6ca8", "memory": "#d1495b", "vector": "#edae49", "link": "#66a182"}
+_PART_COLOURS = dict(
+    zip(
+        ENERGY_PARTS,
+        ("#1b6ca8", "#7fb3d5", "#edae49", "#8f7fb5", "#d1495b", "#66a182", "#9aa0a6"),
+        strict=True,
+    )
+)
+
+
+def check_matplotlib() -> None:
+    """Raise a usage error if matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise click.UsageError("plots need matplotlib: pip install matplotlib") from None
+
+
+def _figure(**options: Any) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained", **options)
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots
+
+
+def _png(figure: Any) -> bytes:
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=150)
+    return image.getvalue()
+
+
+def estimate_plots(model: str, result: Estimate) -> dict[str, bytes]:
+    """Return images by file name: the roofline of the main phase, time and energy of all."""
+    return {
+        "roofline.png": roofline(model, result),
+        "breakdown.png": breakdown(model, result),
+    }
+
+
+def _title(model: str, result: Estimate) -> str:
+    system = result.system
+    chips = f", {system.chips} chips" if system.chips > 1 else ""
+    return f"{model} on {system.name} with {system.memory.name}{chips}, batch {result.batch}"
+
+
+def roofline(model: str, result: Estimate) -> bytes:
+    """Draw operators of the main phase under the roofs of one chip.
+
+    x: operations a byte of memory; y: operations a second. An operation is half of a
+    multiply-accumulate or sign-accumulate, or an elementwise operation of the vector unit.
+    """
+    system = result.system
+    peak = system.memory.peak_gb_s * 1e9
+    bandwidth = system.memory.bandwidth_bytes_s.nominal
+    array = 2.0 * system.engine.lanes * system.engines * system.clock_hz
+    vector = 2.0 * system.vector_lanes * system.clock_hz
+    points = []
+    for entry in result.operators:
+        counts, moved = entry.counts, sum(entry.bytes_by_category.values())
+        work = 2 * counts["sign_accumulates"] * system.engines + 2 * counts["macs"]
+        work += counts["vector_ops"]
+        if work and moved:
+            seconds = entry.time_s.nominal
+            points.append((work / moved, work / seconds, seconds, entry))
+    figure, subplots = _figure(figsize=(8, 5.4))
+    axes = subplots()
+    low = min(x for x, *_ in points) / 4
+    high = max([4 * array / peak, *(4 * x for x, *_ in points)])
+    for rate, style, label in ((peak, ":", "memory, peak"), (bandwidth, "-", "memory, modelled")):
+        top = max(array, vector) / rate
+        axes.plot([low, top], [low * rate, top * rate], style, color=_COLOURS["memory"],
+                  label=f"{label}: {rate / 1e9:.3g} GB/s")
+    for rate, unit in ((array, "array"), (vector, "vector")):
+        axes.plot([rate / bandwidth, high], [rate, rate], "-", color=_COLOURS[unit],
+                  label=f"{unit}: {rate / 1e9:.3g} G operations/s")
+    longest = max(seconds for _, _, seconds, _ in points)
+    clusters: list[list[float]] = []  # x, y, labels so far: names of close points go in a column
+    for x, y, seconds, entry in sorted(points, key=lambda point: -point[2]):
+        axes.scatter(x, y, s=20 + 250 * seconds / longest, color=_COLOURS[entry.bound_by],
+                     alpha=0.8, edgecolors="white", linewidths=0.8, zorder=3)
+        cluster = next(
+            (c for c in clusters if 0.75 < x / c[0] < 1.33 and 0.6 < y / c[1] < 1.6), None
+        )
+        if cluster is None:
+            cluster = [x, y, 0]
+            clusters.append(cluster)
+        axes.annotate(entry.operator.name, cluster[:2], textcoords="offset points",
+                      xytext=(10, -4 - 9 * cluster[2]), fontsize=7)
+        cluster[2] += 1
+    axes.set(xscale="log", yscale="log", xlim=(low, high),
+             xlabel="operations per byte of memory", ylabel="operations per second",
+             title=f"{_title(model, result)}: {result.main.name}")
+    axes.grid(which="major", color="#dddddd", linewidth=0.6)
+    axes.legend(fontsize=7, loc="lower right", title="area: time; colour: bound by; modelled",
+                title_fontsize=7)
+    return _png(figure)
+
+
+def breakdown(model: str, result: Estimate) -> bytes:
+    """Draw time by operator and energy by part, a column for each phase; bars of range on top."""
+    figure, subplots = _figure(figsize=(9, 5.4))
+    left, right = subplots(1, 2, width_ratios=(1.5, 1))
+    names = [f"{phase.name}\n{phase.tokens} tokens" for phase in result.phases]
+    _operators(left, result.phases, names)
+    for column, phase in enumerate(result.phases):
+        bottom = 0.0
+        scale = 1 / phase.tokens
+        for part in ENERGY_PARTS:
+            height = phase.energy_parts_j[part].nominal * scale
+            right.bar(column, height, 0.6, bottom=bottom, color=_PART_COLOURS[part],
+                      label=part.replace("_", " ") if column == 0 else None)
+            bottom += height
+        energy = phase.energy_j * scale
+        right.errorbar(
+            column, energy.nominal, color="black", capsize=5,
+            yerr=[[energy.nominal - energy.low], [energy.high - energy.nominal]],
+        )
+    right.set(title="energy per token, with range", ylabel="J", xticks=range(len(names)),
+              xticklabels=names)
+    handles, labels = right.get_legend_handles_labels()
+    right.legend(handles[::-1], labels[::-1], fontsize=7)
+    figure.suptitle(f"{_title(model, result)} (modelled)")
+    return _png(figure)
+
+
+def _operators(axes: Any, phases: tuple[Phase, ...], names: list[str]) -> None:
+    """Draw each operator's time per token as a bar, coloured by what bounds it."""
+    order = [entry.operator.name for entry in phases[-1].operators]
+    height = 0.8 / len(phases)
+    for column, phase in enumerate(phases):
+        mine = {entry.operator.name: entry for entry in phase.operators}
+        for row, name in enumerate(order):
+            if name in mine:
+                entry = mine[name]
+                axes.barh(
+                    row + (column - (len(phases) - 1) / 2) * height,
+                    entry.time_s.nominal / phase.tokens * 1e3, height * 0.9,
+                    color=_COLOURS[entry.bound_by],
+                    hatch="" if column == len(phases) - 1 else "///", edgecolor="white",
+                )
+    used = {entry.bound_by for phase in phases for entry in phase.operators}
+    for bound, colour in _COLOURS.items():
+        if bound in used:
+            axes.barh(0, 0, color=colour, label=f"bound by {bound}")
+    if len(phases) > 1:
+        axes.barh(0, 0, color="#bbbbbb", hatch="///", edgecolor="white", label="prefill")
+    axes.set(title="time per token", xlabel="ms", yticks=range(len(order)), ylim=(-0.6, None))
+    axes.set_yticklabels(order, fontsize=7)
+    axes.invert_yaxis()
+    axes.legend(fontsize=7, loc="upper right")

@@ -1,0 +1,124 @@
+"""signacc simulate: a model on a machine, as a table, JSON, a timeline, plots."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from golden.config import MODELS, ModelConfig, named_model
+from golden.errors import InputError
+from signacc.files import write_files, write_text
+from sim.system import (
+    Estimate,
+    SystemConfig,
+    estimate,
+    named_link,
+    named_system,
+    simulate,
+    system_from_file,
+    trace,
+)
+from sim.workload import Formats
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateOptions:
+    """What the command line asks for; None where an option was not given."""
+
+    model: str
+    preset: str | None
+    system: str | None
+    memory: str | None
+    context: int | None
+    prefill: int | None
+    decode: int | None
+    batch: int
+    kv_bits: int
+    head: str
+    engines: int | None
+    chips: int | None
+    parallel: str | None
+    link: str | None
+    as_json: bool
+    trace: str | None
+    plot: str | None
+
+
+def model_shape(name: str) -> ModelConfig:
+    """Return a named shape, or that of a model folder's ``config.json``."""
+    if name not in MODELS and Path(name).is_dir():
+        return ModelConfig.from_folder(Path(name))
+    try:
+        return named_model(name)
+    except InputError as error:
+        raise InputError(f"{error}, which is no folder either") from None
+
+
+def chosen_system(options: SimulateOptions) -> SystemConfig:
+    """Return the system that the options name, with what they change of it."""
+    if options.system is not None and options.preset is not None:
+        raise click.UsageError("give --preset or --system, not both")
+    if options.system is not None:
+        system = system_from_file(options.system)
+    else:
+        system = named_system(options.preset or "kv260")
+    changes: dict[str, object] = {
+        name: getattr(options, name)
+        for name in ("engines", "chips", "parallel")
+        if getattr(options, name) is not None
+    }
+    if options.memory is not None:
+        from sim.memory import named_memory
+
+        changes["memory"] = named_memory(options.memory)
+    if options.link is not None:
+        changes["link"] = named_link(options.link)
+    return replace(system, **changes)
+
+
+def chosen_estimate(options: SimulateOptions) -> Estimate:
+    """Return the estimate that the options ask for: a run, or one decoded token."""
+    model, system = model_shape(options.model), chosen_system(options)
+    formats = Formats(kv_bits=options.kv_bits, head=options.head)
+    if options.prefill is None and options.decode is None:
+        context = 512 if options.context is None else options.context
+        return estimate(model, system, context=context, batch=options.batch, formats=formats)
+    if options.context is not None:
+        raise click.UsageError("give --context for one token, or --prefill and --decode")
+    return simulate(
+        model, system, prefill=options.prefill or 0, decode=options.decode or 0,
+        batch=options.batch, formats=formats,
+    )
+
+
+def run_command(options: SimulateOptions) -> None:
+    """Estimate, print, and write what was asked for."""
+    from signacc.report import estimate_tables
+
+    if options.plot is not None:
+        from signacc.plots import check_matplotlib
+
+        check_matplotlib()
+    result = chosen_estimate(options)
+    report = result.to_json()
+    written = []
+    if options.trace is not None:
+        write_text(options.trace, json.dumps(trace(result)) + "\n")
+        written.append(options.trace)
+    if options.plot is not None:
+        from signacc.plots import estimate_plots
+
+        folder = Path(options.plot)
+        folder.mkdir(parents=True, exist_ok=True)
+        images = estimate_plots(options.model, result)
+        write_files({folder / name: [image] for name, image in images.items()})
+        written += [str(folder / name) for name in images]
+    if options.as_json:
+        click.echo(json.dumps(report))
+        return
+    estimate_tables(options.model, report)
+    for path in written:
+        click.echo(f"  wrote {path}")
