@@ -94,6 +94,17 @@ HBM3_6400 = DramTiming(
     **_HBM2 | {"width_bits": 32, "burst_length": 8, "t_rcd": 19.4, "t_rp": 16.25, "t_ras": 28.1,
                "t_rfc": 350},
 )
+DDR3_800 = DramTiming(
+    name="ddr3-800",
+    source=(
+        "JESD79-3, 2 Gb x16 parts of the 1600 grade (13.75 ns, tRFC 160 ns) at 800 MT/s, as on the "
+        "Arty A7 (unverified: quoted from memory)"
+    ),
+    rate_mt_s=800, width_bits=16, burst_length=8, bank_groups=1, banks_per_group=8,
+    page_bytes=2048, t_ck=2.5, t_rcd=13.75, t_rp=13.75, t_ras=35.0, t_ccd_s=10.0, t_ccd_l=10.0,
+    t_rrd_s=7.5, t_rrd_l=7.5, t_faw=40.0, t_rfc=160, t_refi=7800, t_cl=13.75, t_cwl=12.5,
+    t_rtp=7.5, t_wr=15.0, t_wtr=10.0, t_rtrs=2.5,
+)
 SDRAM_133 = DramTiming(
     name="sdram-133",
     source=(
@@ -110,7 +121,7 @@ CHANNELS: dict[str, DramTiming] = {
     timing.name: timing
     for timing in (
         DDR4_2400, DDR4_3200, LPDDR4X_4266, LPDDR5_6400, GDDR6_14000, HBM2_1800, HBM2_2000,
-        HBM2E_3200, HBM3_6400, SDRAM_133,
+        HBM2E_3200, HBM3_6400, DDR3_800, SDRAM_133,
     )
 }
 """Named channels."""
@@ -172,6 +183,10 @@ MEMORIES: dict[str, MemoryConfig] = {
         _memory(
             "hbm3", HBM3_6400, 32, 16, Interval(2.5, 4.05, 7.0),
             "nominal: 4.05 (secondary source); range assumed, high as HBM2",
+        ),
+        _memory(
+            "ddr3-800-x16", DDR3_800, 1, 0.25, Interval(20.0, 40.0, 80.0),
+            "no source found: 1.35 to 1.5 V parts, above DDR4's 20 (assumed), half to double",
         ),
         _memory(
             "sdram-133-x16", SDRAM_133, 1, 1 / 32, Interval(30.0, 100.0, 300.0),

@@ -1,13 +1,15 @@
 """Whole-model estimates: a machine, the passes of a model over it, their time and energy."""
 
 from .config import LinkConfig, OnChipMemory, SystemConfig
-from .cost import Machine, StepCost, array_time_s, vector_cycles
-from .estimate import Estimate, OperatorEstimate, Phase, estimate, simulate
+from .cost import Machine, StepCost
+from .estimate import estimate, simulate
 from .events import operator_events
 from .files import system_from_file
 from .fit import check_fit
 from .links import LINKS, named_link
 from .presets import SYSTEM_NAMES, named_system
+from .results import Estimate, OperatorEstimate, Phase
+from .timing import array_time_s, vector_cycles
 from .trace import trace
 
 __all__ = [

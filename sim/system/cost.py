@@ -1,24 +1,20 @@
 """Time and energy of a pass on a machine; the one place where operators meet hardware.
 
-Every time is computed for three cases of DRAM bandwidth at once: (low, nominal, high) of the time.
 Operators that depend on the number of tokens alone are computed once for it; attention grows with
 the context and is a few multiplications. So after the first of its kind, a pass takes microseconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
-from typing import Literal
 
 from golden.config import ModelConfig
 
 from ..energy import Events, on_chip_energy_j
 from ..errors import InputError
 from ..interval import Interval, total
-from ..runs import run_ends
 from ..workload import (
     FLOAT_BYTES,
     PUBLISHED,
@@ -27,40 +23,11 @@ from ..workload import (
     Pass,
     Shard,
     activation_bytes_per_token,
+    decode_passes,
 )
 from .config import SystemConfig
 from .events import operator_events
-
-Bound = Literal["array", "memory", "vector", "link"]
-Times = tuple[float, float, float]
-"""Seconds: low, nominal, high."""
-
-NO_TIME: Times = (0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class OperatorCost:
-    """What one instance of an operator costs in a pass.
-
-    Parameters
-    ----------
-    operator
-        What it is and what it does.
-    cycles
-        Compute cycles; an FBI-linear's are those that it adds to its group run back to back.
-    memory_s
-        Time of its memory traffic alone, s.
-    time_s
-        Its share of its step's time, s.
-    bound
-        What takes the nominal time.
-    """
-
-    operator: Operator
-    cycles: int
-    memory_s: Times
-    time_s: Times
-    bound: Bound
+from .timing import NO_TIME, OperatorCost, OperatorTimer, Times, add_times, scaled
 
 
 @dataclass(frozen=True)
@@ -90,21 +57,6 @@ class StepCost:
 
     time_s: Interval
     energy_j: Interval
-
-
-def add_times(times: Iterable[Times]) -> Times:
-    """Return the sum, bound by bound."""
-    low = nominal = high = 0.0
-    for time in times:
-        low += time[0]
-        nominal += time[1]
-        high += time[2]
-    return low, nominal, high
-
-
-def scaled(time: Times, factor: float) -> Times:
-    """Return `time` times `factor`."""
-    return time[0] * factor, time[1] * factor, time[2] * factor
 
 
 class Machine:
@@ -143,6 +95,15 @@ class Machine:
                 f"chips in a pipeline must be at most num_hidden_layers = "
                 f"{model.num_hidden_layers}, not {system.stages}"
             )
+        vector = formats.kv_vector_bytes(model.head_dim)
+        self.timer = OperatorTimer(
+            system,
+            {
+                "kv_read": vector * formats.kv_block,
+                "kv_write": vector,
+                "embedding": FLOAT_BYTES * model.hidden_size,
+            },
+        )
         self._fixed: dict[tuple[int, int], FixedCost] = {}
         self._energy: dict[tuple[int, int], Times] = {}
 
@@ -171,15 +132,15 @@ class Machine:
         key = (tokens, outputs)
         if key not in self._fixed:
             shard = self.shard
-            first = self._costs([shard.embedding(tokens)], NO_TIME)[0]
+            first = self.timer.costs([shard.embedding(tokens)], NO_TIME)[0]
             before = list(shard.before_attention(tokens))
             after = list(shard.after_attention(tokens))
             credit = NO_TIME
             for _ in range(2):  # the second time with what the layer before left DRAM to fetch
-                costs_before, _ = self._costs(before, credit)
+                costs_before, _ = self.timer.costs(before, credit)
                 # Attention is taken to leave DRAM no time to fetch ahead.
-                costs_after, credit = self._costs(after, NO_TIME)
-            last, _ = self._costs(list(shard.head(outputs)), credit)
+                costs_after, credit = self.timer.costs(after, NO_TIME)
+            last, _ = self.timer.costs(list(shard.head(outputs)), credit)
             self._fixed[key] = FixedCost(
                 tuple(first), tuple(costs_before), tuple(costs_after), tuple(last),
                 add_times(cost.time_s for cost in first),
@@ -190,7 +151,7 @@ class Machine:
 
     def attention(self, work: Pass) -> list[OperatorCost]:
         """Return the cost of one layer's attention."""
-        return self._costs(list(self.shard.attention(work.attended, work.cached)), NO_TIME)[0]
+        return self.timer.costs(list(self.shard.attention(work.attended, work.cached)), NO_TIME)[0]
 
     def layer_time(self, work: Pass) -> Times:
         """Return the time of one layer of a pass, s."""
@@ -201,7 +162,7 @@ class Machine:
         for macs, ops, amount in self._attention_terms:  # as _other, without the objects
             cycles = -(-macs * attended // lanes) - (-ops * attended // lanes) + latency
             for case in range(3):
-                memory = amount * work.cached * self._seconds_per_byte["kv_read"][case]
+                memory = amount * work.cached * self.timer.seconds_per_byte["kv_read"][case]
                 result[case] += max(cycles / clock, memory)
         return result[0], result[1], result[2]
 
@@ -249,8 +210,6 @@ class Machine:
 
     def decode_step_passes(self, batch: int, context: int) -> list[Pass]:
         """Return the passes of one decode step: in a pipeline, one for each stage to work on."""
-        from ..workload import decode_passes
-
         share = -(-batch // self.system.stages)
         return list(decode_passes(batch, context, min(share, self.most_tokens)))
 
@@ -268,129 +227,10 @@ class Machine:
             for operator in self.shard.attention(1, 1)
         )
 
-    @cached_property
-    def _seconds_per_byte(self) -> dict[str, Times]:
-        """Seconds of memory time for a byte of each category."""
-        system, model = self.system, self.model
-        vector = self.formats.kv_vector_bytes(model.head_dim)
-        chunks = {
-            "kv_read": vector * self.formats.kv_block,
-            "kv_write": vector,
-            "embedding": FLOAT_BYTES * model.hidden_size,
-        }
-        result = {}
-        for category in (
-            "packed_weights", "coefficients", "head", "kv_read", "kv_write", "norms", "embedding"
-        ):
-            rate = system.memory.share(chunks.get(category)) * (system.memory.peak_gb_s * 1e9)
-            time = rate.reciprocal()
-            if system.on_chip is not None and category in system.on_chip.holds:
-                time = Interval.exactly(1 / (system.on_chip.bytes_per_cycle() * system.clock_hz))
-            result[category] = (time.low, time.nominal, time.high)
-        if system.engine.resident:
-            result["packed_weights"] = NO_TIME  # read beat by beat from the engine's own memory
-        return result
-
     @property
     def dram_categories(self) -> frozenset[str]:
         """Categories of bytes that lie in DRAM."""
-        held = set(self.system.on_chip.holds) if self.system.on_chip else set()
-        if self.system.engine.resident:
-            held.add("packed_weights")
-        return frozenset(self._seconds_per_byte) - held
-
-    def _memory_s(self, operator: Operator) -> tuple[Times, Times]:
-        """Return the time of an operator's DRAM and on-chip traffic."""
-        dram, on_chip = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
-        in_dram = self.dram_categories
-        for category, amount in operator.bytes_by_category.items():
-            target = dram if category in in_dram else on_chip
-            for case, each in enumerate(self._seconds_per_byte[category]):
-                target[case] += amount * each
-        return tuple(dram), tuple(on_chip)
-
-    def _costs(
-        self, operators: list[Operator], credit: Times
-    ) -> tuple[list[OperatorCost], Times]:
-        """Cost operators in order; return them, and the DRAM time left over for fetching ahead."""
-        result: list[OperatorCost] = []
-        for _, members in groupby(operators, key=lambda operator: operator.step):
-            group = list(members)
-            if group[0].kind == "fbi-linear":
-                result += self._array_group(group, credit)
-                credit = NO_TIME
-            else:
-                for operator in group:
-                    cost, idle = self._other(operator)
-                    result.append(cost)
-                    credit = add_times((credit, idle)) if self.system.prefetch else NO_TIME
-        return result, credit
-
-    def _other(self, operator: Operator) -> tuple[OperatorCost, Times]:
-        """Cost an operator of the vector unit or the link; return it with DRAM's idle time."""
-        system = self.system
-        dram, on_chip = self._memory_s(operator)
-        memory = tuple(map(max, dram, on_chip))
-        if operator.kind == "link":
-            cycles, compute = 0, system.link.time_s(operator.link_bytes, operator.link_hops)
-            name: Bound = "link"
-        else:
-            cycles = vector_cycles(operator, system)
-            compute, name = cycles / system.clock_hz, "vector"
-        time = tuple(max(each, compute) for each in memory)
-        bound = "memory" if memory[1] > compute else name
-        idle = tuple(t - d for t, d in zip(time, dram, strict=True))
-        return OperatorCost(operator, cycles, memory, time, bound), idle
-
-    def _array_group(self, group: list[Operator], credit: Times) -> list[OperatorCost]:
-        """Cost FBI-linears that run back to back."""
-        system = self.system
-        runs = tuple(run for operator in group for run in operator.runs)
-        try:
-            ends = run_ends(system.engine, runs)
-        except ValueError as error:
-            raise InputError(f"{group[0].name}: {error}") from None
-        cycles, begin, position = [], 0, 0
-        for operator in group:
-            position += len(operator.runs)
-            cycles.append(ends[position - 1] - begin)
-            begin = ends[position - 1]
-        beats = sum(operator.weight_beats for operator in group)
-        commands = sum(-(-tokens // system.engine.m_par) for _, _, tokens, _ in runs)
-        parts = [self._memory_s(operator) for operator in group]
-        memories = [tuple(map(max, dram, on_chip)) for dram, on_chip in parts]
-        memory = add_times(memories)
-        time, by_memory = self._array_time(sum(cycles), beats, memory, commands, credit)
-        weights = [m[1] for m in memories] if by_memory else cycles
-        whole = sum(weights)
-        return [
-            OperatorCost(
-                operator, own, own_memory, scaled(time, weight / whole),
-                "memory" if by_memory else "array",
-            )
-            for operator, own, own_memory, weight in zip(
-                group, cycles, memories, weights, strict=True
-            )
-        ]
-
-    def _array_time(
-        self, cycles: int, beats: int, memory: Times, commands: int, credit: Times
-    ) -> tuple[Times, bool]:
-        """Return the time of FBI-linears back to back, and whether memory bounds the nominal one.
-
-        See :func:`array_time_s`; the buffer's time is that of a full one.
-        """
-        system = self.system
-        idle, stream = (cycles - beats) / system.clock_hz, beats / system.clock_hz
-        each = self._seconds_per_byte["packed_weights"]
-        times = tuple(
-            array_time_s(
-                idle, stream, memory[case], system.weight_buffer_bytes * each[case], commands,
-                credit[case],
-            )
-            for case in range(3)
-        )
-        return times, times[1] > (idle + stream) * (1 + 1e-12)
+        return self.timer.dram_categories
 
     # ---- energy --------------------------------------------------------------------------
 
@@ -441,7 +281,7 @@ class Machine:
             operator_events(operator, self).times(instances),
             sum(
                 amount for category, amount in operator.bytes_by_category.items()
-                if category in self.dram_categories
+                if category in self.timer.dram_categories
             ) * instances,
             operator.link_bytes * instances,
         )
@@ -466,31 +306,3 @@ class Machine:
         power = self.system.power_w
         static = (power.low * time[0], power.nominal * time[1], power.high * time[2])
         return StepCost(Interval(*time), Interval(*add_times((energy, static))))
-
-
-def vector_cycles(operator: Operator, system: SystemConfig) -> int:
-    """Return ``ceil(MACs / lanes) + ceil(operations / lanes) + latency``; 0 if there is no work."""
-    lanes = system.vector_lanes
-    cycles = -(-operator.macs // lanes) + -(-operator.vector_ops // lanes)
-    return cycles + system.vector_latency_cycles if cycles else 0
-
-
-def array_time_s(
-    idle: float, stream: float, memory: float, buffer: float, commands: int = 1,
-    credit: float = 0.0,
-) -> float:
-    """Return the time of `commands` equal commands back to back on the array, s.
-
-    `idle` is time in which the array takes no weights, `stream` that of its beats, `memory` that
-    of the traffic, `buffer` that of a full weight buffer. In the idle time of each command, memory
-    runs ahead by at most the buffer:
-
-        ``time = idle + max(stream, memory - ahead)``, ``ahead = min(idle, buffer, memory)``
-
-    for each command. With a boundless buffer that is ``max(idle + stream, memory)``; without one,
-    idle time and memory time add up where memory is the bound. `credit` is time for which memory
-    could run ahead before the first command, up to the buffer again.
-    """
-    memory = max(0.0, memory - min(credit, buffer))
-    ahead = min(idle, buffer * commands, memory)
-    return idle + max(stream, memory - ahead)

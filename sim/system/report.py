@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..energy import sign_accumulate_pj
 
 if TYPE_CHECKING:
-    from .estimate import Estimate, OperatorEstimate, Phase
+    from .results import Estimate, OperatorEstimate, Phase
 
 ASSUMPTIONS = (
     "equal chips; on each, one DRAM system shared by its engines and its vector unit",

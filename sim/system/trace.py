@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..workload import Pass, prefill_passes
-from .cost import Machine, OperatorCost
-from .estimate import Estimate
+from .cost import Machine
+from .results import Estimate
+from .timing import OperatorCost
 
 Event = dict[str, object]
 

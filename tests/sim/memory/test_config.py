@@ -24,6 +24,7 @@ DDR4 = named_memory("ddr4-2400-x64")
         ("hbm3", 6.4e9, 128),  # 32 pseudo-channels of 32 bits
         ("hbm2-u280", 1.8e9, 256),  # two stacks
         ("sdram-133-x16", 133e6, 2),
+        ("ddr3-800-x16", 0.8e9, 2),
     ],
 )
 def test_peak_is_rate_times_width(name, transfers_per_second, bytes_per_transfer):

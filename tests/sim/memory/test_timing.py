@@ -80,38 +80,6 @@ def test_refresh_against_the_replay():
     assert timing.sequential_share() == pytest.approx(found, abs=0.02)
 
 
-# DRAMsim3 runs, done once outside this repository (share of peak): what, closed form, theirs, the
-# difference allowed. Differences above 0.1 are misses, and stay here to be seen.
-TWO_RANKS = replace(DDR4, ranks=2)  # 16 GiB a channel of 8 Gb x8 parts: two ranks
-HBM2_LEGACY = replace(
-    named_channel("hbm2-2000"), width_bits=128, page_bytes=2048, t_ccd_s=2.0, t_ccd_l=2.0
-)  # DRAMsim3's HBM2: 128-bit channels, tCCD_L no longer than a burst
-DRAMSIM3 = {
-    "DDR4-3200 sequential, bank groups lowest": (TWO_RANKS.sequential_share(), 0.954, 0.01),
-    "DDR4-3200 sequential, shipped mapping": (
-        TWO_RANKS.sequential_share(interleaved=False), 0.66, 0.19,  # no reordering across rows
-    ),
-    "DDR4-3200 4 KB chunks, bank groups lowest": (TWO_RANKS.chunk_share(4096), 0.92, 0.04),
-    "DDR4-3200 random 64 B": (TWO_RANKS.chunk_share(64), 0.81, 0.04),
-    "DDR4-3200 7:1, bank groups lowest": (TWO_RANKS.mixed_share(1 / 8), 0.92, 0.01),
-    "HBM2 sequential": (HBM2_LEGACY.sequential_share(), 0.907, 0.02),
-    "HBM2 random 64 B": (
-        HBM2_LEGACY.chunk_share(64), 0.465, 0.23,  # theirs is above what tFAW of 30 ns allows
-    ),
-}
-
-
-@pytest.mark.parametrize("case", DRAMSIM3)
-def test_against_an_established_simulator(case):
-    ours, theirs, allowed = DRAMSIM3[case]
-    assert ours == pytest.approx(theirs, abs=allowed)
-
-
-# published, achieved on hardware: Wang et al., arXiv 2005.04324 (U280, 425 of 460 GB/s)
-def test_against_hbm_measured_on_an_fpga():
-    assert named_channel("hbm2-1800").sequential_share() == pytest.approx(425 / 460, abs=0.01)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

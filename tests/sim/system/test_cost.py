@@ -3,44 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from golden.config import named_model
-from hw.config import named_preset
 from sim.interval import total
-from sim.system import Machine, array_time_s, named_link, named_system, operator_events
+from sim.system import Machine, named_link, named_system
 from sim.workload import Formats, Pass
 
 KV260 = named_system("kv260")
 SMALL = named_model("fbi-130m")
-
-
-def test_run_ahead_is_limited_by_the_weight_buffer():
-    # 20 us idle, 80 us of beats, 150 us of memory; the buffer holds so many us of it
-    def time(buffer, memory=150.0, **options):
-        return array_time_s(20.0, 80.0, memory, buffer, **options)
-
-    assert time(0) == 170
-    assert time(5) == 165
-    assert time(20) == time(1e9) == 150  # all idle time is used
-    assert time(0, memory=75.0) == 100  # memory behind the beats
-    assert time(5, commands=3) == 155  # the buffer fills for every command
-    assert time(5, credit=100.0) == 160  # and once before the first
-    assert time(0, credit=100.0) == 170
-
-
-@given(
-    stream=st.floats(0, 1e6),
-    idle=st.floats(0, 1e6),
-    memory=st.floats(0, 1e6),
-    buffer=st.floats(0, 1e6),
-    commands=st.integers(1, 10),
-)
-def test_array_time_lies_between_full_overlap_and_none(stream, idle, memory, buffer, commands):
-    time = array_time_s(idle, stream, memory, buffer, commands)
-    assert time >= max(idle + stream, memory) * (1 - 1e-9)
-    assert time <= (idle + max(stream, memory)) * (1 + 1e-9)
 
 
 MACHINES = {
@@ -133,59 +103,3 @@ def test_a_schedule_by_hand(monkeypatch):
     assert machine.passes_time(passes) == (13, 13, 13)
     # the other way round the second waits for the first to leave stage 1
     assert machine.schedule(passes[::-1]) == [[(0, 3), (4, 8)], [(3, 8), (9, 11)]]
-
-
-# ---- events of an operator, by hand -----------------------------------------------------------
-
-
-def test_events_of_an_fbi_linear_by_hand():
-    machine = Machine(SMALL, KV260)
-    events = operator_events(machine.shard.linear("down_proj", 1), machine)
-    k, n = 2048, 768
-    beats = (2048 // 32) * (768 // 32)
-    stream = 8 * (beats * 128 + 4 * k)
-    assert events.weight_beats == events.vector_beats == beats
-    assert events.front_end_muls == 2 * k
-    assert events.wide_adds == k + 2 * n
-    # Tables of 4 inputs: 8 groups of 18-bit sums. A word is read and 8 entries are made for each of
-    # 32 outputs; a beat looks up 8 sums and adds to a partial sum of 16 + 14 bits for each.
-    steps, entry, partial = (2048 // 32) * 8, 8 * 18, 30
-    made, looked_up, summed = steps * 32 * entry, beats * 32 * entry, beats * 32 * partial
-    stored = stream + 32 * k + 16 * n
-    assert events.sram_read_bits == stored + steps * 32 * 16 + looked_up + summed
-    assert events.sram_write_bits == stored + 16 * k + made + summed
-
-
-def test_events_without_tables_read_a_word_per_beat():
-    direct = replace(KV260, engine=replace(KV260.engine, structure="direct", group=1))
-    machine = Machine(SMALL, direct)
-    events = operator_events(machine.shard.linear("down_proj", 1), machine)
-    k, n, beats = 2048, 768, 64 * 24
-    stored = 8 * (beats * 128 + 4 * k) + 32 * k + 16 * n
-    assert events.sram_read_bits == stored + beats * 32 * 16
-    assert events.sram_write_bits == stored + 16 * k
-
-
-def test_a_kept_stream_is_written_once_and_read_for_every_command():
-    machine = Machine(SMALL, KV260)
-    one, ten = (
-        operator_events(machine.shard.linear("q_proj", tokens), machine) for tokens in (1, 10)
-    )
-    # q of fbi-130m: 589,824 bits stay in the weight buffer
-    bits = 768 * 768
-    others_read, others_written = one.sram_read_bits - bits, one.sram_write_bits - bits
-    coefficients = 8 * 4 * 768  # once a pass
-    assert ten.sram_read_bits == 10 * bits + 10 * (others_read - coefficients) + coefficients
-    assert ten.sram_write_bits == bits + 10 * (others_written - coefficients) + coefficients
-    assert ten.weight_beats == 10 * one.weight_beats
-
-
-def test_several_engines_do_the_same_work():
-    machine = Machine(SMALL, replace(KV260, engines=2))
-    alone = Machine(SMALL, KV260)
-    two, one = (
-        operator_events(m.shard.linear("down_proj", 1), m) for m in (machine, alone)
-    )
-    assert two.vector_beats == one.vector_beats  # 768 outputs are 2 * 12 tiles of 32
-    assert two.front_end_muls == 2 * one.front_end_muls  # each has a front end of its own
-    assert named_preset("kv260").n_par == 32
