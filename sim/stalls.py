@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-
 from .errors import InputError
 
 PORTS = ("cmd", "act", "coef", "weight", "result", "scale")
@@ -26,6 +24,10 @@ class Gate:
     def __init__(self, seed: int, port: str, probability: float):
         self.always_open = probability == 0
         self._probability = probability
+        if self.always_open:
+            return
+        import numpy as np  # a gate that never closes does without: numpy takes long to start
+
         self._random = np.random.default_rng([seed, PORTS.index(port)])
         self._open = np.zeros(0, dtype=bool)
 
@@ -34,6 +36,8 @@ class Gate:
         if self.always_open:
             return True
         while cycle >= len(self._open):
+            import numpy as np
+
             block = self._random.random(_BLOCK) >= self._probability
             self._open = np.concatenate([self._open, block])
         return bool(self._open[cycle])

@@ -374,6 +374,9 @@ def test_json_has_the_keys_that_scripts_rely_on():
 def test_the_simulator_starts_without_heavy_packages():
     script = (
         "import sys, sim.system, sim.baselines\n"
+        "from golden.config import named_model\n"
+        "system = sim.system.named_system('kv260')\n"
+        "sim.system.simulate(named_model('fbi-43m'), system, prefill=2, decode=1).to_json()\n"
         "heavy = {'torch', 'amaranth', 'pandas', 'scipy', 'numpy', 'matplotlib'}\n"
         "heavy &= set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
