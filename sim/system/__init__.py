@@ -2,15 +2,15 @@
 
 from .config import LinkConfig, OnChipMemory, SystemConfig
 from .cost import Machine, StepCost
-from .estimate import estimate, simulate
 from .events import operator_events
 from .files import system_from_file
 from .fit import check_fit
 from .links import LINKS, named_link
+from .phases import estimate, simulate
 from .presets import SYSTEM_NAMES, named_system
 from .results import Estimate, OperatorEstimate, Phase
+from .timeline import trace
 from .timing import array_time_s, vector_cycles
-from .trace import trace
 
 __all__ = [
     "LINKS",
