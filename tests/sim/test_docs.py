@@ -123,3 +123,16 @@ def test_speed_is_that_of_the_record():
     assert whole["processor_s"]["max"] < 1
     assert whole["peak_memory_mb"] < 500
     assert record["designs_in_ten_minutes_on_two_cores"] > 10_000
+
+
+def test_peers_are_those_of_the_record():
+    record = json.loads((ROOT / "benchmarks/results/peers.json").read_text())["results"]
+    ratios = record["processor_time_over_signacc"]
+    for name in ("signacc", *ratios):
+        found, ratio = record[name], f"{ratios[name]:,.0f}" if name in ratios else ""
+        (row,) = [cells for cells in table("Speed") if cells[0] == name]
+        assert row[1:] == [
+            f"{found['processor_s']:.3g}", ratio, f"{found['process_processor_s']:.3g}",
+            f"{found['peak_memory_mb']:,.0f}",
+        ]
+    assert ratios["scalesim 3.0.0"] > 1000
