@@ -9,7 +9,7 @@ from hw.config import EngineConfig
 
 from ..energy import UNCALIBRATED, Activity, Technology
 from ..errors import InputError
-from ..interval import ZERO, Interval
+from ..interval import Interval
 from ..memory import MemoryConfig
 from ..workload import BYTE_CATEGORIES
 
@@ -43,6 +43,11 @@ class LinkConfig:
         Time of an empty message, s.
     energy_pj_per_bit
         Energy per bit sent, both ends, pJ.
+
+    Raises
+    ------
+    InputError
+        If the bandwidth is not above 0, or the latency negative.
     """
 
     name: str
@@ -81,7 +86,13 @@ class OnChipMemory:
     ports, port_bits
         Ports that are read in the same cycle, bits of each.
     holds
-        Categories of bytes (``BYTE_CATEGORIES``) that lie here instead of in DRAM.
+        Categories of bytes (``BYTE_CATEGORIES``) that lie here instead of in DRAM; ``kv_read`` and
+        ``kv_write`` both or neither.
+
+    Raises
+    ------
+    InputError
+        If a count is not a positive integer, or a category is unknown.
     """
 
     capacity_bytes: int
@@ -97,6 +108,10 @@ class OnChipMemory:
             raise InputError(
                 f"on-chip memory holds categories among {', '.join(BYTE_CATEGORIES)}, not "
                 f"{', '.join(unknown)}"
+            )
+        if ("kv_read" in self.holds) != ("kv_write" in self.holds):
+            raise InputError(
+                f"on-chip memory holds kv_read and kv_write together, not {', '.join(self.holds)}"
             )
 
     def bytes_per_cycle(self) -> float:
@@ -211,4 +226,4 @@ class SystemConfig:
     @property
     def power_w(self) -> Interval:
         """Static power of all chips, W."""
-        return self.static_power_w * self.chips if self.chips else ZERO
+        return self.static_power_w * self.chips

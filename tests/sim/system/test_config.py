@@ -62,3 +62,5 @@ def test_bad_on_chip_memories_are_refused():
         replace(good, ports=0)
     with pytest.raises(InputError, match=r"holds categories among .*, not sand"):
         replace(good, holds=("norms", "sand"))
+    with pytest.raises(InputError, match="kv_read and kv_write together, not norms, kv_read"):
+        replace(good, holds=("norms", "kv_read"))
