@@ -9,110 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from amaranth import Instance, Module, Signal, signed
-from amaranth.hdl import ClockSignal, Const, ResetSignal, Value
+from amaranth import Cat, Module
+from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind, select
+from .arith import bind
 from .config import EngineConfig
-from .tree import Item, add_or_subtract, delay, register, sign_push_tree
-
-
-def codes(config: EngineConfig, weights: Value) -> list[tuple[Value, Value]]:
-    """Return (flip, index) of every group of one output's weights.
-
-    The code of group 0 says its sign (1 = +1), that of the others whether it differs.
-    """
-    result = []
-    for g in range(config.groups):
-        code = weights.word_select(g, config.code_bits)
-        result.append((~code[0] if g == 0 else code[0], code[1:]))
-    return result
-
-
-class Row(wiring.Component):
-    """One output: chooses a sum for every group, adds them up, accumulates.
-
-    Latency: `sum` belongs to the options and weights of tree_stages cycles before; the tags travel
-    along inside, so that no control net fans out over the rows.
-
-    Members
-    -------
-    options : In
-        The signed sums of every group, without the one that is zero.
-    weights : In
-        groups * code_bits.
-    valid, last : In
-        The word counts; it is the last of a tile.
-    sum : Out, signed acc_bits
-        Accumulator including the word that arrives now.
-    """
-
-    def __init__(self, config: EngineConfig):
-        self.config = config
-        super().__init__(
-            {
-                "options": In(layouts.options(config)),
-                "weights": In(config.groups * config.code_bits),
-                "valid": In(1),
-                "last": In(1),
-                "sum": Out(signed(config.acc_bits)),
-            }
-        )
-
-    def elaborate(self, platform):
-        """Select, add up, accumulate."""
-        m = Module()
-        config = self.config
-        zero = Const(0, signed(config.term_bits))
-        items = []
-        for g, (flip, index) in enumerate(codes(config, self.weights)):
-            given = iter(layouts.group_options(config, self.options, g))
-            options = [next(given) if any(entry) else zero for entry in config.entries]
-            items.append(Item(select(m, options, index, f"chosen_{g}").as_signed(), flip))
-        term = sign_push_tree(
-            m, items, stages=config.tree_stages, levels_per_stage=config.levels_per_stage
-        )
-        stages = config.tree_stages
-        valid = delay(m, self.valid, stages, "valid", reset_less=False, copy=True)
-        clear = delay(
-            m, self.valid & self.last, stages, "clear", reset_less=False, copy=True
-        )
-        accumulator = Signal(signed(config.acc_bits))
-        total = add_or_subtract(m, accumulator, term.value, term.flip, "after")
-        m.d.comb += self.sum.eq(total)
-        with m.If(valid):
-            m.d.sync += accumulator.eq(total)
-        # A tile's last sum leaves at once, so the next tile finds a cleared accumulator: a reset
-        # of the register costs nothing, a choice in front of the adder costs a table per bit.
-        with m.If(clear):
-            m.d.sync += accumulator.eq(0)
-        return m
-
-
-class RowInstance(Row):
-    """A Row placed as an instance of the Verilog module `module_name`, emitted once for all."""
-
-    def __init__(self, config: EngineConfig, module_name: str):
-        self._module_name = module_name
-        super().__init__(config)
-
-    def elaborate(self, platform):
-        """Place the instance; Amaranth's own simulator cannot run it."""
-        return place(self, self._module_name)
+from .row import Row, TripleRow
+from .tree import delay, register
 
 
 class Cluster(wiring.Component):
     """Up to CLUSTER_ROWS rows behind one register stage for all that they are given.
 
-    Latency: tree_stages + 1 cycles from `options` to `sums`.
+    Latency: tree_stages + 1 cycles from `weights` to `sums`; `options` come as the rows need them.
     """
 
-    def __init__(self, config: EngineConfig, *, row: Callable[[EngineConfig], Row] = Row):
+    def __init__(
+        self, config: EngineConfig, *, row: Callable[[EngineConfig], wiring.Component] | None = None
+    ):
         self.config = config
-        self._row = row
+        self._row = row or (TripleRow if config.structure == "triple" else Row)
         rows = config.cluster_rows
         super().__init__(
             {
@@ -145,29 +64,6 @@ class Cluster(wiring.Component):
         return m
 
 
-class ClusterInstance(Cluster):
-    """A Cluster placed as an instance of the Verilog module `module_name`."""
-
-    def __init__(self, config: EngineConfig, module_name: str):
-        self._module_name = module_name
-        super().__init__(config)
-
-    def elaborate(self, platform):
-        """Place the instance; Amaranth's own simulator cannot run it."""
-        return place(self, self._module_name)
-
-
-def place(component: wiring.Component, module_name: str) -> Module:
-    """Return a module that holds an instance with the ports of `component`."""
-    m = Module()
-    ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
-    for name, member in component.signature.members.items():
-        prefix = "o" if member.flow == Out else "i"
-        ports[f"{prefix}_{name}"] = Value.cast(getattr(component, name))
-    m.submodules.instance = Instance(module_name, **ports)
-    return m
-
-
 @dataclass(frozen=True)
 class Parts:
     """How the array's repeated parts are made: in place, or as instances of Verilog modules."""
@@ -178,7 +74,8 @@ class Parts:
 class SharedSums(wiring.Component):
     """The signed sums of every group of a word, computed once for all rows.
 
-    Latency: one cycle with structure shared, none with direct, whose only sum is the input.
+    Latency: one cycle with structure shared, none with direct and triple, whose only sum is the
+    input.
     """
 
     def __init__(self, config: EngineConfig):
@@ -269,7 +166,12 @@ class Array(wiring.Component):
         weights = delay(m, self.weights, before, "weights")
         valid = delay(m, self.valid, before, "valid", reset_less=False)
         last = delay(m, self.last, before, "last")
-        m.d.comb += shared.word.eq(self.word)
+        # With structure triple some inputs are added later than others.
+        word = Cat(
+            delay(m, lane, cycles, f"lane_{j}")
+            for j, (lane, cycles) in enumerate(zip(self.word, config.lane_delays, strict=True))
+        )
+        m.d.comb += shared.word.eq(word)
         rows = config.cluster_rows
         for c in range(config.n_par // rows):
             m.submodules[f"cluster_{c}"] = cluster = self._parts.cluster(config)

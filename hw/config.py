@@ -13,6 +13,8 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
+from . import triples
+
 
 class ConfigError(ValueError):
     """An illegal engine configuration: the message says what, the rule, and the value."""
@@ -54,7 +56,7 @@ PARTIAL_SUM_DISTANCE = MEMORY_LATENCY + 3
 CLUSTER_ROWS = 8
 """Most rows that share one copy of the activations: it bounds the fan-out of every net."""
 
-STRUCTURES = ("direct", "shared", "tables")
+STRUCTURES = ("direct", "triple", "shared", "tables")
 """How a row finds the signed sum of a group of inputs; see EngineConfig."""
 WEIGHTS = ("stream", "memory")
 """Where weights come from; see EngineConfig."""
@@ -98,11 +100,13 @@ class EngineConfig:
     m_par
         Token vectors that share a weight beat.
     structure
-        ``direct``: every row adds or subtracts each input. ``shared``: the signed sums of `group`
+        ``direct``: every row adds or subtracts each input. ``triple``: the same by adders of
+        three operands, not for ternary weights. ``shared``: the signed sums of `group`
         inputs are computed once for all rows, each row selects one. ``tables``: they stand in
         tables of look-up RAM, filled once for all outputs; partial sums wait in block memory.
     group
-        Inputs whose signed sums are shared; divides k_par; 1 if and only if `structure` is direct.
+        Inputs whose signed sums are shared; divides k_par; 1 if and only if `structure` is direct
+        or triple.
     ternary
         Weights are -1, 0 or +1.
     scale_out
@@ -186,10 +190,15 @@ class EngineConfig:
             )
         if not isinstance(self.ternary, bool):
             raise ConfigError(f"ternary must be true or false, not {self.ternary!r}")
-        if (self.structure == "direct") != (self.group == 1):
+        if (self.structure in ("direct", "triple")) != (self.group == 1):
             raise ConfigError(
-                "group must be 1 with structure direct and at least 2 with shared and tables, "
-                f"not {self.group} with {self.structure}"
+                "group must be 1 with structure direct and triple and at least 2 with shared and "
+                f"tables, not {self.group} with {self.structure}"
+            )
+        if self.structure == "triple" and self.ternary:
+            raise ConfigError(
+                "structure triple needs weights of +1 and -1: "
+                "ternary must be false with it, not true"
             )
         if self.scale_out not in SCALES_OUT:
             raise ConfigError(
@@ -197,7 +206,7 @@ class EngineConfig:
             )
         if self.scale_out == "groups" and self.structure == "tables":
             raise ConfigError(
-                "scale_out groups needs structure direct or shared: with tables, "
+                "scale_out groups needs structure direct, triple or shared: with tables, "
                 "the sums of a group are not together before the next group begins"
             )
         if self.weights not in WEIGHTS:
@@ -355,8 +364,31 @@ class EngineConfig:
 
         At least one; with tables at least as many as the partial sums take to be read.
         """
-        stages = -(-clog2(self.groups) // self.levels_per_stage)
+        levels = self.plan.depth if self.structure == "triple" else clog2(self.groups)
+        stages = -(-levels // self.levels_per_stage)
         return max(stages, MEMORY_LATENCY if self.words_outer else 1)
+
+    @property
+    def plan(self) -> triples.Plan:
+        """The adders of a row of structure triple."""
+        return triples.plan(self.k_par, self.act_bits, self.acc_bits)
+
+    def stage_of(self, level: int) -> int:
+        """Return the cycle, after the weights came, in which `plan`'s adders of a level add."""
+        if level == 0:
+            return self.tree_stages
+        return (self.plan.depth - level) // self.levels_per_stage
+
+    @cached_property
+    def lane_delays(self) -> tuple[int, ...]:
+        """Cycles, after the weights came, in which a row needs each input; 0 but for triple."""
+        if self.structure != "triple":
+            return (0,) * self.k_par
+        delays = [0] * self.k_par
+        for node in self.plan.nodes():
+            for lane in node.leaves:
+                delays[lane] = self.stage_of(node.level)
+        return tuple(delays)
 
     @property
     def generator_stages(self) -> int:
@@ -381,8 +413,8 @@ class EngineConfig:
     def array_latency(self) -> int:
         """Cycles from the last weight beat of a tile to its sums being ready for the drain.
 
-        Direct and shared: memory, copies for the clusters, tree, hold register; one more for the
-        shared sums. Tables: weights, copies, look-up, tree, sum; then the tile queue.
+        Direct, triple and shared: memory, copies for the clusters, tree, hold register; one more
+        for the shared sums. Tables: weights, copies, look-up, tree, sum; then the tile queue.
         """
         if self.words_outer:
             return self.beat_latency + self.tree_stages + 3 + TILE_QUEUE_LATENCY

@@ -9,7 +9,8 @@ code_bits bits from ``(r*groups + g) * code_bits``:
   that of group ``g & (g - 1)``, the one it is joined to in the adder tree;
 - above: the index of the group's signed sum among ``config.entries``.
 
-With structure direct and binary weights that is one bit per weight. Needs only numpy.
+With structure triple it is one bit per weight, 1 = -1; with structure direct and binary weights
+one bit per weight as above. Needs only numpy.
 """
 
 from __future__ import annotations
@@ -57,12 +58,14 @@ def weight_beats(
         values *= _padded(config, _unpack(mask, k, "mask"), 1).astype(np.int8)
     groups = values.reshape(len(rows), -1, config.groups, config.group)
     sign, index = _encode(config, groups)
-    # Relative to the group that each is joined to; the first one is absolute.
-    parents = [g & (g - 1) for g in range(config.groups)]
-    relative = sign ^ sign[..., parents]
-    relative[..., 0] = sign[..., 0]
     bits = np.empty((*sign.shape, config.code_bits), dtype=np.uint8)
-    bits[..., 0] = relative
+    if config.structure == "triple":
+        bits[..., 0] = 1 - sign
+    else:
+        # Relative to the group that each is joined to; the first one is absolute.
+        parents = [g & (g - 1) for g in range(config.groups)]
+        bits[..., 0] = sign ^ sign[..., parents]
+        bits[..., 0, 0] = sign[..., 0]
     for i in range(config.index_bits):
         bits[..., 1 + i] = index >> i & 1
     words, tiles = _beats_of(config, k, n)
@@ -95,8 +98,11 @@ def weights_from_beats(
     bits = bits.transpose((1, 2, 0, 3, 4) if config.words_outer else (0, 2, 1, 3, 4))
     bits = bits.reshape(tiles * config.n_par, words, config.groups, config.code_bits)
     sign = bits[..., 0].copy()
-    for g in range(1, config.groups):
-        sign[..., g] ^= sign[..., g & (g - 1)]
+    if config.structure == "triple":
+        sign = 1 - sign
+    else:
+        for g in range(1, config.groups):
+            sign[..., g] ^= sign[..., g & (g - 1)]
     index = np.zeros(sign.shape, dtype=np.int64)
     for i in range(config.index_bits):
         index |= bits[..., 1 + i].astype(np.int64) << i

@@ -16,9 +16,10 @@ from amaranth.lib.wiring import In, Out
 
 from . import layouts
 from .arith import bind, equals, select
-from .array import Parts, codes, place
+from .array import Parts
 from .config import BANKS, MEMORY_LATENCY, TABLE_BANKS, EngineConfig, clog2
 from .memories import BlockMemory
+from .row import codes
 from .tree import Item, add_or_subtract, delay, register, sign_push_tree
 
 
@@ -211,18 +212,6 @@ class TableRow(wiring.Component):
         return m
 
 
-class TableRowInstance(TableRow):
-    """A TableRow placed as an instance of the Verilog module `module_name`."""
-
-    def __init__(self, config: EngineConfig, module_name: str):
-        self._module_name = module_name
-        super().__init__(config)
-
-    def elaborate(self, platform):
-        """Place the instance; Amaranth's own simulator cannot run it."""
-        return place(self, self._module_name)
-
-
 def _beat(config: EngineConfig, rows: int) -> dict:
     """Members that say what a beat is."""
     return {
@@ -297,18 +286,6 @@ class TableCluster(wiring.Component):
                 self.sums.word_select(r, config.acc_bits).eq(row.sum),
             ]
         return m
-
-
-class TableClusterInstance(TableCluster):
-    """A TableCluster placed as an instance of the Verilog module `module_name`."""
-
-    def __init__(self, config: EngineConfig, module_name: str):
-        self._module_name = module_name
-        super().__init__(config)
-
-    def elaborate(self, platform):
-        """Place the instance; Amaranth's own simulator cannot run it."""
-        return place(self, self._module_name)
 
 
 class TableArray(wiring.Component):

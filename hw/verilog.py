@@ -14,10 +14,13 @@ from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from .array import Array, Cluster, ClusterInstance, Parts, Row, RowInstance
+from .adders import ADDERS_VERILOG, JOIN_MODULE, PAIR_MODULE, JoinAdder, PairAdder
+from .array import Array, Cluster, Parts
 from .config import IDENTIFIER, ConfigError, EngineConfig
 from .engine import Engine
-from .tables import TableArray, TableCluster, TableClusterInstance, TableRow, TableRowInstance
+from .place import placed
+from .row import Row, TripleRow
+from .tables import TableArray, TableCluster, TableRow
 
 # Keywords of IEEE 1364-2005 and IEEE 1800-2017: the file may be read as either.
 _KEYWORDS = frozenset(
@@ -103,16 +106,16 @@ def convert(component, name: str) -> str:
 def repeated_parts(config: EngineConfig, prefix: str) -> tuple[str, Parts]:
     """Return the Verilog of the array's row and cluster, and what places instances of them."""
     row_name, cluster_name = f"{prefix}_row", f"{prefix}_cluster"
-    if config.words_outer:
-        row, row_instance = TableRow, TableRowInstance
-        cluster, cluster_instance = TableCluster, TableClusterInstance
+    cluster = TableCluster if config.words_outer else Cluster
+    text, adders = "", {}
+    if config.structure == "triple":
+        row, text = TripleRow, ADDERS_VERILOG
+        adders = {"pair": placed(PairAdder, PAIR_MODULE), "join": placed(JoinAdder, JOIN_MODULE)}
     else:
-        row, row_instance = Row, RowInstance
-        cluster, cluster_instance = Cluster, ClusterInstance
-    text = convert(row(config), row_name) + "\n" + convert(
-        cluster(config, row=lambda config: row_instance(config, row_name)), cluster_name
-    )
-    return text + "\n", Parts(lambda config: cluster_instance(config, cluster_name))
+        row = TableRow if config.words_outer else Row
+    text += convert(row(config, **adders), row_name) + "\n"
+    text += convert(cluster(config, row=placed(row, row_name)), cluster_name) + "\n"
+    return text, Parts(placed(cluster, cluster_name))
 
 
 def checked_top(top: str) -> str:

@@ -9,8 +9,11 @@ def weights_of(config, code: int) -> list[int]:
     """Return the k_par weights, -1, 0 or +1, for which one output's bits of a beat stand.
 
     Bit 0 of a group's code says its sign (group 0) or whether it differs from the sign of the group
-    that it is joined to, ``g & (g - 1)``; above stands the index among ``config.entries``.
+    that it is joined to, ``g & (g - 1)``; above stands the index among ``config.entries``. With
+    structure triple a bit is a weight, 1 = -1.
     """
+    if config.structure == "triple":
+        return [-1 if code >> j & 1 else 1 for j in range(config.k_par)]
     signs, weights = [], []
     for g in range(config.groups):
         here = code >> (g * config.code_bits) & ((1 << config.code_bits) - 1)

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 from amaranth import Module, Signal
 
-from hw.array import Array, Cluster, Row, SharedSums
+from hw.array import Array, Cluster, SharedSums
 from hw.config import EngineConfig
+from hw.row import Row, TripleRow
 
 from ..simulation import Clock, join, run, split_signed
 from ..weight_code import dot, random_code, row_codes, weights_of
@@ -21,6 +22,14 @@ CONFIGS = [
     replace(BASE, k_par=9, n_par=1, act_bits=5, levels_per_stage=3, k_max=64),
     replace(BASE, k_par=3, n_par=12),  # two clusters of six rows
     replace(BASE, ternary=True),
+    replace(BASE, structure="triple", k_par=1, n_par=1, act_bits=4, k_max=1, n_max=1),
+    replace(BASE, structure="triple", k_par=2, act_bits=5, n_par=3),
+    replace(BASE, structure="triple", k_par=3, k_max=41),
+    replace(BASE, structure="triple", k_par=4, levels_per_stage=1),
+    replace(BASE, structure="triple", k_par=11, levels_per_stage=1, n_par=3),
+    replace(BASE, structure="triple", k_par=13, act_bits=24, levels_per_stage=9, n_par=1),
+    replace(BASE, structure="triple", k_par=32, levels_per_stage=1, k_max=64),
+    replace(BASE, structure="triple", k_par=33, levels_per_stage=2, k_max=99, act_bits=6),
     replace(BASE, structure="shared", group=2),
     replace(BASE, k_par=9, group=3, structure="shared", n_par=11, levels_per_stage=1),
     replace(BASE, k_par=4, group=4, structure="shared", act_bits=4, n_par=1),
@@ -44,6 +53,8 @@ def random_word(config, source) -> list[int]:
 
 def all_of_one_sign(config, plus: bool) -> int:
     """Return the code of an output whose weights are all +1, or all -1."""
+    if config.structure == "triple":
+        return 0 if plus else (1 << config.k_par) - 1
     index = config.entries.index((1,) * config.group)
     code = sum(index << 1 << (g * config.code_bits) for g in range(config.groups))
     return code | int(plus)
@@ -83,6 +94,20 @@ def expected_options(config, word) -> list[int]:
     ]
 
 
+class Late:
+    """Gives a row's options as late as it needs each: with structure triple some come later."""
+
+    def __init__(self, config):
+        self._delays = config.lane_delays if config.structure == "triple" else None
+        self._past = [[0] * config.k_par for _ in range(max(config.lane_delays) + 1)]
+
+    def __call__(self, options: list[int]) -> list[int]:
+        self._past = [options, *self._past[:-1]]
+        if self._delays is None:
+            return options
+        return [self._past[cycles][j] for j, cycles in enumerate(self._delays)]
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=label)
 def test_shared_sums(config):
     latency = 1 if config.structure == "shared" else 0
@@ -112,21 +137,26 @@ def test_shared_sums(config):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=label)
 def test_a_row_chooses_adds_and_accumulates(config):
-    """The options are any numbers here: a row takes what it is given."""
+    """The options are any numbers here: a row takes what it is given.
+
+    With structure triple they are inputs, so never -2**(A-1).
+    """
     seed = config.k_par + 1
     source = random.Random(seed)
     half = 1 << (config.term_bits - 1)
+    least = 1 - half if config.structure == "triple" else -half
     kept = [entry for entry in config.entries if any(entry)]
-    dut = Row(config)
+    dut = (TripleRow if config.structure == "triple" else Row)(config)
+    late = Late(config)
     want, got = [], []
 
     async def bench(ctx):
         total = 0
         for cycle in range(200 + config.tree_stages):
-            options = [source.randrange(-half, half) for _ in range(config.groups * len(kept))]
+            options = [source.randrange(least, half) for _ in range(config.groups * len(kept))]
             code = random_code(config, source)
             valid, last = source.random() < 0.7, source.random() < 0.4
-            ctx.set(dut.options, options)
+            ctx.set(dut.options, late(options))
             ctx.set(dut.weights, code)
             ctx.set(dut.valid, valid)
             ctx.set(dut.last, last)
@@ -134,7 +164,10 @@ def test_a_row_chooses_adds_and_accumulates(config):
                 sign, term = [], 0
                 for g in range(config.groups):
                     here = code >> (g * config.code_bits) & ((1 << config.code_bits) - 1)
-                    if g == 0:
+                    if config.structure == "triple":
+                        sign.append(-1 if here else 1)
+                        here = 0
+                    elif g == 0:
                         sign.append(1 if here & 1 else -1)
                     else:
                         sign.append(sign[g & (g - 1)] * (-1 if here & 1 else 1))
@@ -195,6 +228,7 @@ def test_sums_and_latency(config, what):
     if what is Cluster:
         config = replace(config, n_par=config.cluster_rows)
     dut = what(config)
+    late = Late(config)
     latency = config.tree_stages + 1 + (what is Array and config.structure == "shared")
     want, got = [], []  # (cycle, sums)
 
@@ -207,7 +241,7 @@ def test_sums_and_latency(config, what):
             if what is Array:
                 ctx.set(dut.word, word)
             else:
-                ctx.set(dut.options, expected_options(config, word))
+                ctx.set(dut.options, late(expected_options(config, word)))
             for port, value in ((dut.weights, weights), (dut.valid, valid), (dut.last, last)):
                 ctx.set(port, value)
             if valid:
