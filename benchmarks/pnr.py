@@ -68,10 +68,14 @@ _XILINX = [
     )
     for act_bits in (8, 16)
 ]
+_TRIPLE = [
+    _array("triple", 1, *shape, act_bits)
+    for shape in ((32, 16), (48, 16)) for act_bits in (8, 16)
+]
 CASES = [
     *(Case(config, "ecp5-85k", "array", "6") for config in _ECP5),
     Case(_array("tables", 4, 32, 16, 8), "ecp5-85k", "array", "8"),
-    *(Case(config, "xcup-k26", "array") for config in _XILINX),
+    *(Case(config, "xcup-k26", "array") for config in (*_XILINX, *_TRIPLE)),
     *(Case(_array("direct", 1, 16, 8, 8), target, "array")
       for target in ("ice40-hx8k", "gowin-gw2a18", "gowin-gw5a25", "nexus-40")),
     Case(PRESETS["ulx3s"], "ecp5-85k", "engine", "6"),

@@ -129,7 +129,10 @@ class TripleRow(_AnyRow):
             """Whether the lane's weight is -1, when an adder of the level needs it."""
             known = flags[lane]
             while len(known) <= config.stage_of(level):
-                known.append(register(m, known[-1], f"flag_{lane}_{len(known)}"))
+                # Kept as flip-flops, of which adders leave more than enough: a shift register
+                # takes a table.
+                name = f"flag_{lane}_{len(known)}"
+                known.append(register(m, known[-1], name, copy=True))
             return known[config.stage_of(level)]
 
         def total(node: Pair | Join) -> Value:

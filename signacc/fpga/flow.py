@@ -8,7 +8,7 @@ import os
 import shutil
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from .pack import Packed, pack_ecp5, pack_nexus
 from .targets import Target
 from .tools import Job, Tool, find_nextpnr, find_yosys, run
 
-_FORMAT = "9"
+_FORMAT = "10"
 """Changes when the flow does: results of another flow are not taken for this one's."""
 
 # Yosys merges registers that hold the same value, also where the copies are there to divide a
@@ -33,6 +33,9 @@ _KEEP_COPIES = (
     "select -set copies a:keep %ci1:+[Q] t:$*dff* %i",
     "setattr -set keep 1 @copies",
 )
+
+# What replaces modules of the design by cells of a family, before anything else is done.
+_TECHMAPS = {"xcup": Path(__file__).parent / "xcup_adders.v"}
 
 # Slowest path through a MULT18X18D with registers on both sides, ns, by speed grade: nextpnr times
 # none. Taken from its own figures, input register to product pin without an output register.
@@ -344,16 +347,18 @@ def _load(path: Path) -> Any:
 # ---- synthesis ---------------------------------------------------------------------------
 
 
-def _yosys(name: str, yosys: Tool, verilog: str, script: Sequence[str],
-           work: Path) -> tuple[Any, str, float]:
+def _yosys(design: str, yosys: Tool, verilog: str, script: Sequence[str], work: Path,
+           files: Mapping[str, str] | None = None) -> tuple[Any, str, float]:
     """Run a Yosys script on `verilog`; return the netlist, the text of stat, and the seconds."""
     with scratch(work) as folder:
         (folder / "design.v").write_text(verilog, encoding="utf-8")
+        for name, text in (files or {}).items():
+            (folder / name).write_text(text, encoding="utf-8")
         lines = ["read_verilog design.v", *script, "write_json netlist.json"]
         (folder / "synthesis.ys").write_text("\n".join(lines) + "\n", encoding="utf-8")
         log = folder / "yosys.log"
         taken: list[float] = []
-        job = Job(f"synthesis of {name}", (*yosys.command, "synthesis.ys"), folder, log)
+        job = Job(f"synthesis of {design}", (*yosys.command, "synthesis.ys"), folder, log)
         try:
             run([job], on_done=lambda _, seconds: taken.append(seconds))
         except ToolError as error:
@@ -362,7 +367,7 @@ def _yosys(name: str, yosys: Tool, verilog: str, script: Sequence[str],
             raise ToolError(f"{error} (log: {kept})") from None
         netlist = _load(folder / "netlist.json")
         if netlist is None:
-            raise ToolError(f"synthesis of {name} wrote no netlist")
+            raise ToolError(f"synthesis of {design} wrote no netlist")
         stat = folder / "stat.txt"
         return netlist, stat.read_text() if stat.is_file() else "", taken[0]
 
@@ -376,15 +381,21 @@ def _synthesis(design: Design, target: Target, options: Options, yosys: Tool,
         command.append("-noiopads")
     if target.family == "nexus" and framed:
         command.append("-noiopad")
-    script = [f"hierarchy -top {design.top}", *_KEEP_COPIES, " ".join(command)]
+    techmap = _TECHMAPS.get(target.family)
+    files = {} if techmap is None else {techmap.name: techmap.read_text(encoding="utf-8")}
+    script = [
+        *(f"techmap -map {name}" for name in files),
+        f"hierarchy -top {design.top}", *_KEEP_COPIES, " ".join(command),
+    ]
     if target.family == "xcup":
         script.append("tee -q -o stat.txt stat -tech xilinx")
     packing = options.pack and target.family == "ecp5"
-    key = _key(design.verilog, design.top, *script, str(packing), yosys.version)
+    key = _key(design.verilog, design.top, *script, *files.values(), str(packing), yosys.version)
     record, netlist_file = work / f"synthesis-{key}.json", work / f"netlist-{key}.json"
     known, netlist = _load(record), _load(netlist_file)
     if known is None or netlist is None:
-        netlist, stat, seconds = _yosys(design.top, yosys, design.verilog, script, work)
+        netlist, stat, seconds = _yosys(design.top, yosys, design.verilog, script, work,
+                                        files)
         module = netlist["modules"][design.top]
         netlist["modules"] = {design.top: module}  # without the cells' own black boxes
         mapped = cells_of(module)
