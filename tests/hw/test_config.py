@@ -23,13 +23,14 @@ from hw.config import (
     PRODUCT_LSB_EXP,
     QUANTIZE_LATENCY,
     SELECT_BITS,
-    STRUCTURES,
     TILE_QUEUE_LATENCY,
     ConfigError,
     EngineConfig,
     clog2,
     named_preset,
 )
+
+from ..structures import structures
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=300)
 GOOD = {"name": "test", "k_par": 8, "n_par": 4, "k_max": 64, "n_max": 32}
@@ -97,7 +98,7 @@ def test_relations():
 @pytest.mark.parametrize("structure", ["", "Direct", "table", None, 1, ["direct"]])
 def test_the_structure(structure):
     assert refusal(structure=structure) == (
-        f"structure must be one of direct, shared, tables, not {structure!r}"
+        f"structure must be one of direct, triple, shared, tables, not {structure!r}"
     )
 
 
@@ -107,13 +108,21 @@ def test_ternary_is_a_truth_value(ternary):
 
 
 @pytest.mark.parametrize(
-    ("structure", "group"), [("direct", 2), ("direct", 4), ("shared", 1), ("tables", 1)]
+    ("structure", "group"),
+    [("direct", 2), ("direct", 4), ("triple", 2), ("shared", 1), ("tables", 1)],
 )
 def test_groups_belong_to_structures(structure, group):
     assert refusal(structure=structure, group=group) == (
-        "group must be 1 with structure direct and at least 2 with shared and tables, "
+        "group must be 1 with structure direct and triple and at least 2 with shared and tables, "
         f"not {group} with {structure}"
     )
+
+
+def test_adders_of_three_operands_are_for_binary_weights():
+    assert refusal(structure="triple", ternary=True) == (
+        "structure triple needs weights of +1 and -1: ternary must be false with it, not true"
+    )
+    assert EngineConfig(**GOOD, structure="triple", scale_out="groups").scales
 
 
 @pytest.mark.parametrize("structure", ["shared", "tables"])
@@ -165,21 +174,18 @@ def fits_signed(value: int, width: int) -> bool:
 
 @st.composite
 def configurations(draw):
-    structure = draw(st.sampled_from(STRUCTURES))
-    ternary = draw(st.booleans())
-    most = {"direct": 1, "shared": 4 if ternary else 6, "tables": 3 if ternary else 6}[structure]
-    group = 1 if structure == "direct" else draw(st.integers(2, most))
+    kind = draw(structures())
     act_par, out_par = draw(st.integers(1, 16)), draw(st.integers(1, 16))
-    k_par = group * act_par * draw(st.integers(1, 512 // (group * act_par)))
+    step = kind["group"] * act_par
+    # A plan of 512 inputs takes a second to find.
+    k_par = step * draw(st.integers(1, (64 if kind["structure"] == "triple" else 512) // step))
     n_par = out_par * draw(st.integers(1, 32))
     return EngineConfig(
         name="random",
         k_par=k_par,
         n_par=n_par,
         m_par=draw(st.integers(1, 8)),
-        structure=structure,
-        group=group,
-        ternary=ternary,
+        **kind,
         act_bits=draw(st.integers(4, 24)),
         k_max=max(draw(st.integers(1, 65536)), k_par),
         n_max=max(draw(st.integers(1, 1 << 20)), n_par),
@@ -289,8 +295,10 @@ def test_stages_and_latencies(config):
     # The trees are deep enough for their terms, and not a stage deeper, but for their least depth:
     # one stage, and with tables as many as partial sums take to be read.
     levels, least = config.levels_per_stage, MEMORY_LATENCY if config.words_outer else 1
+    # With structure triple the plan says how many levels there are.
+    added = 2**config.plan.depth if config.structure == "triple" else config.groups
     for stages, terms, floor in (
-        (config.tree_stages, config.groups, least), (config.generator_stages, config.group, 1)
+        (config.tree_stages, added, least), (config.generator_stages, config.group, 1)
     ):
         assert stages >= floor
         assert 2 ** (stages * levels) >= terms
@@ -305,6 +313,7 @@ def test_stages_and_latencies(config):
     # with tables one register, a copy, the look-up, the tree, the sum, the queue.
     array = {
         "direct": MEMORY_LATENCY + 1 + config.tree_stages + 1,
+        "triple": MEMORY_LATENCY + 1 + config.tree_stages + 1,
         "shared": MEMORY_LATENCY + 1 + 1 + config.tree_stages + 1,
         "tables": 1 + 1 + 1 + config.tree_stages + 1 + TILE_QUEUE_LATENCY,
     }[config.structure]
@@ -316,6 +325,23 @@ def test_stages_and_latencies(config):
         "result": config.select_stages + CONVERT_LATENCY,
     }
     assert config.array_latency == array
+
+
+@given(configs)
+@REPEATABLE
+def test_inputs_come_when_the_plan_adds_them(config):
+    assert len(config.lane_delays) == config.k_par
+    if config.structure != "triple":
+        assert not any(config.lane_delays)
+        return
+    for node in config.plan.nodes():
+        stage = config.stage_of(node.level)
+        assert {config.lane_delays[lane] for lane in node.leaves} <= {stage}
+        # levels_per_stage adders in a stage, the accumulator's in one of its own.
+        assert 0 <= stage <= config.tree_stages
+        assert (stage == config.tree_stages) == (node.level == 0)
+        if node.level > config.levels_per_stage:
+            assert config.stage_of(node.level - config.levels_per_stage) == stage + 1
 
 
 @given(configs)
@@ -454,7 +480,7 @@ def test_scales_on_the_output_axis():
     assert not EngineConfig(**GOOD).scales
     assert refusal(scale_out="col") == "scale_out must be one of none, row, groups, not 'col'"
     text = refusal(scale_out="groups", structure="tables", group=2)
-    assert text.startswith("scale_out groups needs structure direct or shared: with tables, ")
+    assert text.startswith("scale_out groups needs structure direct, triple or shared: with ")
 
 
 def test_words_of_a_group():

@@ -14,6 +14,7 @@ from hw.streams import (
     weights_from_beats,
 )
 
+from ..structures import structures
 from ..weight_code import dot, row_codes, weights_of
 
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=150)
@@ -97,6 +98,20 @@ def test_tables_by_hand():
     assert weights_from_beats(config, found, 3, 6)[0].tolist() == signs.tolist()
 
 
+def test_triples_by_hand():
+    """Every bit is a weight of its own, 1 = -1; padding too."""
+    config = engine(structure="triple")
+    signs = packed([[1, 0, 1, 1, 0], [0, 1, 1, 0, 1], [1, 1, 0, 1, 1]])
+    beats = [0b01_10, 0b10_00, 0b10_11, 0b11_00, 0b11_01, 0b11_10]
+    found = weight_beats(config, signs, 5)
+    assert payload_integers(found) == beats
+    back, mask = weights_from_beats(config, found, 3, 5)
+    assert back.tolist() == signs.tolist()
+    assert mask.tolist() == packed(np.ones((3, 5))).tolist()
+    ones = [0b01_10, 0b10_00, 0b00_01, 0b00_00, 0b00_01, 0b00_00]
+    assert payload_integers(weight_beats(config, signs, 5, padding=1)) == ones
+
+
 def test_ternary_by_hand():
     """A sign and whether the weight is there at all, for each of four inputs."""
     config = engine(4, 1, ternary=True)
@@ -114,17 +129,13 @@ def test_ternary_by_hand():
 @st.composite
 def problems(draw):
     """Return (config, k, values [n, k] of -1, 0, +1, noise of the bytes' padding bits)."""
-    structure = draw(st.sampled_from(["direct", "shared", "tables"]))
-    ternary = draw(st.booleans())
-    most = {"direct": 1, "shared": 4 if ternary else 6, "tables": 3 if ternary else 6}[structure]
-    group = 1 if structure == "direct" else draw(st.integers(2, most))
+    kind = draw(structures())
     config = engine(
-        group * draw(st.integers(1, 9)), draw(st.integers(1, 12)),
-        structure=structure, group=group, ternary=ternary, k_max=100,
-    )  # fmt: skip
+        kind["group"] * draw(st.integers(1, 9)), draw(st.integers(1, 12)), k_max=100, **kind
+    )
     k, n = draw(st.integers(1, 100)), draw(st.integers(1, 64))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    values = random.choice([-1, 0, 1] if ternary else [-1, 1], (n, k))
+    values = random.choice([-1, 0, 1] if config.ternary else [-1, 1], (n, k))
     return config, k, values, draw(st.integers(0, 255))
 
 
@@ -180,7 +191,13 @@ def test_round_trip(problem):
 
 
 def add_up(config, code: int, word: list[int]) -> int:
-    """Return what the adder tree makes of a code: neighbours, level by level, root's sign last."""
+    """Return what the adder tree makes of a code: neighbours, level by level, root's sign last.
+
+    With structure triple: flipped bits, and a carry for each.
+    """
+    if config.structure == "triple":
+        flips = [code >> j & 1 for j in range(config.k_par)]
+        return sum(v ^ -n for v, n in zip(word, flips, strict=True)) + sum(flips)
     items = []
     for g in range(config.groups):
         here = code >> (g * config.code_bits) & ((1 << config.code_bits) - 1)

@@ -21,8 +21,8 @@ def divisors(value: int) -> list[int]:
 def random_config(random: np.random.Generator, name: str) -> EngineConfig:
     """An engine of any structure, with or without ternary weights, for one to three vectors."""
     structure = str(random.choice(STRUCTURES))
-    ternary = bool(random.random() < 0.4)
-    if structure == "direct":
+    ternary = structure != "triple" and bool(random.random() < 0.4)
+    if structure in ("direct", "triple"):
         group = 1
         k_par = int(random.choice([1, 2, 3, 4, 6, 8, 12, 16]))
     else:

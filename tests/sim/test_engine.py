@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.config import PRESETS, STRUCTURES, ConfigError, EngineConfig
+from hw.config import PRESETS, ConfigError, EngineConfig
 from sim.engine import simulate, vector_cycles
 from sim.stalls import StallPattern
+
+from ..structures import structures
 
 SMALL = EngineConfig(name="small", k_par=2, n_par=2, k_max=8, n_max=8, levels_per_stage=1)
 TABLES = replace(SMALL, structure="tables", group=2)
@@ -22,20 +24,15 @@ TABLES = replace(SMALL, structure="tables", group=2)
 
 @st.composite
 def engines(draw) -> EngineConfig:
-    structure = draw(st.sampled_from(STRUCTURES))
-    ternary = draw(st.booleans())
-    most = {"direct": 1, "shared": 4 if ternary else 6, "tables": 3 if ternary else 6}[structure]
-    group = 1 if structure == "direct" else draw(st.integers(2, most))
-    k_par = group * draw(st.sampled_from([1, 2, 3, 4]))
+    kind = draw(structures())
+    k_par = kind["group"] * draw(st.sampled_from([1, 2, 3, 4]))
     n_par = draw(st.sampled_from([1, 2, 4, 6, 8]))
     return EngineConfig(
         name="drawn",
         k_par=k_par,
         n_par=n_par,
         m_par=draw(st.integers(1, 4)),
-        structure=structure,
-        group=group,
-        ternary=ternary,
+        **kind,
         act_par=draw(st.sampled_from([d for d in range(1, k_par + 1) if k_par % d == 0])),
         out_par=draw(st.sampled_from([d for d in range(1, n_par + 1) if n_par % d == 0])),
         k_max=draw(st.integers(24, 60)),
@@ -272,7 +269,9 @@ def test_tables_are_made_while_others_are_used(tiles, step):
     assert vector.last_beat - vector.first_beat == 19 * step + tiles - 1
 
 
-@pytest.mark.parametrize(("structure", "group"), [("direct", 1), ("shared", 2), ("tables", 4)])
+@pytest.mark.parametrize(
+    ("structure", "group"), [("direct", 1), ("triple", 1), ("shared", 2), ("tables", 4)]
+)
 def test_weight_stalls_cost_what_they_last(structure, group):
     """With the array as the bottleneck, the cycles lost are the cycles in which no weight came."""
     config = EngineConfig(
