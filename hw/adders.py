@@ -30,7 +30,7 @@ module signacc_pair #(parameter A = 8) (
   assign y = {1'b0, u0} + {1'b0, u1} + {{A{1'b0}}, c};
 endmodule
 // a + b + (q, signed, its bits flipped if n is 1) + OFFSET + c0 + c1, modulo 2**W.
-// OFFSET is a multiple of 2**(A-1). LEAF 0: q and n are 0. CARRIES: how many of c0, c1 are used.
+// OFFSET is a multiple of 2**(A-1). LEAF 0: without (q, n). CARRIES 1: without c1; 0: nor c0.
 module signacc_join #(
   parameter A = 8, WA = 9, WB = 9, W = 11, LEAF = 1, CARRIES = 2,
   parameter [W-1:0] OFFSET = 1 << (A - 1)
@@ -41,10 +41,10 @@ module signacc_join #(
   input n, c0, c1,
   output [W-1:0] y
 );
-  wire [A-1:0] x = q ^ {A{n}};
+  wire [A-1:0] x = LEAF == 0 ? {A{1'b0}} : q ^ {A{n}};
   wire [W-1:0] left = a, right = b;
   wire [W-1:0] third = {{(W-A){x[A-1]}}, x};
-  wire [W-1:0] first = c0, second = c1;
+  wire [W-1:0] first = CARRIES > 0 ? c0 : 1'b0, second = CARRIES > 1 ? c1 : 1'b0;
   assign y = left + right + third + OFFSET + first + second;
 endmodule
 `endif
@@ -94,14 +94,16 @@ class PairAdder(wiring.Component):
 class JoinAdder(wiring.Component):
     """Adds sums and an input: ``y = a + b + (q ^ n) + offset * 2**(act_bits - 1) + c0 + c1``.
 
+    ``q ^ n`` is q, all its bits flipped if n is 1.
+
     Parameters
     ----------
     act_bits, a_bits, b_bits, bits
         Widths of q, a, b and y; y is modulo ``2**bits`` and no narrower than the others.
     leaf
-        Whether there is an input: without one, q and n must be 0.
+        Whether there is an input: without one, q and n are ignored.
     carries
-        How many of c0 and c1 are used, c0 first; the others must be 0.
+        How many of c0 and c1 are added, c0 first; the others are ignored.
     offset
         Any integer.
 
@@ -139,10 +141,10 @@ class JoinAdder(wiring.Component):
         """One sum."""
         m = Module()
         flipped = Signal(signed(len(self.q)))
-        m.d.comb += [
-            flipped.eq(self.q ^ self.n.replicate(len(self.q))),
-            self.y.eq(
-                self.a + self.b + flipped + self.parameters["OFFSET"] + self.c0 + self.c1
-            ),
-        ]
+        if self.parameters["LEAF"]:
+            m.d.comb += flipped.eq(self.q ^ self.n.replicate(len(self.q)))
+        total = self.a + self.b + flipped + self.parameters["OFFSET"]
+        for carry in (self.c0, self.c1)[: self.parameters["CARRIES"]]:
+            total = total + carry
+        m.d.comb += self.y.eq(total)
         return m

@@ -35,7 +35,7 @@ _KEEP_COPIES = (
 )
 
 # What replaces modules of the design by cells of a family, before anything else is done.
-_TECHMAPS = {"xcup": Path(__file__).parent / "xcup_adders.v"}
+TECHMAPS = {"xcup": Path(__file__).parent / "xcup_adders.v"}
 
 # Slowest path through a MULT18X18D with registers on both sides, ns, by speed grade: nextpnr times
 # none. Taken from its own figures, input register to product pin without an output register.
@@ -381,7 +381,7 @@ def _synthesis(design: Design, target: Target, options: Options, yosys: Tool,
         command.append("-noiopads")
     if target.family == "nexus" and framed:
         command.append("-noiopad")
-    techmap = _TECHMAPS.get(target.family)
+    techmap = TECHMAPS.get(target.family)
     files = {} if techmap is None else {techmap.name: techmap.read_text(encoding="utf-8")}
     script = [
         *(f"techmap -map {name}" for name in files),

@@ -69,7 +69,7 @@ module signacc_join #(
   wire [BELOW+BITS-1:0] s, di, o;
   wire co;
   wire [BITS:0] majority;
-  assign majority[0] = c0;
+  assign majority[0] = CARRIES > 0 ? c0 : 1'b0;
   genvar i;
   generate
     if (BELOW) begin : below
@@ -102,7 +102,7 @@ module signacc_join #(
     end
   endgenerate
   _signacc_chain #(.N(BELOW + BITS)) chain (
-    .ci(TWO ? c0 : 1'b0), .s(s), .di(di), .o(o), .co(co)
+    .ci(TWO ? majority[0] : 1'b0), .s(s), .di(di), .o(o), .co(co)
   );
   generate
     if (W > BITS) assign y = {co, o[BELOW +: BITS]};

@@ -38,13 +38,17 @@ def test_a_pair():
 
 
 @pytest.mark.parametrize("offset", [0, 1, 2, -5, 1000])
+@pytest.mark.parametrize(("leaf", "carries"), [(1, 2), (1, 1), (1, 0), (0, 1)])
 @pytest.mark.parametrize(
     ("act_bits", "a_bits", "b_bits", "bits"), [(4, 5, 5, 7), (4, 9, 1, 9), (8, 10, 9, 12)]
 )
-def test_a_join(act_bits, a_bits, b_bits, bits, offset):
+def test_a_join(act_bits, a_bits, b_bits, bits, leaf, carries, offset):
+    """What it is made without is ignored."""
     seed = bits + offset
     source = random.Random(seed)
-    adder = JoinAdder(act_bits, a_bits, b_bits, bits, leaf=True, carries=2, offset=offset)
+    adder = JoinAdder(
+        act_bits, a_bits, b_bits, bits, leaf=bool(leaf), carries=carries, offset=offset
+    )
     vectors = [
         (a, b, q, n, c0, c1)
         for a in (0, 2**a_bits - 1) for b in (0, 2**b_bits - 1)
@@ -60,6 +64,7 @@ def test_a_join(act_bits, a_bits, b_bits, bits, offset):
         )
     names = ("a", "b", "q", "n", "c0", "c1")
     assert found(adder, names, vectors) == [
-        (a + b + flipped(q, n) + (offset << (act_bits - 1)) + c0 + c1) % (1 << bits)
-        for a, b, q, n, c0, c1 in vectors
+        (a + b + leaf * flipped(q, n) + (offset << (act_bits - 1)) + sum(c[:carries]))
+        % (1 << bits)
+        for a, b, q, n, *c in vectors
     ], seed
