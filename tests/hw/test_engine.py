@@ -27,6 +27,7 @@ CONFIGS = [
     replace(BASE, k_par=3, n_par=3, act_par=3, out_par=3, act_bits=16, levels_per_stage=1),
     replace(BASE, k_par=4, n_par=1, act_par=4, act_bits=24, k_max=9),
     replace(BASE, m_par=2, ternary=True),
+    replace(BASE, k_par=12, structure="triple", m_par=2, levels_per_stage=1),
     replace(BASE, structure="shared", group=2, m_par=3, out_par=2),
     replace(BASE, k_par=3, act_par=1, structure="shared", group=3, ternary=True),
     replace(BASE, structure="tables", group=2, m_par=2, levels_per_stage=1),

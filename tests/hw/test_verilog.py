@@ -19,8 +19,9 @@ OTHERS = [
     replace(TINY, name="tables", structure="tables", group=4, m_par=3),
     replace(TINY, name="ternary", structure="tables", group=2, ternary=True, n_par=5),
     replace(TINY, name="direct", ternary=True, n_par=1),
+    replace(TINY, name="triple", structure="triple", k_par=10, n_par=9),
 ]
-"""Two clusters of six rows, a cluster for each of three vectors, five rows, one row."""
+"""Clusters: two of six rows, one of four for each of three vectors, of five, of one, three of three."""
 
 
 once = functools.cache(generate)
@@ -121,7 +122,14 @@ def test_row_and_cluster_are_there_once_and_have_no_multiplier(made):
     names = {part: f"signacc_{config.name}_{part}" for part in ("row", "cluster")}
     row = module(text, names["row"])
     assert "*" not in row
-    assert re.search(r" [-+] ", row)  # it adds or subtracts, so this is the module that we mean
+    adders = row
+    if config.structure == "triple":  # modules of their own, instances of which the row holds
+        kinds = [type(node).__name__.lower() for node in config.plan.nodes()]
+        for kind in ("pair", "join"):
+            assert placed(text, f"signacc_{kind}") == kinds.count(kind)
+        adders = "".join(re.findall(r"^module signacc_\w+ #.*?^endmodule$", text, re.M | re.S))
+        assert adders.count("endmodule") == 2
+    assert re.search(r" [-+] ", adders)  # it adds or subtracts: this is the module that we mean
     assert "~^" not in row  # and it is no XNOR array
     assert "^~" not in row
     # Yosys writes the parts of a cluster as modules whose names begin with the cluster's.

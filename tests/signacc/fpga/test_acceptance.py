@@ -6,9 +6,12 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
+from hw.config import PRESETS
+from hw.verilog import generate
 from signacc.cosim.build import WAIVERS
 from signacc.cosim.toolchain import find_toolchain
 from signacc.fpga.cells import cells_of, count
@@ -55,27 +58,35 @@ def test_yosys_without_flattening(command, tiny, tmp_path):
           f"select -assert-none {tiny.top}_row/t:$mul")
 
 
-def test_verilator_has_no_warning(tiny, tmp_path):
+@pytest.fixture(params=["tiny", "triple"])
+def engine(request, tiny):
+    """An engine, and one whose adders are modules with parameters."""
+    if request.param == "tiny":
+        return tiny
+    return generate(replace(PRESETS["tiny"], name="triple", structure="triple"))
+
+
+def test_verilator_has_no_warning(engine, tmp_path):
     toolchain = find_toolchain()
-    source = tmp_path / f"{tiny.top}.v"
-    source.write_text(tiny.text)
+    source = tmp_path / f"{engine.top}.v"
+    source.write_text(engine.text)
     done = subprocess.run(
         [toolchain.verilator, "--lint-only", "-Wall", str(WAIVERS), str(source),
-         "--top-module", tiny.top],
+         "--top-module", engine.top],
         capture_output=True, text=True, env={**os.environ, **toolchain.environment}, check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "%Warning" not in done.stderr
 
 
-def test_icarus(tiny, tmp_path):
+def test_icarus(engine, tmp_path):
     iverilog = shutil.which("iverilog")
     if iverilog is None:
         pytest.skip("Icarus Verilog (iverilog) is not on PATH")
-    source = tmp_path / f"{tiny.top}.v"
-    source.write_text(tiny.text)
+    source = tmp_path / f"{engine.top}.v"
+    source.write_text(engine.text)
     done = subprocess.run(
-        [iverilog, "-g2005", "-Wall", "-s", tiny.top, "-o", os.devnull, str(source)],
+        [iverilog, "-g2005", "-Wall", "-s", engine.top, "-o", os.devnull, str(source)],
         capture_output=True, text=True, check=False,
     )
     assert done.returncode == 0, done.stderr
