@@ -21,7 +21,7 @@ OTHERS = [
     replace(TINY, name="direct", ternary=True, n_par=1),
     replace(TINY, name="triple", structure="triple", k_par=10, n_par=9),
 ]
-"""Clusters: two of six rows, one of four for each of three vectors, of five, of one, three of three."""
+"""Clusters: two of six rows, one of four for each of three vectors, of five, of one, three of 3."""
 
 
 once = functools.cache(generate)
