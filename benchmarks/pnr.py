@@ -164,8 +164,8 @@ def table(records: Sequence[dict[str, Any]]) -> str:
 @click.option("--list", "list_cases", is_flag=True, help="Print the cases' names and end.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path))
-def main(only: tuple[str, ...], seeds: int, jobs: int, freq: float,
-         no_rw_check: bool, synthesis_only: bool, list_cases: bool, out: Path | None, markdown: Path | None) -> None:
+def main(only: tuple[str, ...], seeds: int, jobs: int, freq: float, no_rw_check: bool,
+         synthesis_only: bool, list_cases: bool, out: Path | None, markdown: Path | None) -> None:
     cases = [c for c in CASES if not only or any(text in c.name for text in only)]
     if not cases:
         raise click.UsageError(f"no case's name holds {' or '.join(only)}: see --list")

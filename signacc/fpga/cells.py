@@ -96,7 +96,8 @@ RULES: dict[str, str] = {
     "are free",
     "nexus": "LUT4 + 2 per WIDEFN9 + 2 per CCU2 (carry) + 4 per DPR16X4 (RAM of 16x4); the 2 LUTs "
     "of its write port are stated apart",
-    "xcup": "every LUT1 to LUT6 counts 1, though two small ones may share a LUT6, + LUTs of RAM "
+    "xcup": "every LUT1 to LUT6 counts 1, though two small ones may share a LUT6, and so does a "
+    "LUT6_2, which is one LUT6 with both outputs used, + LUTs of RAM "
     "and shift registers (RAM32M 4, RAM32M16 8, RAM64M 4, RAM64M8 8, RAM32X1D 2, SRL16E and "
     "SRLC32E 1); CARRY8 and MUXF are free",
 }

@@ -52,7 +52,7 @@ def tree_levels(array: ArrayShape) -> list[tuple[int, int]]:
 
     `groups` operands of `term_bits` are added in pairs; a level's sums are one bit wider than its
     operands (an odd operand passes through). The adders of all levels are ``groups - 1``. With
-    structure direct a group is one input.
+    structures direct and triple a group is one input; an adder of three operands is priced as two.
     """
     levels = []
     operands, width = array.groups, array.term_bits
