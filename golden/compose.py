@@ -41,8 +41,17 @@ class Pass:
     inputs: np.ndarray | None = None
 
 
+class Operands:
+    """What holds the operands of an FBI-linear as attributes of their names."""
+
+    def operands(self) -> dict[str, Any]:
+        """Return the keyword arguments of ``fbi_linear`` but for x and the activation format."""
+        names = ("signs", "scale_in", "shift_in", "mask", "scale_out", "group_size")
+        return {name: getattr(self, name) for name in names}
+
+
 @dataclass(frozen=True)
-class Composed:
+class Composed(Operands):
     """Operands of the one FBI-linear that computes several passes.
 
     Attributes
@@ -60,17 +69,6 @@ class Composed:
     scale_out: np.ndarray | None
     group_size: int | None
     inputs: np.ndarray
-
-    def operands(self) -> dict[str, Any]:
-        """Return the keyword arguments of ``fbi_linear`` but for x and the activation format."""
-        return {
-            "signs": self.signs,
-            "scale_in": self.scale_in,
-            "shift_in": self.shift_in,
-            "mask": self.mask,
-            "scale_out": self.scale_out,
-            "group_size": self.group_size,
-        }
 
     def expand(self, x: Any) -> Any:
         """Return x' ``[M, K']`` of x ``[M, K]``: numpy or torch, of any type, as it came."""

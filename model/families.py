@@ -9,13 +9,12 @@ docs/families.md has the table of methods, formulas and sources.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from golden.compose import Composed, residual
+from golden.compose import Composed, Operands, residual
 from golden.errors import InputError
 from golden.pack import pack_signs, pack_ternary, unpack_ternary
 
@@ -27,7 +26,7 @@ _POWER_TOLERANCE = 1e-13
 
 
 @dataclass(frozen=True, kw_only=True)
-class BinaryWeights:
+class BinaryWeights(Operands):
     """Binary or ternary weights of one layer, packed as the numeric contract says.
 
     Attributes
@@ -49,17 +48,6 @@ class BinaryWeights:
     scale_out: Tensor | None = None
     group_size: int | None = None
     inputs: Tensor | None = None
-
-    def operands(self) -> dict[str, Any]:
-        """Return the keyword arguments of ``fbi_linear`` but for x and the activation format."""
-        return {
-            "signs": self.signs,
-            "scale_in": self.scale_in,
-            "shift_in": self.shift_in,
-            "mask": self.mask,
-            "scale_out": self.scale_out,
-            "group_size": self.group_size,
-        }
 
     def expand(self, x: Tensor) -> Tensor:
         """Return what the layer reads, ``[M, K']``, of token vectors x ``[M, K]``."""
