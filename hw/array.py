@@ -17,8 +17,9 @@ from amaranth.lib.wiring import In, Out
 from . import layouts
 from .arith import bind
 from .config import EngineConfig
-from .row import Row, TripleRow
+from .row import Row
 from .tree import delay, register
+from .triple_row import TripleRow
 
 
 class Cluster(wiring.Component):

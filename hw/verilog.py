@@ -19,8 +19,9 @@ from .array import Array, Cluster, Parts
 from .config import IDENTIFIER, ConfigError, EngineConfig
 from .engine import Engine
 from .place import placed
-from .row import Row, TripleRow
+from .row import Row
 from .tables import TableArray, TableCluster, TableRow
+from .triple_row import TripleRow
 
 # Keywords of IEEE 1364-2005 and IEEE 1800-2017: the file may be read as either.
 _KEYWORDS = frozenset(

@@ -8,7 +8,8 @@ from amaranth import Module, Signal
 
 from hw.array import Array, Cluster, SharedSums
 from hw.config import EngineConfig
-from hw.row import Row, TripleRow
+from hw.row import Row
+from hw.triple_row import TripleRow
 
 from ..simulation import Clock, join, run, split_signed
 from ..weight_code import dot, random_code, row_codes, weights_of
