@@ -17,8 +17,15 @@ Decoder = Callable[[torch.Tensor, KVCache], torch.Tensor]
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """Read ``tokenizer.json`` of a model folder; raises InputError if there is none that works."""
-    path = Path(folder) / "tokenizer.json"
+    """Read ``tokenizer.json`` of a model folder, or a file of that kind itself.
+
+    Raises
+    ------
+    InputError
+        If there is none, or none that works.
+    """
+    path = Path(folder)
+    path = path if path.is_file() else path / "tokenizer.json"
     if not path.is_file():
         raise InputError(f"a model folder must hold tokenizer.json; there is none in {folder}")
     try:

@@ -12,10 +12,80 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from golden.config import FBI_LINEARS, ModelConfig, linear_key
+from golden.config import ModelConfig
 from golden.errors import InputError
-from golden.folder import FORMAT, METADATA, expected_tensors
+from golden.folder import FORMAT, METADATA
 from golden.pack import pack_signs
+
+from .published import latent_tensors
+
+
+class Packer:
+    """Turns the tensors of an fp32 FBI-LLM into those of a packed model, one by one.
+
+    Attributes
+    ----------
+    tensors
+        The packed tensors so far, by name.
+    latent_zeros
+        Latent weights that are exactly 0; they are packed as +1.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.tensors: dict[str, Tensor] = {}
+        self.latent_zeros = 0
+        self._shapes = latent_tensors(config)
+        self._added: set[str] = set()
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Pack the tensor called `name` in the published layout; fp32 on the CPU.
+
+        Signs are taken from the fp32 values: a cast to fp16 would lose tiny latents.
+
+        Raises
+        ------
+        InputError
+            If the model has no such tensor, it came before, or it is of the wrong shape, not
+            finite, or too large for fp16.
+        """
+        if name not in self._shapes:
+            raise InputError(f"{name} is no tensor of this model")
+        if name in self._added:
+            raise InputError(f"{name} must be there once; it is there again")
+        if tuple(value.shape) != self._shapes[name]:
+            raise InputError(
+                f"{name} must have shape {self._shapes[name]}, not {tuple(value.shape)}"
+            )
+        key, _, part = name.rpartition(".")
+        value = value.detach().float().cpu()
+        if f"{key}.wscale" not in self._shapes:  # an embedding, a norm or the head
+            self.tensors[name] = self._half(name, value)
+        elif part == "weight":
+            if not value.isfinite().all():
+                raise InputError(f"{name} must be finite; it holds NaN or Inf")
+            self.latent_zeros += int((value == 0).sum())
+            self.tensors[f"{key}.signs"] = pack_signs(value)
+        else:
+            ours = {"wscale": "scale_in", "wbias": "shift_in"}[part]
+            self.tensors[f"{key}.{ours}"] = self._half(name, value[0])
+        self._added.add(name)
+
+    @property
+    def missing(self) -> list[str]:
+        """Names that were not added yet."""
+        return [name for name in self._shapes if name not in self._added]
+
+    def metadata(self) -> dict[str, str]:
+        """Return the metadata of the packed file; all tensors must have been added."""
+        return {**METADATA, "latent_zeros": str(self.latent_zeros)}
+
+    @staticmethod
+    def _half(name: str, value: Tensor) -> Tensor:
+        result = value.to(torch.float16)
+        if not result.isfinite().all():
+            raise InputError(f"{name} must be finite in fp16; it holds NaN, Inf or above 65504")
+        return result.contiguous()
 
 
 def packed_tensors(
@@ -33,38 +103,12 @@ def packed_tensors(
     InputError
         If a tensor is missing, of the wrong shape, not finite, or too large for fp16.
     """
-
-    def take(name: str, shape: tuple[int, ...]) -> Tensor:
+    packer = Packer(config)
+    for name in packer.missing:
         if name not in state:
             raise InputError(f"a model to pack must hold {name}; it does not")
-        value = state[name].detach()
-        if tuple(value.shape) != shape:
-            raise InputError(f"{name} must have shape {shape}, not {tuple(value.shape)}")
-        return value.float().cpu()
-
-    def half(name: str, value: Tensor) -> Tensor:
-        result = value.to(torch.float16)
-        if not result.isfinite().all():
-            raise InputError(f"{name} must be finite in fp16; it holds NaN, Inf or above 65504")
-        return result.contiguous()
-
-    tensors = {
-        name: half(name, take(name, shape))
-        for name, (_, shape) in expected_tensors(config).items()
-        if name.endswith(".weight")  # all but the parts of FBI-linears
-    }
-    zeros = 0
-    for layer in range(config.num_hidden_layers):
-        for linear in FBI_LINEARS:
-            outputs, inputs = config.linear_shape(linear)
-            prefix = linear_key(layer, linear)
-            weight = take(f"{prefix}.weight", (outputs, inputs))
-            zeros += int((weight == 0).sum())
-            tensors[f"{prefix}.signs"] = pack_signs(weight)
-            for ours, theirs in (("scale_in", "wscale"), ("shift_in", "wbias")):
-                value = take(f"{prefix}.{theirs}", (1, inputs))[0]
-                tensors[f"{prefix}.{ours}"] = half(f"{prefix}.{theirs}", value)
-    return tensors, {**METADATA, "latent_zeros": str(zeros)}
+        packer.add(name, state[name])
+    return packer.tensors, packer.metadata()
 
 
 def export_packed(
@@ -91,10 +135,45 @@ def export_packed(
     Raises
     ------
     InputError
-        If the model cannot be packed; `folder` is left as it was.
+        If the model cannot be packed, or `folder` holds something that is no packed model; it is
+        left as it was.
     """
     tensors, metadata = packed_tensors(state, config)
+    return write_packed(
+        tensors, metadata, config, folder, extra_files=extra_files, extra_config=extra_config
+    )
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise InputError unless `folder` is free to be written: absent, empty, or a packed model."""
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if not folder.is_dir() or folder.is_symlink():
+        raise InputError(f"a model is written as a folder; {folder} is something else")
+    held = {path.name for path in folder.iterdir()}
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        config = None
+    if held and not (isinstance(config, dict) and config.get("format") == FORMAT):
+        raise InputError(
+            f"the output must be a new folder or a packed model to replace; {folder} holds "
+            "something else"
+        )
+
+
+def write_packed(
+    tensors: dict[str, Tensor],
+    metadata: dict[str, str],
+    config: ModelConfig,
+    folder: Path,
+    *,
+    extra_files: dict[str, str] | None = None,
+    extra_config: dict[str, object] | None = None,
+) -> Path:
+    """Write packed tensors as a folder: see :func:`export_packed`."""
     folder = Path(folder)
+    check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     data = {
         "format": FORMAT,

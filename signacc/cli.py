@@ -246,6 +246,28 @@ def verilog(preset: str | None, config: str | None, output: str, top: str | None
             click.echo(f"{added}: for {'FuseSoC' if added.suffix == '.core' else 'Vivado'}")
 
 
+@main.command("import")
+@click.argument("checkpoint", metavar="CHECKPOINT")
+@click.option("-o", "--output", required=True, metavar="FOLDER",
+              help="Packed model folder to write; one that is there is replaced.")
+@click.option("--tokenizer", metavar="FILE",
+              help="A tokenizer.json [default: the checkpoint's, if it has one].")
+@_json
+def import_command(checkpoint: str, output: str, tokenizer: str | None, as_json: bool) -> None:
+    """Make a packed model folder of a published FBI-LLM checkpoint.
+
+    CHECKPOINT is a folder as transformers' save_pretrained writes it: .bin or .safetensors, one
+    file or shards, fp32. A pickle is never executed.
+
+    \b
+    Example: signacc import FBI-LLM_130M -o fbi-130m
+    """
+    from signacc.interchange import import_model
+
+    import_model(Path(checkpoint), Path(output), tokenizer=tokenizer and Path(tokenizer),
+                 as_json=as_json)
+
+
 @main.command()
 @_model
 @_preset
