@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -112,6 +112,51 @@ def generate(
             return
         yield token
         tokens = torch.tensor([[token]])
+
+
+def stream_text(
+    tokenizer: Tokenizer, prompt: list[int], tokens: Iterable[int], *, stop: Sequence[str] = ()
+) -> Iterator[str]:
+    """Yield the text of `tokens` after that of `prompt`, piece by piece as they come.
+
+    A piece never ends within a character. The first of the texts in `stop` ends it and is not
+    yielded, whatever tokens it is spelled with; what may be the beginning of one is held back until
+    the next token tells. No token is taken after the end.
+
+    Raises
+    ------
+    InputError
+        When iteration starts: if a text in `stop` is empty.
+    """
+    if "" in stop:
+        raise InputError("a text that ends the writing must not be empty")
+    written = list(prompt)
+    before = len(tokenizer.decode(written))
+    shown = 0
+    text = ""
+    for token in tokens:
+        written.append(token)
+        # Decoding all of it each time keeps characters of several tokens whole.
+        text = tokenizer.decode(written)[before:]
+        ends = [place for place in (text.find(s) for s in stop) if place >= 0]
+        if ends:
+            if min(ends) > shown:
+                yield text[shown : min(ends)]
+            return
+        if text.endswith("\ufffd"):
+            continue
+        whole = len(text) - max((_overlap(text, s) for s in stop), default=0)
+        if whole > shown:
+            yield text[shown:whole]
+            shown = whole
+    if len(text) > shown:
+        yield text[shown:]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return the length of the longest proper beginning of `stop` with which `text` ends."""
+    lengths = range(min(len(stop) - 1, len(text)), 0, -1)
+    return next((n for n in lengths if text.endswith(stop[:n])), 0)
 
 
 def _pick(

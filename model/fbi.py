@@ -15,10 +15,14 @@ from torch import Tensor, nn
 
 from golden.config import ModelConfig
 from golden.errors import InputError
+from golden.model import KVCache
 
 from .teacher import rms_norm, rope_table, rotate
 
 INIT_STD = 0.02
+
+LayerCache = tuple[KVCache, int] | None
+"""A cache of keys and values, and which layer of it."""
 
 
 class _Binarize(torch.autograd.Function):
@@ -106,7 +110,7 @@ class Attention(nn.Module):
             self.add_module(name, linear(inputs, outputs))
         self.grouped = config.num_key_value_heads != config.num_attention_heads
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache = None) -> Tensor:
         """Return ``[batch, seq, hidden]`` of ``x [batch, seq, hidden]``."""
         q, k, v = (
             p(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
@@ -114,7 +118,17 @@ class Attention(nn.Module):
         )
         cos, sin = cos.to(q.dtype), sin.to(q.dtype)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=self.grouped)
+        seen = None
+        if cache is not None:
+            store, layer = cache
+            k, v = store.append(layer, k, v)
+            before = k.shape[2] - q.shape[2]
+            if before:  # query i sees what was before it, and itself
+                seen = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device)
+                seen = seen.tril(before)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=seen, is_causal=seen is None, enable_gqa=self.grouped
+        )
         return self.o_proj(y.transpose(1, 2).flatten(2))
 
 
@@ -142,9 +156,9 @@ class DecoderLayer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache = None) -> Tensor:
         """Return ``[batch, seq, hidden]`` of ``x [batch, seq, hidden]``."""
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -191,22 +205,25 @@ class FbiLlm(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return logits ``[batch, seq, vocab]`` of int64 ``tokens [batch, seq]``.
+
+        With a cache, the tokens continue those in it, and it grows by them.
 
         Raises
         ------
         InputError
             If there are more tokens than the model has positions.
         """
-        seq = tokens.shape[1]
-        if seq > self.config.max_position_embeddings:
+        start = 0 if cache is None else cache.length
+        end = start + tokens.shape[1]
+        if end > self.config.max_position_embeddings:
             raise InputError(
                 f"a sequence must have at most {self.config.max_position_embeddings} tokens, "
-                f"not {seq}"
+                f"not {end}"
             )
         x = self.model.embed_tokens(tokens)
-        cos, sin = self.cos[:seq], self.sin[:seq]
-        for layer in self.model.layers:
-            x = layer(x, cos, sin)
+        cos, sin = self.cos[start:end], self.sin[start:end]
+        for i, layer in enumerate(self.model.layers):
+            x = layer(x, cos, sin, None if cache is None else (cache, i))
         return self.lm_head(self.model.norm(x))

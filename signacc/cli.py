@@ -410,36 +410,30 @@ def simulate(kv_bits: str, **options: Any) -> None:
 @_writing
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
               help="Of the draws.")
-@click.option("--act-bits", default=16, show_default=True, help="A of the golden model, 4 to 24.")
-def generate(model: str | None, prompt: str, write: int, temperature: float, top_p: float,
-             seed: int, act_bits: int) -> None:
-    """Write text with the golden model, bit-exact in every FBI-linear.
+@click.option("--stop", multiple=True, metavar="TEXT",
+              help="End before this text; repeat for several.")
+@click.option("--arithmetic", default="A16", show_default=True,
+              help="A4 to A24: the golden model; float: fp32.")
+@click.option("--act-bits", type=int, help="The same as --arithmetic A<bits>.")
+@_json
+def generate(model: str | None, arithmetic: str, act_bits: int | None, **options: Any) -> None:
+    """Write text with the golden model, bit-exact in every FBI-linear, or in float.
+
+    It ends after --write tokens, at the model's end of text, or before a --stop text. The same seed
+    writes the same text.
 
     \b
     Example: signacc generate --prompt "Once upon a time" --write 40
     """
-    from golden.generate import check_room, load_tokenizer, prompt_tokens
-    from golden.generate import generate as generate_tokens
-    from golden.model import GoldenModel
+    from signacc.generate import generate_text
     from signacc.models import model_folder
 
-    folder = model_folder(model)
-    tokenizer = load_tokenizer(folder)
-    golden = GoldenModel.from_folder(folder, act_bits=act_bits)
-    tokens = prompt_tokens(tokenizer, golden.config, prompt)
-    check_room(golden.config, len(tokens), write)
-    end = golden.config.eos_token_id
-    shown = tokenizer.decode(tokens)
-    click.echo(shown, nl=False)
-    for token in generate_tokens(golden, tokens, write, temperature=temperature, top_p=top_p,
-                                 seed=seed, stop=frozenset([] if end is None else [end])):
-        tokens.append(token)
-        # Decoding all of it each time keeps characters of several tokens whole.
-        text = tokenizer.decode(tokens)
-        if not text.endswith("\ufffd"):
-            click.echo(text[len(shown):], nl=False)
-            shown = text
-    click.echo()
+    if act_bits is not None:
+        source = click.get_current_context().get_parameter_source("arithmetic")
+        if source is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError("give --arithmetic or --act-bits, not both")
+        arithmetic = f"A{act_bits}"
+    generate_text(model_folder(model), arithmetic=arithmetic, **options)
 
 
 @main.command(
@@ -472,8 +466,8 @@ def eval_command(model: str | None, text: str, arithmetics: tuple[str, ...], win
     Example: signacc eval --text book.txt --windows 16
     """
     from signacc.console import progress
-    from signacc.evaluate import evaluate, parse_arithmetic
-    from signacc.models import model_folder
+    from signacc.evaluate import evaluate
+    from signacc.models import model_folder, parse_arithmetic
     from signacc.report import evaluation_table
 
     folder = model_folder(model)

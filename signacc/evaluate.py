@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,8 @@ import torch
 
 from golden.errors import InputError
 from golden.generate import load_tokenizer
-from golden.linear import ACT_BITS_MAX, ACT_BITS_MIN
-from golden.model import GoldenModel
 from model.evaluate import Perplexity, perplexity
-from model.packed import load_float
+from signacc.models import load_model
 
 Step = Callable[[int, int], None]
 """Called with (windows done, windows in all)."""
@@ -98,19 +95,15 @@ def evaluate(
     Parameters
     ----------
     arithmetic
-        ``float``: fp32 with W~ from the stored float16 scales; ``A<bits>``: the golden model.
+        See :func:`signacc.models.load_model`.
 
     Raises
     ------
     InputError
         If the model or text cannot be read, or a parameter breaks its rule.
     """
-    act_bits = parse_arithmetic(arithmetic)
     tokens = read_tokens(folder, text)
-    if act_bits is None:
-        model = load_float(folder)
-    else:
-        model = GoldenModel.from_folder(folder, act_bits=act_bits)
+    model = load_model(folder, arithmetic)
     limit = model.config.max_position_embeddings
     if window > limit:
         raise InputError(f"a window must fit the model's context of {limit} tokens, not {window}")
@@ -129,13 +122,3 @@ def evaluate(
     predicted = result.windows * (window - 1)
     spelled = tokens.predicted_bytes(window, result.windows) / predicted
     return Evaluation(arithmetic, result, result.bits_per_byte(spelled))
-
-
-def parse_arithmetic(text: str) -> int | None:
-    """Return A of ``A<bits>``, or None for ``float``; raises InputError for anything else."""
-    if text == "float":
-        return None
-    match = re.fullmatch(r"A([0-9]{1,2})", text)
-    if not match or not ACT_BITS_MIN <= int(match[1]) <= ACT_BITS_MAX:
-        raise InputError(f"arithmetic must be float or A4 to A24, not {text!r}")
-    return int(match[1])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from golden.errors import InputError
-from golden.generate import generate, load_tokenizer
+from golden.generate import generate, load_tokenizer, stream_text
 from golden.model import GoldenModel, KVCache
 
 from ..packed_folder import write_packed_folder
@@ -138,3 +138,59 @@ def test_a_tokenizer_that_is_none(tmp_path, raw):
     with pytest.raises(InputError) as error:
         load_tokenizer(tmp_path)
     assert str(error.value).startswith(f"{path} must be a tokenizer of the tokenizers library: ")
+
+
+# ---- text as it comes ---------------------------------------------------------------------------
+
+
+class Spelling:
+    """A tokenizer of bytes: token i is byte i."""
+
+    def decode(self, ids):
+        return bytes(ids).decode("utf-8", errors="replace")
+
+
+def stream(text, prompt="go: ", stop=()):
+    taken = []
+
+    def tokens():
+        for byte in text.encode():
+            taken.append(byte)
+            yield byte
+
+    pieces = list(stream_text(Spelling(), list(prompt.encode()), tokens(), stop=stop))
+    assert all(pieces)
+    return pieces, len(taken)
+
+
+def test_text_comes_token_by_token():
+    assert stream("abc") == (["a", "b", "c"], 3)
+
+
+def test_characters_stay_whole():
+    assert stream("é→x") == (["é", "→", "x"], 6)
+    pieces, _ = stream("a")
+    assert pieces == ["a"]
+    cut = list("é→".encode())[:-1]
+    assert list(stream_text(Spelling(), [], iter(cut))) == ["é", "\ufffd"]
+
+
+def test_a_stop_text_ends_it_and_nothing_is_taken_after_it():
+    assert stream("one. two", stop=(".",)) == (["o", "n", "e"], 4)
+    assert stream("one\n\ntwo", stop=("\n\n",)) == (["o", "n", "e"], 5)
+    assert stream("a##b###c", stop=("###",)) == (["a", "##b"], 7)
+    # Of two the one that begins first, though the other ends with the same token.
+    assert stream("xabc", stop=("c", "abc")) == (["x"], 4)
+
+
+def test_what_was_held_back_comes_at_the_end():
+    assert stream("a##", stop=("###",)) == (["a", "##"], 3)
+
+
+def test_a_stop_text_of_the_prompt_does_not_count():
+    assert stream(" b", prompt="a.", stop=(".",)) == ([" ", "b"], 2)
+
+
+def test_an_empty_stop_text():
+    with pytest.raises(InputError, match="a text that ends the writing must not be empty"):
+        stream("abc", stop=("x", ""))

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from golden.errors import InputError
-from signacc.evaluate import evaluate, parse_arithmetic, read_tokens
+from signacc.evaluate import evaluate, read_tokens
 from signacc.models import model_folder
 
 FOLDER = model_folder()
@@ -47,12 +47,6 @@ def test_golden_is_near_float(tmp_path):
     assert results[1] == pytest.approx(results[0], rel=1e-3)
     assert results[2] == pytest.approx(results[0], rel=2e-2)
     assert len(set(results)) == 3
-
-
-@pytest.mark.parametrize("text", ["A3", "A25", "A", "a16", "16", "A" + "9" * 5000, "A²", "[/x]"])
-def test_arithmetic_that_does_not_exist(text):
-    with pytest.raises(InputError, match="arithmetic must be float or A4 to A24"):
-        parse_arithmetic(text)
 
 
 def test_window_beyond_the_context(tmp_path):

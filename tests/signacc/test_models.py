@@ -1,0 +1,36 @@
+"""Arithmetics by name, and the models that compute in them."""
+
+import pytest
+import torch
+
+from golden.errors import InputError
+from golden.model import KVCache
+from signacc.models import SHIPPED, load_model, model_folder, parse_arithmetic
+
+from ..packed_folder import write_packed_folder
+
+
+@pytest.mark.parametrize("text", ["A3", "A25", "A", "a16", "16", "A" + "9" * 5000, "A²", "[/x]"])
+def test_arithmetic_that_does_not_exist(text):
+    with pytest.raises(InputError, match="arithmetic must be float or A4 to A24"):
+        parse_arithmetic(text)
+
+
+def test_names_and_paths(tmp_path):
+    assert model_folder() == model_folder(SHIPPED)
+    assert model_folder(str(tmp_path)) == tmp_path
+
+
+def test_every_arithmetic_takes_tokens_and_a_cache(tmp_path):
+    folder = write_packed_folder(tmp_path)
+    tokens = torch.tensor([[3, 1, 4, 1, 5]])
+    found = []
+    for arithmetic in ("float", "A24", "A16"):
+        model = load_model(folder, arithmetic)
+        cache = KVCache()
+        first = model(tokens[:, :2], cache)
+        both = torch.cat([first, model(tokens[:, 2:], cache)], dim=1)
+        assert torch.allclose(both, model(tokens), atol=1e-5)
+        found.append(both)
+    assert torch.allclose(found[0], found[1], atol=0.02)
+    assert not torch.equal(found[0], found[1])
