@@ -413,7 +413,7 @@ def simulate(kv_bits: str, **options: Any) -> None:
 @click.option("--stop", multiple=True, metavar="TEXT",
               help="End before this text; repeat for several.")
 @click.option("--arithmetic", default="A16", show_default=True,
-              help="A4 to A24: the golden model; float: fp32.")
+              help="A4 to A24: the golden model; float: fp32; packed: fp32 on packed weights.")
 @click.option("--act-bits", type=int, help="The same as --arithmetic A<bits>.")
 @_json
 def generate(model: str | None, arithmetic: str, act_bits: int | None, **options: Any) -> None:
@@ -453,7 +453,7 @@ def train(arguments: tuple[str, ...]) -> None:
 @click.option("--text", required=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
               help="UTF-8 text to predict.")
 @click.option("--arithmetic", "arithmetics", multiple=True, default=("float", "A16", "A8"),
-              show_default=True, help="float or A4 to A24; repeat for several.")
+              show_default=True, help="float, packed or A4 to A24; repeat for several.")
 @click.option("--window", default=512, show_default=True, type=click.IntRange(2),
               help="Tokens in a window; windows do not overlap.")
 @click.option("--windows", type=click.IntRange(1), help="Windows from the head [default: all].")

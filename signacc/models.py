@@ -26,12 +26,12 @@ def model_folder(name_or_path: str | None = None) -> Path:
 
 
 def parse_arithmetic(text: str) -> int | None:
-    """Return A of ``A<bits>``, or None for ``float``; raises InputError for anything else."""
-    if text == "float":
+    """Return A of ``A<bits>``, None for ``float`` and ``packed``; else raises InputError."""
+    if text in ("float", "packed"):
         return None
     match = re.fullmatch(r"A([0-9]{1,2})", text)
     if not match or not ACT_BITS_MIN <= int(match[1]) <= ACT_BITS_MAX:
-        raise InputError(f"arithmetic must be float or A4 to A24, not {text!r}")
+        raise InputError(f"arithmetic must be float, packed or A4 to A24, not {text!r}")
     return int(match[1])
 
 
@@ -41,18 +41,20 @@ def load_model(folder: Path, arithmetic: str) -> GoldenModel | FbiLlm:
     Parameters
     ----------
     arithmetic
-        ``float``: fp32 with W~ from the stored float16 scales; ``A<bits>``: the golden model.
+        ``float``: fp32 with W~ from the stored float16 scales; ``packed``: the same on weights that
+        stay packed in memory, up to the order of sums; ``A<bits>``: the golden model.
 
     Raises
     ------
     InputError
-        If the model cannot be read, or there is no such arithmetic.
+        If the model cannot be read, or there is no such arithmetic; for ``packed`` also if there
+        is no C++ compiler.
     """
     act_bits = parse_arithmetic(arithmetic)
     if act_bits is None:
-        from model.packed import load_float
+        from model.packed import load_float, load_sign_linears
 
-        return load_float(folder)
+        return load_float(folder) if arithmetic == "float" else load_sign_linears(folder)
     from golden.model import GoldenModel
 
     return GoldenModel.from_folder(folder, act_bits=act_bits)

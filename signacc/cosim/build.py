@@ -22,6 +22,8 @@ import cocotb
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import Verilator
 
+from golden.cache import cache_root
+
 from .toolchain import Toolchain, ToolError, check_make_path, find_toolchain, python_version
 
 WAIVERS = Path(__file__).with_name("waivers.vlt")
@@ -31,15 +33,6 @@ _COMPILE = "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O1"
 
 class BenchError(RuntimeError):
     """A bench failed, ran no test, or ran another number of tests than expected."""
-
-
-def cache_root() -> Path:
-    """Return the folder of cached builds: $SIGNACC_CACHE, else ~/.cache/signacc."""
-    given = os.environ.get("SIGNACC_CACHE")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "signacc"
 
 
 class _PortsPublic(Verilator):

@@ -18,7 +18,7 @@ def report(*arguments, **kwargs):
     return json.loads(result.stdout)
 
 
-@pytest.mark.parametrize("arithmetic", ["A16", "A8", "float"])
+@pytest.mark.parametrize("arithmetic", ["A16", "A8", "float", "packed"])
 def test_a_seed_repeats_and_another_differs(arithmetic):
     options = ("--arithmetic", arithmetic, "--write", "8", "--temperature", "1", "--top-p", "1")
     first = report(*options, "--seed", "5")

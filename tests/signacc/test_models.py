@@ -12,7 +12,7 @@ from ..packed_folder import write_packed_folder
 
 @pytest.mark.parametrize("text", ["A3", "A25", "A", "a16", "16", "A" + "9" * 5000, "A²", "[/x]"])
 def test_arithmetic_that_does_not_exist(text):
-    with pytest.raises(InputError, match="arithmetic must be float or A4 to A24"):
+    with pytest.raises(InputError, match="arithmetic must be float, packed or A4"):
         parse_arithmetic(text)
 
 
@@ -25,7 +25,7 @@ def test_every_arithmetic_takes_tokens_and_a_cache(tmp_path):
     folder = write_packed_folder(tmp_path)
     tokens = torch.tensor([[3, 1, 4, 1, 5]])
     found = []
-    for arithmetic in ("float", "A24", "A16"):
+    for arithmetic in ("float", "A24", "A16", "packed"):
         model = load_model(folder, arithmetic)
         cache = KVCache()
         first = model(tokens[:, :2], cache)
@@ -34,3 +34,5 @@ def test_every_arithmetic_takes_tokens_and_a_cache(tmp_path):
         found.append(both)
     assert torch.allclose(found[0], found[1], atol=0.02)
     assert not torch.equal(found[0], found[1])
+    assert torch.allclose(found[0], found[3], atol=1e-5)
+    assert not torch.equal(found[0], found[3])

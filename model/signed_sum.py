@@ -1,0 +1,119 @@
+"""Signed sums on the CPU with weights that stay packed, one bit each, in memory.
+
+The kernel is C++ (``kernels/signed_sum.cpp``), compiled once by the system's g++ (or $CXX) into the
+cache. It picks AVX-512, AVX2 or tables of partial sums by what the processor has.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from golden.cache import cache_root
+from golden.errors import InputError
+
+PATHS = ("tables", "avx2", "avx512")
+"""Ways to compute, slowest first."""
+
+_SOURCE = Path(__file__).with_name("kernels") / "signed_sum.cpp"
+_OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread")
+_WORK_FOR_A_THREAD = 1 << 20
+"""Weights below which a further thread costs more than it brings."""
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    compiler = shutil.which(os.environ.get("CXX") or "g++")
+    if compiler is None:
+        raise InputError(
+            "packed arithmetic needs a C++ compiler; there is no "
+            f"{os.environ.get('CXX') or 'g++'} on PATH"
+        )
+    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
+    key = hashlib.sha256(_SOURCE.read_bytes() + " ".join(_OPTIONS).encode() + version).hexdigest()
+    folder = cache_root() / "kernels"
+    path = folder / f"signed_sum-{key[:16]}.so"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            built = Path(work) / "kernel.so"
+            done = subprocess.run(
+                [compiler, *_OPTIONS, str(_SOURCE), "-o", str(built)],
+                capture_output=True, text=True, errors="replace", check=False,
+            )
+            if done.returncode:
+                reason = (done.stderr.strip().splitlines() or ["no message"])[0]
+                raise InputError(f"{compiler} must compile {_SOURCE.name}; it says: {reason}")
+            os.replace(built, path)
+    library = ctypes.CDLL(str(path))
+    pointer, count = ctypes.c_void_p, ctypes.c_int64
+    library.signed_sum.argtypes = (
+        pointer, count, count, pointer, count, pointer, ctypes.c_int, ctypes.c_int,
+    )
+    library.signed_sum.restype = None
+    return library
+
+
+def paths() -> tuple[str, ...]:
+    """Return those of `PATHS` that this processor has; raises InputError without a compiler."""
+    return PATHS[: _library().signed_sum_path() + 1]
+
+
+def signed_sum(
+    signs: Tensor, p: Tensor, *, threads: int | None = None, path: str | None = None
+) -> Tensor:
+    """Return ``p @ S.T`` with ``S[i, j] = ±1`` held as one bit.
+
+    Parameters
+    ----------
+    signs : uint8 ``[N, ceil(K/8)]``, least significant bit first, 1 = +1
+    p : fp32 ``[M, K]``; where a vector is not finite, so are its sums, or they are NaN
+    threads : at most so many; by default as many as torch uses
+    path : one of `paths()`; the fastest by default
+
+    Returns
+    -------
+    fp32 ``[M, N]``. The same bits for any count of threads; another path may round differently.
+
+    Raises
+    ------
+    InputError
+        If a shape or type breaks its rule, `path` is none of this processor's, or the kernel
+        cannot be compiled.
+    """
+    if p.dtype != torch.float32 or p.ndim != 2 or p.device.type != "cpu" or 0 in p.shape:
+        raise InputError(
+            f"p must be float32 [M, K] on the CPU with M, K >= 1, not {p.dtype} {list(p.shape)} "
+            f"on {p.device}"
+        )
+    width = -(-p.shape[1] // 8)
+    if (signs.dtype != torch.uint8 or signs.ndim != 2 or signs.shape[1] != width
+            or signs.device.type != "cpu"):
+        raise InputError(
+            f"signs for {p.shape[1]} inputs must be uint8 [N, {width}] on the CPU, not "
+            f"{signs.dtype} {list(signs.shape)} on {signs.device}"
+        )
+    known = paths()
+    if path is not None and path not in known:
+        raise InputError(f"path must be one of {', '.join(known)} on this processor, not {path!r}")
+    signs, p = signs.contiguous(), p.contiguous()
+    n, k = len(signs), p.shape[1]
+    most = max(1, min(n * k // _WORK_FOR_A_THREAD, n))
+    count = min(torch.get_num_threads() if threads is None else threads, most)
+    if count < 1:
+        raise InputError(f"threads must be at least 1, not {threads}")
+    y = torch.empty(len(p), n)
+    _library().signed_sum(
+        signs.data_ptr(), n, k, p.data_ptr(), len(p), y.data_ptr(), count,
+        PATHS.index(path or known[-1]),
+    )
+    return y
