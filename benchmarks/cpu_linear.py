@@ -1,0 +1,114 @@
+"""FBI-linears of the 7B shape on the CPU, batch 1: packed weights beside dense F.linear.
+
+    python benchmarks/cpu_linear.py --out benchmarks/results/cpu_linear.json
+
+Each call takes another copy of the layer, and the copies together are larger than any cache: as in
+a model, weights come from memory. Calls of all kinds take turns.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+from record import write_record
+
+from golden.config import MODELS
+from golden.folder import PackedLinear
+from golden.pack import pack_signs
+from model.packed import SignLinear
+from model.signed_sum import paths
+
+COLD_BYTES = 96 << 20
+"""Weights of each kind that calls go through: three times the last-level cache here, 32 MB."""
+
+
+def layer(n: int, k: int, seed: int) -> tuple[SignLinear, torch.Tensor]:
+    """Return a random layer and its dense W~."""
+    random = torch.Generator().manual_seed(seed)
+    weight = torch.randn(n, k, generator=random)
+    scale, shift = (torch.randn(k, generator=random).mul(0.1).half() for _ in range(2))
+    signs = pack_signs(weight)
+    packed = SignLinear(PackedLinear(signs.numpy(), scale.numpy(), shift.numpy()))
+    dense = torch.where(weight >= 0, 1.0, -1.0).mul_(scale.float()).add_(shift.float())
+    return packed, dense
+
+
+def copies(tensor: torch.Tensor) -> list[torch.Tensor]:
+    return [tensor.clone() for _ in range(-(-COLD_BYTES // (tensor.numel() * tensor.itemsize)))]
+
+
+def measure(n: int, k: int, threads: int, rounds: int) -> dict:
+    """Return medians, ratios and memory of one shape."""
+    torch.set_num_threads(threads)
+    packed, dense = layer(n, k, seed=n + k)
+    x = torch.randn(1, k, generator=torch.Generator().manual_seed(1))
+    exact = F.linear(x.double(), dense.double())
+    signs = copies(packed.signs)
+    wide = copies(dense)
+    half = copies(dense.bfloat16())
+    x_half = x.bfloat16()
+
+    def packed_call(i: int) -> torch.Tensor:
+        packed.signs = signs[i % len(signs)]
+        return packed(x)
+
+    calls = {
+        "packed": packed_call,
+        "dense_fp32": lambda i: F.linear(x, wide[i % len(wide)]),
+        "dense_bf16": lambda i: F.linear(x_half, half[i % len(half)]),
+    }
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for i in range(-3, rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call(i)
+            if i >= 0:
+                times[name].append(time.perf_counter() - start)
+    median = {name: statistics.median(values) for name, values in times.items()}
+    held = sum(b.numel() * b.itemsize for b in packed.buffers())
+    scale = float(exact.abs().max())
+    return {
+        "n": n, "k": k, "threads": threads, "rounds": rounds,
+        "median_ms": {name: round(1e3 * value, 4) for name, value in median.items()},
+        "quartiles_ms": {
+            name: [round(1e3 * q, 4) for q in np.quantile(values, (0.25, 0.75)).tolist()]
+            for name, values in times.items()
+        },
+        "times_faster_than_fp32": round(median["dense_fp32"] / median["packed"], 2),
+        "times_faster_than_bf16": round(median["dense_bf16"] / median["packed"], 2),
+        "bytes": {"packed": held, "dense_fp32": 4 * n * k, "dense_bf16": 2 * n * k},
+        "bits_per_weight_packed": round(8 * held / (n * k), 4),
+        "largest_error_against_fp64": {
+            "packed": float((packed(x) - exact).abs().max()) / scale,
+            "dense_fp32": float((F.linear(x, dense) - exact).abs().max()) / scale,
+        },
+    }
+
+
+@click.command()
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--rounds", default=60, show_default=True)
+@torch.inference_mode()
+def main(out: Path, rounds: int) -> None:
+    config = MODELS["fbi-7b"]
+    shapes = dict.fromkeys(config.linear_shape(name) for name in ("q_proj", "up_proj", "down_proj"))
+    rows = []
+    for threads in (1, 2):
+        for n, k in shapes:
+            row = measure(n, k, threads, rounds)
+            print(n, k, threads, row["median_ms"], row["times_faster_than_fp32"], flush=True)
+            rows.append(row)
+    write_record(out, {"path": paths()[-1], "batch": 1, "layers": rows}, ("signacc", "torch"))
+
+
+if __name__ == "__main__":
+    main()
