@@ -254,10 +254,10 @@ def verilog(preset: str | None, config: str | None, output: str, top: str | None
               help="A tokenizer.json [default: the checkpoint's, if it has one].")
 @_json
 def import_command(checkpoint: str, output: str, tokenizer: str | None, as_json: bool) -> None:
-    """Make a packed model folder of a published FBI-LLM checkpoint.
+    """Make a packed model folder of a published FBI-LLM checkpoint, or of a GGUF file.
 
-    CHECKPOINT is a folder as transformers' save_pretrained writes it: .bin or .safetensors, one
-    file or shards, fp32. A pickle is never executed.
+    CHECKPOINT is a folder as transformers' save_pretrained writes it (.bin or .safetensors, one
+    file or shards, fp32), or a .gguf file of signacc export. A pickle is never executed.
 
     \b
     Example: signacc import FBI-LLM_130M -o fbi-130m
@@ -270,19 +270,33 @@ def import_command(checkpoint: str, output: str, tokenizer: str | None, as_json:
 
 @main.command()
 @_model
+@click.option("--format", "kind", type=click.Choice(["image", "gguf"]), default="image",
+              show_default=True, help="An engine's memory image, or a GGUF file.")
 @_preset
 @_config
-@click.option("-o", "--output", required=True, metavar="FOLDER", help="Folder of the image.")
+@click.option("-o", "--output", required=True, metavar="PATH",
+              help="Folder of the image, or the .gguf file.")
 @_json
-def export(model: str | None, preset: str | None, config: str | None, output: str,
+def export(model: str | None, kind: str, preset: str | None, config: str | None, output: str,
            as_json: bool) -> None:
-    """Write a model's weights in the order in which an engine consumes them.
+    """Write a model's weights in the order in which an engine consumes them, or as GGUF.
 
-    The image is one binary file, and a JSON file that says where each layer lies in it.
+    The image is one binary file, and a JSON file that says where each layer lies in it. The GGUF
+    file holds the whole model; signacc import reads it back bit by bit.
 
     \b
-    Example: signacc export --preset kv260 -o image
+    Examples:
+      signacc export --preset kv260 -o image
+      signacc export --format gguf -o fbi-43m.gguf
     """
+    if kind == "gguf":
+        from signacc.interchange import export_gguf_file
+        from signacc.models import model_folder
+
+        if preset is not None or config is not None:
+            raise click.UsageError("a GGUF file is for no engine: leave --preset and --config out")
+        export_gguf_file(model_folder(model), Path(output), as_json=as_json)
+        return
     from dataclasses import asdict
 
     from signacc.console import progress
