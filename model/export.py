@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -62,9 +63,10 @@ class Packer:
         if f"{key}.wscale" not in self._shapes:  # an embedding, a norm or the head
             self.tensors[name] = self._half(name, value)
         elif part == "weight":
-            if not value.isfinite().all():
+            # Both read without a copy; a NaN is the smallest and the largest of all.
+            if not all(bound.isfinite() for bound in value.aminmax()):
                 raise InputError(f"{name} must be finite; it holds NaN or Inf")
-            self.latent_zeros += int((value == 0).sum())
+            self.latent_zeros += value.numel() - int(value.count_nonzero())
             self.tensors[f"{key}.signs"] = pack_signs(value)
         else:
             ours = {"wscale": "scale_in", "wbias": "shift_in"}[part]
@@ -137,6 +139,8 @@ def export_packed(
     InputError
         If the model cannot be packed, or `folder` holds something that is no packed model; it is
         left as it was.
+    OSError
+        If the disk is full or the folder cannot be written; it is left as it was.
     """
     tensors, metadata = packed_tensors(state, config)
     return write_packed(
@@ -184,7 +188,10 @@ def write_packed(
     }
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        save_file(tensors, work / "model.safetensors", metadata=metadata)
+        try:
+            save_file(tensors, work / "model.safetensors", metadata=metadata)
+        except SafetensorError as error:  # a full disk is no OSError there
+            raise OSError(f"{folder} cannot be written: {error}") from None
         (work / "config.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         for name, text in (extra_files or {}).items():
             (work / name).write_text(text, encoding="utf-8")

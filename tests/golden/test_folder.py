@@ -1,9 +1,11 @@
 """Packed folders: what is read, and that anything else is refused with its reason."""
 
 import json
+import math
 import os
 import pickle
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +72,31 @@ def refusal(folder) -> str:
 
 
 # ---- files --------------------------------------------------------------------------------------
+
+
+def bit_count(config):
+    """Return the bits of a model's parts by arithmetic: 1 a binary weight, 16 anything else."""
+    total = 0
+    for n, k in linear_shapes(config).values():
+        total += n * k + 2 * 16 * k
+    total = config["num_hidden_layers"] * (total + 2 * 16 * config["hidden_size"])
+    tables = 1 if config["tie_word_embeddings"] else 2
+    return total + 16 * config["hidden_size"] * (1 + tables * config["vocab_size"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_size_is_the_bit_count(name):
+    config = MODELS[name]
+    sizes = {"U8": 1, "F16": 2}
+    stored = sum(sizes[d] * math.prod(shape) for d, shape in expected_tensors(config).values())
+    assert stored == bit_count(config.to_dict()) / 8  # no row of these needs padding
+
+
+def test_the_file_is_its_bit_count_to_within_a_percent():
+    folder = Path(__file__).parents[2] / "signacc/assets/fbi-43m"
+    size = (folder / "model.safetensors").stat().st_size
+    bits = bit_count(json.loads((folder / "config.json").read_text()))
+    assert bits / 8 < size < 1.01 * bits / 8
 
 
 def test_no_folder(tmp_path):

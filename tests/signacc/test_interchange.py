@@ -1,6 +1,10 @@
 """``signacc import``, ``export --format gguf`` and ``eval --tasks`` from the command line."""
 
 import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +14,7 @@ from signacc.cli import main
 
 from ..model.published_files import state, write_checkpoint
 from ..model.test_tasks import boolq, write
-from ..packed_folder import write_packed_folder
+from ..packed_folder import CONFIG, write_packed_folder
 
 
 def invoke(*arguments):
@@ -50,6 +54,23 @@ class TestImport:
         refused(invoke("import", tmp_path / "none", "-o", output), "a checkpoint is a folder")
         refused(invoke("import", checkpoint, "-o", checkpoint), "a packed model to replace")
         assert not output.exists()
+
+    def test_a_full_disk_leaves_the_old_model(self, tmp_path):
+        """Files may not grow beyond 4 kB, in a process of its own."""
+        checkpoint = write_checkpoint(tmp_path / "c", state())
+        folder = write_packed_folder(tmp_path / "m", CONFIG | {"format": "signacc-packed"})
+        before = {p.name: p.read_bytes() for p in folder.iterdir()}
+        done = subprocess.run(
+            [Path(sys.executable).with_name("signacc"), "import", checkpoint, "-o", folder],
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000)),
+        )
+        assert done.returncode == 2, done.stderr
+        assert "cannot be written" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["c", "m"]
 
 
 class TestGguf:
