@@ -62,3 +62,22 @@ def test_readme_quotes_the_records():
     for name in texts:
         fbi, twin = (evaluation[name][which]["perplexity"] for which in ("fbi", "twin"))
         assert f"| {name} | {fbi:.2f} | {twin:.2f} | {fbi / twin:.3f} |" in text
+
+
+def test_interchange_quotes_the_packed_linears():
+    text = (ROOT / "docs/interchange.md").read_text()
+    record = json.loads((ROOT / "benchmarks/results/cpu_linear.json").read_text())
+    layers = record["results"]["layers"]
+    assert {(row["n"], row["k"]) for row in layers} == {(4096, 4096), (11008, 4096), (4096, 11008)}
+    assert {row["threads"] for row in layers} == {1, 2}
+    for row in layers:
+        times = (f"{row['median_ms'][kind]:.2f} ({row['fastest_ms'][kind]:.2f})"
+                 for kind in ("packed", "dense_fp32", "dense_bf16"))
+        held = row["bytes"]
+        assert (
+            f"| {row['n']:,} × {row['k']:,} | {row['threads']} | {' | '.join(times)} | "
+            f"{row['times_faster_than_fp32']:.1f} ({row['times_faster_than_fp32_fastest']:.1f}) | "
+            f"{held['packed'] / 1e6:.2f}, {held['dense_fp32'] / 1e6:.1f} |"
+        ) in text
+        assert row["times_faster_than_fp32"] > 1
+        assert row["times_faster_than_fp32_fastest"] > 1
