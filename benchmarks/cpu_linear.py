@@ -25,8 +25,8 @@ from record import write_record
 from golden.config import MODELS
 from golden.folder import PackedLinear
 from golden.pack import pack_signs
+from golden.signed_sum import paths, signed_sum
 from model.packed import SignLinear
-from model.signed_sum import paths, signed_sum
 
 COLD_BYTES = 96 << 20
 """Weights of each kind that calls go through: three times the last-level cache here, 32 MB."""
@@ -69,7 +69,7 @@ def measure(n: int, k: int, threads: int, rounds: int) -> dict:
     }
     for path in paths()[:-1]:  # the last is what `packed` takes
         calls[f"kernel_{path}"] = lambda i, path=path: signed_sum(
-            signs[i % len(signs)], x, path=path
+            signs[i % len(signs)].numpy(), x.numpy(), path=path, threads=threads
         )
     times: dict[str, list[float]] = {name: [] for name in calls}
     for i in range(-3, rounds):

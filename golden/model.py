@@ -69,15 +69,21 @@ class GoldenModel:
         As :func:`golden.folder.load_packed` returns it.
     act_bits
         A: width of the quantized activations of every FBI-linear.
+    keep_packed
+        Hold binary weights as one bit each in memory: see :class:`golden.linear.PreparedLinear`.
     """
 
-    def __init__(self, packed: PackedModel, *, act_bits: int = 16) -> None:
+    def __init__(
+        self, packed: PackedModel, *, act_bits: int = 16, keep_packed: bool = False
+    ) -> None:
         self.config: ModelConfig = packed.config
         self.act_bits = check_act_bits(act_bits)
         self.trace: Trace | None = None
         self._linears = [
             {
-                name: PreparedLinear(linear.signs, linear.scale_in, linear.shift_in)
+                name: PreparedLinear(
+                    linear.signs, linear.scale_in, linear.shift_in, keep_packed=keep_packed
+                )
                 for name, linear in layer.items()
             }
             for layer in packed.linears
@@ -96,9 +102,11 @@ class GoldenModel:
         self._sin = torch.cat([angle.sin()] * 2, dim=1)
 
     @classmethod
-    def from_folder(cls, folder: str | Path, *, act_bits: int = 16) -> GoldenModel:
+    def from_folder(
+        cls, folder: str | Path, *, act_bits: int = 16, keep_packed: bool = False
+    ) -> GoldenModel:
         """Load a packed model folder; raises InputError as :func:`load_packed` does."""
-        return cls(load_packed(folder), act_bits=act_bits)
+        return cls(load_packed(folder), act_bits=act_bits, keep_packed=keep_packed)
 
     @torch.inference_mode()
     def __call__(self, tokens: torch.Tensor, cache: KVCache | None = None) -> torch.Tensor:

@@ -12,12 +12,10 @@ from torch import Tensor, nn
 from golden.config import linear_key
 from golden.folder import PackedLinear, PackedModel, load_packed
 from golden.pack import unpack_signs
+from golden.signed_sum import UNPACK_FROM, paths, signed_sum
 
 from .fbi import FbiLlm
-from .signed_sum import paths, signed_sum
 
-UNPACK_FROM = 16
-"""Token vectors from which it is quicker to unpack a block of rows and multiply."""
 _BLOCK_ROWS = 512
 
 
@@ -59,7 +57,8 @@ class SignLinear(nn.Module):
         shift = rows @ self.shift_in.float()[:, None]
         p = rows * self.scale_in.float()
         if len(p) < UNPACK_FROM:
-            y = signed_sum(self.signs, p)
+            threads = torch.get_num_threads()
+            y = torch.from_numpy(signed_sum(self.signs.numpy(), p.numpy(), threads=threads))
         else:
             y = torch.cat(
                 [

@@ -1,7 +1,7 @@
 """Signed sums on the CPU with weights that stay packed, one bit each, in memory.
 
 The kernel is C++ (``kernels/signed_sum.cpp``), compiled once by the system's g++ (or $CXX) into the
-cache. It picks AVX-512, AVX2 or tables of partial sums by what the processor has.
+cache. It picks AVX-512, AVX2 or tables of partial sums by what the processor has. Needs only numpy.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from golden.cache import cache_root
-from golden.errors import InputError
+from .cache import cache_root
+from .errors import InputError
+from .pack import check_packed
 
 PATHS = ("tables", "avx2", "avx512")
 """Ways to compute, slowest first."""
+UNPACK_FROM = 16
+"""Vectors from which it is quicker to unpack a block of rows and multiply."""
 
 _SOURCE = Path(__file__).with_name("kernels") / "signed_sum.cpp"
 _OPTIONS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread")
@@ -68,21 +70,28 @@ def paths() -> tuple[str, ...]:
     return PATHS[: _library().signed_sum_path() + 1]
 
 
+def default_threads() -> int:
+    """Return $OMP_NUM_THREADS if it is a positive integer, else 1."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) > 0 else 1
+
+
 def signed_sum(
-    signs: Tensor, p: Tensor, *, threads: int | None = None, path: str | None = None
-) -> Tensor:
+    signs: np.ndarray, p: np.ndarray, *, threads: int | None = None, path: str | None = None
+) -> np.ndarray:
     """Return ``p @ S.T`` with ``S[i, j] = ±1`` held as one bit.
 
     Parameters
     ----------
     signs : uint8 ``[N, ceil(K/8)]``, least significant bit first, 1 = +1
-    p : fp32 ``[M, K]``; where a vector is not finite, so are its sums, or they are NaN
-    threads : at most so many; by default as many as torch uses
+    p : float32 ``[M, K]``; where a vector is not finite, so are its sums, or they are NaN
+    threads : at most so many; `default_threads` by default
     path : one of `paths()`; the fastest by default
 
     Returns
     -------
-    fp32 ``[M, N]``. The same bits for any count of threads; another path may round differently.
+    float32 ``[M, N]``. The same bits for any count of threads; another path may round differently.
+    Integers are summed exactly while K times the largest magnitude is at most 2**23.
 
     Raises
     ------
@@ -90,30 +99,23 @@ def signed_sum(
         If a shape or type breaks its rule, `path` is none of this processor's, or the kernel
         cannot be compiled.
     """
-    if p.dtype != torch.float32 or p.ndim != 2 or p.device.type != "cpu" or 0 in p.shape:
+    if p.dtype != np.float32 or p.ndim != 2 or 0 in p.shape:
         raise InputError(
-            f"p must be float32 [M, K] on the CPU with M, K >= 1, not {p.dtype} {list(p.shape)} "
-            f"on {p.device}"
+            f"p must be float32 [M, K] with M, K >= 1, not {p.dtype} {list(p.shape)}"
         )
-    width = -(-p.shape[1] // 8)
-    if (signs.dtype != torch.uint8 or signs.ndim != 2 or signs.shape[1] != width
-            or signs.device.type != "cpu"):
-        raise InputError(
-            f"signs for {p.shape[1]} inputs must be uint8 [N, {width}] on the CPU, not "
-            f"{signs.dtype} {list(signs.shape)} on {signs.device}"
-        )
+    k = p.shape[1]
+    signs = np.ascontiguousarray(check_packed(signs, k))
+    p = np.ascontiguousarray(p)
     known = paths()
     if path is not None and path not in known:
         raise InputError(f"path must be one of {', '.join(known)} on this processor, not {path!r}")
-    signs, p = signs.contiguous(), p.contiguous()
-    n, k = len(signs), p.shape[1]
-    most = max(1, min(n * k // _WORK_FOR_A_THREAD, n))
-    count = min(torch.get_num_threads() if threads is None else threads, most)
-    if count < 1:
+    threads = default_threads() if threads is None else threads
+    if threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
-    y = torch.empty(len(p), n)
+    n = len(signs)
+    y = np.empty((len(p), n), dtype=np.float32)
     _library().signed_sum(
-        signs.data_ptr(), n, k, p.data_ptr(), len(p), y.data_ptr(), count,
-        PATHS.index(path or known[-1]),
+        signs.ctypes.data, n, k, p.ctypes.data, len(p), y.ctypes.data,
+        max(1, min(threads, n * k // _WORK_FOR_A_THREAD, n)), PATHS.index(path or known[-1]),
     )
     return y
