@@ -23,7 +23,7 @@ from .pack import check_packed
 
 PATHS = ("tables", "avx2", "avx512")
 """Ways to compute, slowest first."""
-UNPACK_FROM = 16
+UNPACK_FROM = 256
 """Vectors from which it is quicker to unpack a block of rows and multiply."""
 
 _SOURCE = Path(__file__).with_name("kernels") / "signed_sum.cpp"

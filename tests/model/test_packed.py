@@ -11,7 +11,8 @@ from model.packed import SignLinear, load_float, load_sign_linears
 from ..packed_folder import CONFIG, write_packed_folder
 
 
-def test_a_packed_model_is_the_float_one(tmp_path):
+def test_a_packed_model_is_the_float_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("model.packed.UNPACK_FROM", 16)
     config = CONFIG | {"num_key_value_heads": 2, "max_position_embeddings": 40}
     folder = write_packed_folder(tmp_path, config)
     tokens = torch.randint(0, 29, (2, 19), generator=torch.Generator().manual_seed(0))
