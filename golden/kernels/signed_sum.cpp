@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -167,7 +168,12 @@ extern "C" void signed_sum(const uint8_t* signs, int64_t n, int64_t k, const flo
         const int64_t share = (n + threads - 1) / threads;
         for (int64_t first = share; first < n; first += share) {
             const int64_t last = first + share < n ? first + share : n;
-            others.emplace_back([=, &job] { rows(static_cast<Path>(path), job, first, last); });
+            auto work = [=, &job] { rows(static_cast<Path>(path), job, first, last); };
+            try {
+                others.emplace_back(work);
+            } catch (const std::system_error&) {  // no thread to be had
+                work();
+            }
         }
         rows(static_cast<Path>(path), job, 0, share < n ? share : n);
         for (std::thread& other : others) other.join();
