@@ -81,3 +81,16 @@ def test_interchange_quotes_the_packed_linears():
         ) in text
         assert row["times_faster_than_fp32"] > 1
         assert row["times_faster_than_fp32_fastest"] > 1
+
+
+def test_model_page_quotes_the_zero_shot_records():
+    text = (ROOT / "docs/model.md").read_text()
+    record = json.loads((ROOT / "benchmarks/results/zero-shot-teacher.json").read_text())["results"]
+    for task, metric in record["metric"].items():
+        found = record["accuracy"]["teacher"][task]
+        published = record["published"]["percent"].get(task, {}).get(metric)
+        cell = "" if published is None else f"{published:.2f}"
+        share, error = 100 * found[metric], 100 * found[f"{metric}_stderr"]
+        assert f"| {task} | {metric} | {share:.0f} ± {error:.1f} | {cell} |" in text
+        if published is not None:
+            assert abs(share - published) < 2 * error
