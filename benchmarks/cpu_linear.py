@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import click
 import numpy as np
@@ -24,6 +25,7 @@ from record import write_record
 
 from golden.config import MODELS
 from golden.folder import PackedLinear
+from golden.linear import PreparedLinear
 from golden.pack import pack_signs
 from golden.signed_sum import paths, signed_sum
 from model.packed import SignLinear
@@ -103,6 +105,29 @@ def measure(n: int, k: int, threads: int, rounds: int) -> dict:
     }
 
 
+def measure_golden(n: int, k: int, rounds: int) -> dict:
+    """Return times of one golden FBI-linear, one token, A16: unpacked and packed."""
+    random = np.random.default_rng(n + k)
+    signs = random.integers(0, 256, (n, k // 8), dtype=np.uint8)
+    scale, shift = (random.normal(0, 0.1, k).astype(np.float16) for _ in range(2))
+    x = random.normal(0, 1, (1, k)).astype(np.float16)
+    kinds = {
+        "unpacked": PreparedLinear(signs, scale, shift),
+        "packed": PreparedLinear(signs, scale, shift, keep_packed=True),
+    }
+    times: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(rounds):
+        for name, linear in kinds.items():
+            start = time.perf_counter()
+            linear(x)
+            times[name].append(time.perf_counter() - start)
+    return {
+        "n": n, "k": k, "act_bits": 16, "rounds": rounds,
+        "median_ms": {name: round(1e3 * statistics.median(v), 3) for name, v in times.items()},
+        "fastest_ms": {name: round(1e3 * min(v), 3) for name, v in times.items()},
+    }
+
+
 @click.command()
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--rounds", default=60, show_default=True)
@@ -117,7 +142,10 @@ def main(out: Path, rounds: int) -> None:
             row = measure(n, k, threads, rounds)
             print(n, k, threads, row["median_ms"], row["times_faster_than_fp32"], flush=True)
             rows.append(row)
-    record = {"path": paths()[-1], "batch": 1, "load_average": load, "layers": rows}
+    golden = measure_golden(4096, 4096, rounds)
+    print("golden", golden["fastest_ms"], flush=True)
+    record = {"path": paths()[-1], "batch": 1, "load_average": load, "layers": rows,
+              "golden": golden}
     write_record(out, record, ("signacc", "torch"))
 
 

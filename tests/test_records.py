@@ -94,3 +94,11 @@ def test_model_page_quotes_the_zero_shot_records():
         assert f"| {task} | {metric} | {share:.0f} ± {error:.1f} | {cell} |" in text
         if published is not None:
             assert abs(share - published) < 2 * error
+    record = json.loads((ROOT / "benchmarks/results/zero-shot-fbi-43m.json").read_text())["results"]
+    for task, metric in record["metric"].items():
+        cells = [
+            f"{100 * found[task][metric]:.1f}" for found in record["accuracy"].values()
+        ]
+        assert list(record["accuracy"]) == ["float", "A16", "A8"]
+        error = 100 * record["accuracy"]["float"][task][f"{metric}_stderr"]
+        assert f"| {task} | {metric} | {' | '.join(cells)} | {error:.1f} |" in text
