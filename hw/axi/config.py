@@ -37,7 +37,7 @@ class AxiConfig:
     weight_fifo, coef_fifo
         Beats of ``axi_data_bits`` that are held for the engine; reads are only asked for when
         there is room for what they bring. To bear a latency of L cycles, `weight_fifo` must hold
-        L beats.
+        L beats. Scales on the output axis have a queue like that of the coefficients.
 
     Raises
     ------
@@ -95,3 +95,8 @@ def whole_bytes(bits: int) -> int:
 def weight_item_bytes(config: EngineConfig) -> int:
     """Bytes that a weight beat occupies in memory and in ``s_axis_weight_tdata``."""
     return whole_bytes(config.weight_beat_bits) // 8
+
+
+def scale_item_bytes(config: EngineConfig) -> int:
+    """Bytes of the output-axis scales of a chunk of out_par outputs."""
+    return 2 * config.out_par

@@ -12,6 +12,8 @@ DESCRIPTOR_BYTES = 64
 ITEM_BYTES = 16
 """Bytes that the core looks at together; no field crosses a multiple of this."""
 LIST_COUNT_MAX = 65535
+FLAG_LOAD = 1
+"""Not a layer to run: fetch the weights of such a layer into the core, from `w` on."""
 
 
 @dataclass(frozen=True)
@@ -28,24 +30,30 @@ SLOTS: tuple[Slot, ...] = (
     Slot("k", 0x00, 4, "inputs"),
     Slot("n", 0x04, 4, "outputs"),
     Slot("m", 0x08, 4, "token vectors, 1 to M_PAR"),
-    Slot("flags", 0x0C, 4, "0"),
+    Slot("flags", 0x0C, 4, "bit 0: load weights into a core that holds them; else 0"),
     Slot("weight_address", 0x10, 8, "first weight beat"),
-    Slot("coef_address", 0x18, 8, "first coefficient: K times scale, shift (binary16 each)"),
-    Slot("reserved", 0x20, 32, "0; the core does not look at it"),
+    Slot("coef_address", 0x18, 8, "first coefficient: K times scale, shift (2 bytes each)"),
+    Slot("scale_address", 0x20, 8, "first output-axis scale"),
+    Slot("s", 0x28, 4, "words of K_PAR inputs that share a scale of an output"),
+    Slot("w", 0x2C, 4, "where the weight beats begin in a core that holds them"),
+    Slot("reserved", 0x30, 16, "0; the core does not look at it"),
 )
 """The fields, in order; together they fill DESCRIPTOR_BYTES."""
 
 
 @dataclass(frozen=True)
 class Descriptor:
-    """One layer: see SLOTS."""
+    """One layer, or a load of its weights: see SLOTS. A core does not look at what it needs not."""
 
     k: int
     n: int
-    weight_address: int
-    coef_address: int
+    weight_address: int = 0
+    coef_address: int = 0
     m: int = 1
     flags: int = 0
+    scale_address: int = 0
+    s: int = 0
+    w: int = 0
 
     def to_bytes(self) -> bytes:
         """Return the 64 bytes.

@@ -11,29 +11,21 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .. import layouts
+from ..arith import bind
 from ..config import ConfigError, EngineConfig
 from ..engine import Engine
-from .config import AxiConfig, whole_bytes
+from .config import AxiConfig
 from .control import RunControl, in_core
 from .counters import Counters
 from .fetch import Fetcher
 from .frames import FrameGate, shape, vector_walk, weight_walk
-from .layers import Fork, SingleLayer
+from .layers import Fork, Placer, SingleLayer, shape_errors
 from .lite import LiteSlave, access_ports, lite_signature
+from .ports import give, item_bits, stream_ports
 from .reader import read_signature
 from .regfile import RegisterFile
 from .results import LANE_BYTES, ResultPort
-
-
-def stream_ports(prefix: str, width: int, *, out: bool = False) -> dict[str, wiring.Member]:
-    """Return the ports of an AXI4-Stream of at least `width` bits that the core takes or gives."""
-    forward, back = (Out, In) if out else (In, Out)
-    return {
-        f"{prefix}_tdata": forward(whole_bytes(width)),
-        f"{prefix}_tlast": forward(1),
-        f"{prefix}_tvalid": forward(1),
-        f"{prefix}_tready": back(1),
-    }
+from .scales import ScaleRepeat, ScaleWalk
 
 
 class AxiEngine(wiring.Component):
@@ -56,13 +48,14 @@ class AxiEngine(wiring.Component):
         High while an enabled bit of IRQ_STATUS is set.
     s_axi_* : AXI4-Lite slave, 32 bit
     s_axis_act_*, m_axis_result_* : AXI4-Stream
-    s_axis_coef_*, s_axis_weight_* : AXI4-Stream, without the read master only
+    s_axis_coef_*, s_axis_weight_*, s_axis_scale_* : AXI4-Stream, without the read master only;
+        the last with output-axis scales only. Weights that stay in the engine come with a load.
     m_axi_ar*, m_axi_r* : AXI4 read channels, with the read master only
 
     Raises
     ------
     ConfigError
-        If `config` or `axi` is of another type, or the engine has output-axis scales.
+        If `config` or `axi` is of another type.
     """
 
     def __init__(
@@ -76,27 +69,18 @@ class AxiEngine(wiring.Component):
             raise ConfigError(f"config must be an EngineConfig, not {type(config).__name__}")
         if not isinstance(axi, AxiConfig):
             raise ConfigError(f"axi must be an AxiConfig, not {type(axi).__name__}")
-        if config.resident:
-            raise ConfigError(
-                "an engine behind AXI must have weights from a stream, not memory: "
-                "there is no bus that loads them"
-            )
-        if config.scales:
-            raise ConfigError(
-                f"an engine behind AXI must have scale_out none, not {config.scale_out}: "
-                f"there is no bus for output-axis scales"
-            )
         self.config, self.axi = config, axi
         self._engine = engine
+        self._streams = ["act"]
+        if not axi.memory:
+            self._streams += ["coef", "weight", *(["scale"] if config.scales else [])]
         results = layouts.results(config)
         ports = {"aclk": In(1), "aresetn": In(1), "irq": Out(1)}
         ports |= {
             f"s_axi_{name}": member.flip() for name, member in lite_signature().members.items()
         }
-        ports |= stream_ports("s_axis_act", layouts.activations(config).size)
-        if not axi.memory:
-            ports |= stream_ports("s_axis_coef", layouts.coefficients(config).size)
-            ports |= stream_ports("s_axis_weight", config.weight_beat_bits)
+        for name in self._streams:
+            ports |= stream_ports(f"s_axis_{name}", item_bits(config, name))
         if axi.memory:
             bus = read_signature(axi).members
             ports |= {f"m_axi_{name}": member for name, member in bus.items()}
@@ -130,31 +114,37 @@ class AxiEngine(wiring.Component):
             m.d.comb += getattr(sink, name).eq(getattr(source, name))
 
         # ---- layers, and everyone who works on one; inputs -------------------------------------
-        streams = ("act",) if self.axi.memory else ("act", "coef", "weight")
-        fork = Fork(shape(config), ["cmd", *streams])
+        source, starved = (
+            self._from_memory(m, registers, control)
+            if self.axi.memory
+            else self._from_registers(m, registers)
+        )
+        m.d.comb += source.start.eq(control.begin)
+        sinks = self._sinks(m, engine, source)
+        takers = [name for name in self._streams if name != "weight" or not config.resident]
+        if "scale_repeat" in sinks:
+            takers.append("scale_repeat")
+        fork = Fork(shape(config), ["cmd", *takers])
         m.submodules.fork = in_core(fork)
+        wiring.connect(m, source.layer, fork.i)
         m.d.comb += [
             engine.cmd.valid.eq(fork.cmd.valid),
             fork.cmd.ready.eq(engine.cmd.ready),
         ]
         for name in layouts.command(config).members:
             m.d.comb += engine.cmd.payload[name].eq(fork.cmd.payload[name])
-        source, starved = (
-            self._from_memory(m, engine, registers, control)
-            if self.axi.memory
-            else self._from_registers(m, registers)
-        )
-        wiring.connect(m, source.layer, fork.i)
-        m.d.comb += source.start.eq(control.begin)
+        if "scale_repeat" in sinks:
+            wiring.connect(m, fork.scale_repeat, sinks.pop("scale_repeat"))
+        walks = {"weight": weight_walk, "scale": ScaleWalk}
         gates = {}
-        for name in streams:
-            walk = weight_walk(config) if name == "weight" else vector_walk(config)
-            width = len(Value.cast(getattr(engine, name).payload))
-            gates[name] = gate = FrameGate(config, width=width, walk=walk)
+        for name in self._streams:
+            walk = walks.get(name, vector_walk)(config)
+            gates[name] = gate = FrameGate(config, width=item_bits(config, name), walk=walk)
             m.submodules[f"{name}_gate"] = gate
-            wiring.connect(m, getattr(fork, name), gate.layer)
+            layers = getattr(fork, name) if name in takers else source.load
+            wiring.connect(m, layers, gate.layer)
             self._join_input(m, gate, f"s_axis_{name}")
-            _give(m, gate.o, getattr(engine, name))
+            give(m, gate.o, sinks[name])
             starved[name] = gate.starved
             m.d.comb += [
                 gate.stop.eq(control.stop),
@@ -163,6 +153,9 @@ class AxiEngine(wiring.Component):
                 getattr(registers, f"error_{name}_short_set").eq(gate.short),
                 getattr(registers, f"error_{name}_long_set").eq(gate.long),
             ]
+        if self.axi.memory:
+            for name in source.streams:
+                give(m, getattr(source, name), sinks[name])
 
         # ---- results -------------------------------------------------------------------------
         m.submodules.results = results = ResultPort(config)
@@ -179,7 +172,20 @@ class AxiEngine(wiring.Component):
             m.d.comb += self.m_axis_result_tid.eq(results.vector)
 
         inside = Signal(16)  # token vectors whose results have not all left
-        starts = source.layer.valid & source.layer.ready
+        starts = bind(m, source.layer.valid & source.layer.ready, "starts")
+        begins, finished = starts, source.finished
+        weights = engine.load if config.resident else engine.weight
+        if config.resident:
+            begins = starts | source.load_start
+            if self.axi.memory:
+                m.d.comb += source.through.eq(~inside.any())
+            else:
+                loading = Signal()
+                with m.If(source.load_start):
+                    m.d.core += loading.eq(1)
+                with m.Elif(gates["weight"].whole):
+                    m.d.core += loading.eq(0)
+                finished = source.finished & ~loading
         with m.If(control.begin):
             m.d.sync += inside.eq(0)
         with m.Else():
@@ -189,11 +195,11 @@ class AxiEngine(wiring.Component):
 
         # ---- counters ------------------------------------------------------------------------
         events = {
-            "layers_started": starts,
+            "layers_started": begins,
             "vectors_done": results.done,
             "busy_cycles": control.busy,
             "stall_out": results.valid & ~results.ready,
-            "weight_beats": engine.weight.valid & engine.weight.ready,
+            "weight_beats": weights.valid & weights.ready,
         }
         events |= {f"{name}_frames": gate.whole for name, gate in gates.items()}
         events |= {f"stall_{name}": event for name, event in starved.items()}
@@ -211,20 +217,27 @@ class AxiEngine(wiring.Component):
         quiet = [results.quiet, *(gate.quiet for gate in gates.values())]
         if self.axi.memory:
             quiet.append(source.idle)
-        bad = Cat(registers.error_bad_k_set, registers.error_bad_n_set, registers.error_bad_m_set)
         failed = Cat(
             getattr(registers, name)
             for name in registers.signature.members
             if re.fullmatch(r"error_(?!start_busy)\w+_set", name)
         ).any()
         flush = Cat(getattr(registers, f"ctrl_flush_{name}") for name in gates).any()
+        start = registers.ctrl_start
+        if config.resident and not self.axi.memory:
+            start = start | registers.ctrl_load
+        causes = shape_errors(config)
+        if self.axi.memory:
+            causes += ("count", "address", "flags")
+        for name in causes:
+            fault = getattr(source, f"bad_{name}") & ~control.stop
+            m.d.comb += getattr(registers, f"error_bad_{name}_set").eq(fault)
         m.d.comb += [
-            bad.eq(Mux(control.stop, 0, source.bad)),
-            control.start.eq(registers.ctrl_start),
+            control.start.eq(start),
             control.reset.eq(registers.ctrl_reset),
             control.flush.eq(flush),
             control.error.eq(failed),
-            control.complete.eq(source.finished & ~inside.any()),
+            control.complete.eq(finished & ~inside.any()),
             control.quiet.eq(Cat(*quiet).all()),
             registers.error_start_busy_set.eq(control.refused),
             registers.status_busy.eq(control.busy),
@@ -242,33 +255,51 @@ class AxiEngine(wiring.Component):
         """Place what offers the layer of the registers."""
         source = SingleLayer(self.config)
         m.submodules.source = in_core(source)
-        m.d.comb += [
-            source.k.eq(registers.k),
-            source.n.eq(registers.n),
-            source.m.eq(registers.m),
-        ]
+        for name in shape_errors(self.config):
+            m.d.comb += getattr(source, name).eq(getattr(registers, name))
+        if self.config.resident:
+            m.d.comb += source.is_load.eq(registers.ctrl_load)
         return source, {}
 
     def _from_memory(
-        self, m: Module, engine: Engine, registers: RegisterFile, control: RunControl
+        self, m: Module, registers: RegisterFile, control: RunControl
     ) -> tuple[Fetcher, dict]:
-        """Place what fetches layers from memory, with their coefficients and weights."""
+        """Place what fetches layers from memory, with all that the engine needs for them."""
         m.submodules.source = source = Fetcher(self.config, self.axi)
         for name in source.bus.signature.members:
             self._join(m, f"m_axi_{name}", getattr(source.bus, name))
-        for name in ("coef", "weight"):
-            _give(m, getattr(source, name), getattr(engine, name))
         m.d.comb += [
             source.address.eq(Cat(registers.list_lo, registers.list_hi)),
             source.count.eq(registers.list_count),
             source.stop.eq(control.stop),
-            registers.error_bad_count_set.eq(source.bad_count & ~control.stop),
-            registers.error_bad_address_set.eq(source.bad_address & ~control.stop),
-            registers.error_bad_flags_set.eq(source.bad_flags & ~control.stop),
             registers.error_read_slverr_set.eq(source.slverr),
             registers.error_read_decerr_set.eq(source.decerr),
         ]
-        return source, {"coef": source.coef_starved, "weight": source.weight_starved}
+        return source, {name: getattr(source, f"{name}_starved") for name in source.streams}
+
+    def _sinks(self, m: Module, engine: Engine, source: SingleLayer | Fetcher) -> dict:
+        """Return, by name, the streams that take what comes in from outside.
+
+        ``scale_repeat`` takes layers: it gives the engine each scale once a token vector.
+        """
+        config = self.config
+        sinks = {"act": engine.act, "coef": engine.coef}
+        if config.resident:
+            placer = Placer(config)
+            m.submodules.placer = in_core(placer)
+            m.d.comb += [placer.start.eq(source.load_start), placer.at.eq(source.load_at)]
+            give(m, placer.o, engine.load)
+            sinks["weight"] = placer.i
+        else:
+            sinks["weight"] = engine.weight
+        if config.scales and config.m_par > 1:
+            repeat = ScaleRepeat(config)
+            m.submodules.scale_repeat = in_core(repeat)
+            give(m, repeat.o, engine.scale)
+            sinks |= {"scale": repeat.i, "scale_repeat": repeat.layer}
+        elif config.scales:
+            sinks["scale"] = engine.scale
+        return sinks
 
     def _join_input(self, m: Module, gate: FrameGate, prefix: str) -> None:
         """Drive a gate from the bus; bits that fill tdata to whole bytes go nowhere."""
@@ -284,12 +315,3 @@ class AxiEngine(wiring.Component):
         port = getattr(self, name)
         inward = self.signature.members[name].flow == In
         m.d.comb += inner.eq(port) if inward else port.eq(inner)
-
-
-def _give(m: Module, source: wiring.PureInterface, target: wiring.PureInterface) -> None:
-    """Join two streams of the same width, one of plain bits and one of the engine."""
-    m.d.comb += [
-        Value.cast(target.payload).eq(source.payload),
-        target.valid.eq(source.valid),
-        source.ready.eq(target.ready),
-    ]

@@ -1,4 +1,4 @@
-"""Weights and coefficients from memory: a list of layers, and the data of each, by one master."""
+"""A list of layers from memory, and what each needs, fetched by one master."""
 
 from __future__ import annotations
 
@@ -16,21 +16,28 @@ from .descriptor_list import (
     coef_beats_max,
     layer_job,
     list_beats_max,
+    scale_beats_max,
     weight_beats_max,
 )
-from .frames import ItemGate, shape, vector_walk, weight_walk
+from .frames import ItemGate, Walk, shape, vector_walk, weight_walk
 from .gearbox import Gearbox
-from .layers import Fork
+from .layers import Fork, shape_errors
 from .reader import ADDRESS_BITS, ReadClient, ReadMaster, job, read_signature
-
-_CLIENTS = ("list", "coef", "weight")
+from .scales import ScaleWalk
 
 
 class Fetcher(wiring.Component):
-    """Runs a list of layers: offers their shapes, and gives the engine weights and coefficients.
+    """Runs a list of layers: offers their shapes, and gives the engine what it needs for them.
 
     What it does for a layer begins while the layer before is still at work, as far as its queues
-    have room. Everything but the read master is in the domain "core".
+    have room. A load, which fills the engine's own weights, waits until the engine is through with
+    the layers before it, and the layers after it wait for it: no layer ever sees half of a load.
+    Everything but the read master is in the domain "core".
+
+    Attributes
+    ----------
+    streams
+        Names of the streams that the engine is given.
 
     Members
     -------
@@ -39,14 +46,19 @@ class Fetcher(wiring.Component):
     stop : In
         The run was stopped.
     layer : Out stream
-    coef, weight : Out streams, of the engine's payload widths
-    coef_starved, weight_starved : Out
+    load_start, load_at : Out, with weights in the engine
+        Pulse: a load begins, at this place.
+    through : In, with weights in the engine
+        The engine is done with every layer that was given to it.
+    coef, weight, scale : Out streams, of the engine's payload widths
+        `scale` only with scales on the output axis: once for all token vectors.
+    <name>_starved : Out, for each of these
         The engine could take an item of a layer that is begun, and none is there.
     finished : Out
-        No layer is waiting, and none will come.
+        No layer or load is waiting or under way, and none will come.
     idle : Out
         No read is on its way.
-    bad, bad_count, bad_address, bad_flags : Out
+    bad_* : Out
         See DescriptorList.
     slverr, decerr : Out
         See ReadMaster.
@@ -55,28 +67,31 @@ class Fetcher(wiring.Component):
 
     def __init__(self, config: EngineConfig, axi: AxiConfig):
         self.config, self.axi = config, axi
-        super().__init__(
-            {
-                "start": In(1),
-                "address": In(ADDRESS_BITS),
-                "count": In(32),
-                "stop": In(1),
-                "layer": Out(stream.Signature(shape(config))),
-                "coef": Out(stream.Signature(layouts.coefficients(config).size)),
-                "weight": Out(stream.Signature(config.weight_beat_bits)),
-                "coef_starved": Out(1),
-                "weight_starved": Out(1),
-                "finished": Out(1),
-                "idle": Out(1),
-                "bad": Out(3),
-                "bad_count": Out(1),
-                "bad_address": Out(1),
-                "bad_flags": Out(1),
-                "slverr": Out(1),
-                "decerr": Out(1),
-                "bus": Out(read_signature(axi)),
-            }
-        )
+        self._bad = [f"bad_{name}" for name in (*shape_errors(config), "count", "address", "flags")]
+        payloads = {"coef": layouts.coefficients(config).size, "weight": config.weight_beat_bits}
+        if config.scales:
+            payloads["scale"] = layouts.scales(config).size
+        self.streams = tuple(payloads)
+        self._payloads = payloads
+        ports = {
+            "start": In(1),
+            "address": In(ADDRESS_BITS),
+            "count": In(32),
+            "stop": In(1),
+            "layer": Out(stream.Signature(shape(config))),
+            "finished": Out(1),
+            "idle": Out(1),
+            "slverr": Out(1),
+            "decerr": Out(1),
+            "bus": Out(read_signature(axi)),
+        }
+        ports |= {name: Out(stream.Signature(width)) for name, width in payloads.items()}
+        ports |= {f"{name}_starved": Out(1) for name in payloads}
+        ports |= {name: Out(1) for name in self._bad}
+        if config.resident:
+            place = shape(config)["w"].shape
+            ports |= {"load_start": Out(1), "load_at": Out(place), "through": In(1)}
+        super().__init__(ports)
 
     def elaborate(self, platform):
         """Join the list, the master with its clients, and a gearbox and a gate for each stream."""
@@ -84,7 +99,7 @@ class Fetcher(wiring.Component):
         config, axi = self.config, self.axi
         layers = DescriptorList(config, axi)
         m.submodules.layers = in_core(layers)
-        m.submodules.master = master = ReadMaster(axi, _CLIENTS)
+        m.submodules.master = master = ReadMaster(axi, ("list", *self._payloads))
         wiring.connect(m, master.bus, wiring.flipped(self.bus))
         m.d.comb += [
             layers.start.eq(self.start),
@@ -92,11 +107,10 @@ class Fetcher(wiring.Component):
             layers.count.eq(self.count),
             master.stop.eq(self.stop),
             self.idle.eq(master.idle),
-            self.finished.eq(layers.finished),
             self.slverr.eq(master.slverr),
             self.decerr.eq(master.decerr),
         ]
-        for name in ("bad", "bad_count", "bad_address", "bad_flags"):
+        for name in self._bad:
             m.d.comb += getattr(self, name).eq(getattr(layers, name))
 
         # ---- the list ---------------------------------------------------------------------------
@@ -108,7 +122,8 @@ class Fetcher(wiring.Component):
         m.d.comb += gearbox.clear.eq(layers.clear)
 
         # ---- a layer: its shape goes to the engine and the gates, its jobs to the clients ------
-        branches = ("layer", "coef_gate", "coef_job", "weight_gate", "weight_job")
+        fetched = [name for name in self._payloads if name != "weight" or not config.resident]
+        branches = ["layer"] + [f"{name}_{end}" for name in fetched for end in ("gate", "job")]
         fork = Fork(layer_job(config, axi), branches)
         m.submodules.fork = in_core(fork)
         wiring.connect(m, layers.layer, fork.i)
@@ -117,42 +132,78 @@ class Fetcher(wiring.Component):
             self.layer.valid.eq(fork.layer.valid),
             fork.layer.ready.eq(self.layer.ready),
         ]
+        branch = {name: getattr(fork, name) for name in branches}
+        if config.resident:
+            loads = Fork(layer_job(config, axi), ["weight_gate", "weight_job"])
+            m.submodules.load_fork = in_core(loads)
+            wiring.connect(m, layers.load, loads.i)
+            branch |= {"weight_gate": loads.weight_gate, "weight_job": loads.weight_job}
 
-        jobs = stream.Signature(job(axi, coef_beats_max(config, axi))).create()
+        # ---- coefficients: a job for every token vector, which is one walk over K ----------------
         repeat = _Repeat(config)
         m.submodules.repeat = in_core(repeat)
+        jobs = stream.Signature(job(axi, coef_beats_max(config, axi))).create()
         m.d.comb += [
-            repeat.times.eq(fork.coef_job.payload.layer.m),
-            repeat.i_valid.eq(fork.coef_job.valid),
-            fork.coef_job.ready.eq(repeat.i_ready),
-            jobs.payload.eq(fork.coef_job.payload.coef),
+            repeat.times.eq(branch["coef_job"].payload.layer.m),
+            repeat.i_valid.eq(branch["coef_job"].valid),
+            branch["coef_job"].ready.eq(repeat.i_ready),
+            jobs.payload.eq(branch["coef_job"].payload.coef),
             jobs.valid.eq(repeat.o_valid),
             repeat.o_ready.eq(jobs.ready),
         ]
-        width = layouts.coefficients(config).size
-        gearbox = self._client(
-            m, master, "coef", depth=axi.coef_fifo, beats_max=coef_beats_max(config, axi),
-            jobs=jobs, width=width,
+        gate, gearbox = self._stream(
+            m, master, "coef", jobs, branch["coef_gate"], vector_walk(config),
+            depth=axi.coef_fifo, beats_max=coef_beats_max(config, axi),
         )
-        gate = ItemGate(config, width=width, walk=vector_walk(config))
-        self._gate(m, "coef", gate, gearbox, fork.coef_gate)
-        m.d.comb += gearbox.clear.eq(gate.row_done)  # a job is one walk over K
+        m.d.comb += gearbox.clear.eq(gate.row_done)
 
-        jobs = stream.Signature(job(axi, weight_beats_max(config, axi))).create()
-        m.d.comb += [
-            jobs.payload.eq(fork.weight_job.payload.weight),
-            jobs.valid.eq(fork.weight_job.valid),
-            fork.weight_job.ready.eq(jobs.ready),
-        ]
-        width = config.weight_beat_bits
-        gearbox = self._client(
-            m, master, "weight", depth=axi.weight_fifo,
-            beats_max=weight_beats_max(config, axi), jobs=jobs, width=whole_bytes(width),
-        )
-        gate = ItemGate(config, width=width, walk=weight_walk(config))
-        self._gate(m, "weight", gate, gearbox, fork.weight_gate)
-        m.d.comb += gearbox.clear.eq(gate.done)
+        # ---- weights and scales: a job for all ---------------------------------------------------
+        sizes = {"weight": (axi.weight_fifo, weight_beats_max(config, axi), weight_walk(config))}
+        if config.scales:
+            sizes["scale"] = (axi.coef_fifo, scale_beats_max(config, axi), ScaleWalk(config))
+        for name, (depth, most, walk) in sizes.items():
+            jobs = stream.Signature(job(axi, most)).create()
+            m.d.comb += [
+                jobs.payload.eq(branch[f"{name}_job"].payload[name]),
+                jobs.valid.eq(branch[f"{name}_job"].valid),
+                branch[f"{name}_job"].ready.eq(jobs.ready),
+            ]
+            gate, gearbox = self._stream(
+                m, master, name, jobs, branch[f"{name}_gate"], walk, depth=depth, beats_max=most
+            )
+            m.d.comb += gearbox.clear.eq(gate.done)
+            if name == "weight" and config.resident:
+                self._loads(m, layers, gate)
+        if not config.resident:
+            m.d.comb += self.finished.eq(layers.finished)
         return m
+
+    def _loads(self, m: Module, layers: DescriptorList, gate: ItemGate) -> None:
+        """Keep loads and layers apart."""
+        loading = Signal()
+        begins = gate.layer.valid & gate.layer.ready
+        with m.If(layers.load.valid & layers.load.ready):
+            m.d.core += loading.eq(1)
+        with m.Elif(gate.done):
+            m.d.core += loading.eq(0)
+        m.d.comb += [
+            self.load_start.eq(begins),
+            self.load_at.eq(gate.layer.payload.w),
+            layers.through.eq(self.through),
+            layers.loading.eq(loading),
+            self.finished.eq(layers.finished & ~loading),
+        ]
+
+    def _stream(self, m, master, name, jobs, branch, walk: Walk | ScaleWalk, *, depth, beats_max):
+        """Place what fetches the stream `name` and lets it through; return gate and gearbox."""
+        width = self._payloads[name]
+        gearbox = self._client(
+            m, master, name, depth=depth, beats_max=beats_max, jobs=jobs,
+            width=whole_bytes(width),
+        )
+        gate = ItemGate(self.config, width=width, walk=walk)
+        self._gate(m, name, gate, gearbox, branch)
+        return gate, gearbox
 
     def _client(self, m, master, name, *, depth, beats_max, jobs, width) -> Gearbox:
         """Place a client of the master and the gearbox behind it; return the gearbox."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from .descriptors import DESCRIPTOR_BYTES, SLOTS
-from .registers import IDENTITY, INTERFACE_VERSION, REGISTERS, Register
+from .descriptors import DESCRIPTOR_BYTES, FLAG_LOAD, SLOTS
+from .fields import Register
+from .registers import IDENTITY, INTERFACE_VERSION, REGISTERS
 
 _NOTE = "Made from hw/axi/registers.py; do not edit."
 
 
 def _present(register: Register) -> str:
-    return {None: "", True: "; with the read master only", False: "; without the read master only"}[
-        register.memory
-    ]
+    return f"; {register.only.text}" if register.only else ""
 
 
 def c_header(*, prefix: str = "SIGNACC") -> str:
@@ -37,6 +36,7 @@ def c_header(*, prefix: str = "SIGNACC") -> str:
                 lines.append(f"#define {stem} UINT32_C({field.mask:#x}) /* {field.text} */")
     lines += ["", "/* A layer in the list of the read master: little-endian, 64 bytes. */"]
     lines.append(f"#define {prefix}_DESCRIPTOR_BYTES {DESCRIPTOR_BYTES}")
+    lines.append(f"#define {prefix}_DESCRIPTOR_LOAD UINT32_C({FLAG_LOAD:#x}) /* in flags */")
     lines.append(f"struct {prefix.lower()}_descriptor {{")
     for slot in SLOTS:
         if slot.bytes in (4, 8):
@@ -55,6 +55,7 @@ def python_constants() -> str:
         f"IDENTITY = {IDENTITY:#010x}",
         f"VERSION = {INTERFACE_VERSION!r}",
         f"DESCRIPTOR_BYTES = {DESCRIPTOR_BYTES}",
+        f"DESCRIPTOR_LOAD = {FLAG_LOAD}  # in flags",
         "",
         "",
         "class Offset:",

@@ -6,18 +6,16 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .. import layouts
 from ..arith import bind
 from ..config import EngineConfig, clog2
 
 
 def shape(config: EngineConfig) -> data.StructLayout:
-    """K, N and M of a layer that the engine can hold."""
+    """K, N and M of a layer that the engine can hold; `s`, `w` as in layouts.command."""
+    command = layouts.command(config)
     return data.StructLayout(
-        {
-            "k": clog2(config.k_max + 1),
-            "n": clog2(config.n_max + 1),
-            "m": clog2(config.m_par + 1),
-        }
+        {"m": clog2(config.m_par + 1)} | {name: command[name].shape for name in command.members}
     )
 
 

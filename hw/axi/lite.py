@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..arith import bind
-from .registers import ADDRESS_BITS, DATA_BITS
+from .fields import ADDRESS_BITS, DATA_BITS
 
 OKAY, SLVERR, DECERR = 0, 2, 3
 """Responses of AXI."""

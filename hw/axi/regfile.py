@@ -10,8 +10,9 @@ from amaranth.lib.wiring import In, Out
 from ..arith import bind, tree
 from ..config import EngineConfig
 from .config import AxiConfig
+from .fields import DATA_BITS, Access, Field, Register
 from .lite import access_ports
-from .registers import DATA_BITS, Access, Field, Register, registers_of
+from .registers import registers_of
 
 _WRITABLE = (Access.CONTROL, Access.EVENT, Access.COMMAND)
 
@@ -50,7 +51,7 @@ class RegisterFile(wiring.Component):
 
     def __init__(self, config: EngineConfig, axi: AxiConfig):
         self.config, self.axi = config, axi
-        self._registers = registers_of(axi)
+        self._registers = registers_of(config, axi)
         ports = {}
         for register in self._registers:
             for field in register.fields:

@@ -6,178 +6,105 @@ file and the table in the documentation are all made from :data:`REGISTERS`. Imp
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from ..config import ConfigError, EngineConfig
+from ..config import STRUCTURES, EngineConfig
 from .config import AxiConfig
+from .fields import (
+    DATA_BITS,
+    Access,
+    Presence,
+    Register,
+    bits,
+    check_map,
+    constant,
+    counter,
+    feature,
+    number,
+    status,
+)
 
-INTERFACE_VERSION = (1, 0)
+INTERFACE_VERSION = (1, 1)
 """Major and minor version of the register map; a change that breaks drivers raises the major."""
 IDENTITY = int.from_bytes(b"SACC", "little")
 """What the register ID reads, so that a driver can tell that it talks to this core."""
 
-DATA_BITS = 32
-ADDRESS_BITS = 8
-"""Address bits that the core decodes; all 2**ADDRESS_BITS bytes answer."""
-
-
-class Access(enum.Enum):
-    """What software may do with a field, and what hardware sees of it."""
-
-    CONSTANT = enum.auto()
-    """Reads a value fixed by the configuration."""
-    STATUS = enum.auto()
-    """Reads a value that hardware gives."""
-    CONTROL = enum.auto()
-    """Read and written by software, read by hardware."""
-    EVENT = enum.auto()
-    """Set by hardware, cleared by software that writes a 1."""
-    COMMAND = enum.auto()
-    """Writing a 1 gives hardware a pulse of one cycle; reads 0."""
-    COUNTER = enum.auto()
-    """64 bit in two words; reading the low one keeps the high one."""
-
-    @property
-    def short(self) -> str:
-        """RO, RW, W1C or WO."""
-        return {"CONTROL": "RW", "EVENT": "W1C", "COMMAND": "WO"}.get(self.name, "RO")
-
-
-Constant = Callable[[EngineConfig, AxiConfig], int]
-
-
-@dataclass(frozen=True)
-class Field:
-    """Some bits of a register.
-
-    Attributes
-    ----------
-    name
-        Lower case.
-    low, width
-        Position.
-    access
-        See Access.
-    text
-        One line for documentation.
-    reset
-        Value after reset (of CONTROL fields).
-    constant
-        Gives the value of a CONSTANT.
-    """
-
-    name: str
-    low: int
-    width: int
-    access: Access
-    text: str
-    reset: int = 0
-    constant: Constant | None = None
-
-    @property
-    def mask(self) -> int:
-        """The field's bits in its register."""
-        return ((1 << self.width) - 1) << self.low
-
-
-@dataclass(frozen=True)
-class Register:
-    """A 32-bit word, or a 64-bit counter in two words.
-
-    Attributes
-    ----------
-    name
-        Upper case in files, lower case in hardware.
-    offset
-        Byte offset from the core's base address.
-    text
-        One line for documentation.
-    fields
-        Its fields, lowest first.
-    memory
-        True or False: only in cores with / without the read master. None: in all.
-    """
-
-    name: str
-    offset: int
-    text: str
-    fields: tuple[Field, ...]
-    memory: bool | None = None
-
-    @property
-    def is_counter(self) -> bool:
-        """Whether this is a 64-bit counter."""
-        return self.fields[0].access is Access.COUNTER
-
-    @property
-    def words(self) -> list[tuple[str, int]]:
-        """Name and offset of its word, or of the two of a counter."""
-        if not self.is_counter:
-            return [(self.name, self.offset)]
-        return [(f"{self.name}_LO", self.offset), (f"{self.name}_HI", self.offset + 4)]
-
-
-def _constant(name: str, offset: int, text: str, value: Constant) -> Register:
-    return Register(
-        name, offset, text, (Field("value", 0, 32, Access.CONSTANT, text, constant=value),)
-    )
-
-
-def _number(
-    name: str, offset: int, text: str, *, reset: int = 0, memory: bool | None = None
-) -> Register:
-    field = Field("value", 0, 32, Access.CONTROL, text, reset=reset)
-    return Register(name, offset, text, (field,), memory)
-
-
-def _status(name: str, offset: int, text: str, memory: bool | None = None) -> Register:
-    return Register(name, offset, text, (Field("value", 0, 16, Access.STATUS, text),), memory)
-
-
-def _counter(name: str, offset: int, text: str) -> Register:
-    return Register(name, offset, text, (Field("value", 0, 64, Access.COUNTER, text),))
-
-
-def _bits(access: Access, *bits: tuple[int, str, str]) -> tuple[Field, ...]:
-    return tuple(Field(name, low, 1, access, text) for low, name, text in bits)
-
+STREAMS = Presence("without the read master only", lambda c, a: not a.memory)
+MEMORY = Presence("with the read master only", lambda c, a: a.memory)
+SCALES = Presence("with scale_out only", lambda c, a: c.scales)
+STREAMED_SCALES = Presence(
+    "with scale_out and without the read master only", lambda c, a: c.scales and not a.memory
+)
+STREAMED_GROUPS = Presence(
+    "with scale_out groups and without the read master only",
+    lambda c, a: c.scale_out == "groups" and not a.memory,
+)
+STREAMED_RESIDENT = Presence(
+    "with weights in the core and without the read master only",
+    lambda c, a: c.resident and not a.memory,
+)
 
 REGISTERS: tuple[Register, ...] = (
-    _constant("ID", 0x00, "0x43434153: the bytes S A C C", lambda c, a: IDENTITY),
-    _constant(
+    constant("ID", 0x00, "0x43434153: the bytes S A C C", lambda c, a: IDENTITY),
+    constant(
         "VERSION", 0x04, "version of this register map: major << 16 | minor",
         lambda c, a: INTERFACE_VERSION[0] << 16 | INTERFACE_VERSION[1],
     ),
-    _constant(
+    constant(
         "AXI_DATA_BITS", 0x08, "data width of the read master; 0: there is none",
         lambda c, a: a.axi_data_bits if a.memory else 0,
     ),
-    _constant("K_PAR", 0x0C, "inputs of a weight beat", lambda c, a: c.k_par),
-    _constant("N_PAR", 0x10, "outputs of a weight beat", lambda c, a: c.n_par),
-    _constant("M_PAR", 0x14, "token vectors that share a weight beat", lambda c, a: c.m_par),
-    _constant("ACT_BITS", 0x18, "width of quantized activations", lambda c, a: c.act_bits),
-    _constant("K_MAX", 0x1C, "largest K", lambda c, a: c.k_max),
-    _constant("N_MAX", 0x20, "largest N", lambda c, a: c.n_max),
-    _constant("ACT_PAR", 0x24, "activations of a beat of s_axis_act", lambda c, a: c.act_par),
-    _constant("OUT_PAR", 0x28, "results of a beat of m_axis_result", lambda c, a: c.out_par),
+    constant("K_PAR", 0x0C, "inputs of a weight beat", lambda c, a: c.k_par),
+    constant("N_PAR", 0x10, "outputs of a weight beat", lambda c, a: c.n_par),
+    constant("M_PAR", 0x14, "token vectors that share a weight beat", lambda c, a: c.m_par),
+    constant("ACT_BITS", 0x18, "width of quantized activations", lambda c, a: c.act_bits),
+    constant("K_MAX", 0x1C, "largest K", lambda c, a: c.k_max),
+    constant("N_MAX", 0x20, "largest N", lambda c, a: c.n_max),
+    constant("ACT_PAR", 0x24, "activations of a beat of s_axis_act", lambda c, a: c.act_par),
+    constant("OUT_PAR", 0x28, "results of a beat of m_axis_result", lambda c, a: c.out_par),
+    Register(
+        "FEATURES", 0x2C, "what the core was built with",
+        (
+            feature("ternary", 0, 1, "weights are -1, 0 or +1", lambda c, a: int(c.ternary)),
+            feature(
+                "scale_row", 1, 1, "output-axis scales, one an output",
+                lambda c, a: int(c.scale_out == "row"),
+            ),
+            feature(
+                "scale_groups", 2, 1, "output-axis scales, one an output and group of S words",
+                lambda c, a: int(c.scale_out == "groups"),
+            ),
+            feature(
+                "resident", 3, 1, "weights lie in the core; loads fill them in",
+                lambda c, a: int(c.resident),
+            ),
+            feature(
+                "words_outer", 4, 1, "order of weight beats: tiles inside words, else the reverse",
+                lambda c, a: int(c.words_outer),
+            ),
+            feature(
+                "structure", 8, 4, "of the array, by number: " + ", ".join(STRUCTURES),
+                lambda c, a: STRUCTURES.index(c.structure),
+            ),
+            feature("group", 12, 4, "inputs that share a weight code", lambda c, a: c.group),
+        ),
+    ),
     Register(
         "CTRL", 0x30, "commands",
         (
-            *_bits(
+            *bits(
                 Access.COMMAND,
                 (0, "start", "run the layer of K, N, M, or the list of LIST_*"),
                 (1, "reset", "stop, put the core back to idle; a second one ends flushing"),
                 (2, "flush_act", "when idle: discard one frame of s_axis_act"),
                 (3, "flush_coef", "when idle: discard one frame of s_axis_coef"),
                 (4, "flush_weight", "when idle: discard one frame of s_axis_weight"),
+                (5, "flush_scale", "when idle: discard one frame of s_axis_scale"),
+                (6, "load", "write the weights of the layer of K, N into the core, from W on"),
             ),
         ),
     ),
     Register(
         "STATUS", 0x34, "what the core does now",
-        _bits(
+        bits(
             Access.STATUS,
             (0, "busy", "a run or its clean-up is under way"),
             (1, "recovering", "clean-up: frames are flushed, reads are drained"),
@@ -185,7 +112,7 @@ REGISTERS: tuple[Register, ...] = (
     ),
     Register(
         "ERROR", 0x38, "what went wrong; each bit stays until a 1 is written to it",
-        _bits(
+        bits(
             Access.EVENT,
             (0, "start_busy", "start or flush while busy: it was ignored, the run goes on"),
             (1, "bad_k", "K is 0 or beyond K_MAX"),
@@ -202,11 +129,15 @@ REGISTERS: tuple[Register, ...] = (
             (12, "weight_long", "no tlast at the end of a frame on s_axis_weight"),
             (13, "read_slverr", "a read was answered with SLVERR"),
             (14, "read_decerr", "a read was answered with DECERR"),
+            (15, "scale_short", "tlast on s_axis_scale before the frame's end"),
+            (16, "scale_long", "no tlast at the end of a frame on s_axis_scale"),
+            (17, "bad_s", "S is 0 or beyond the words of K_MAX inputs"),
+            (18, "bad_w", "the weight beats from W on do not end within WEIGHT_WORDS"),
         ),
     ),
     Register(
         "IRQ_STATUS", 0x3C, "reasons for an interrupt; each stays until a 1 is written to it",
-        _bits(
+        bits(
             Access.EVENT,
             (0, "done", "a run came to its end"),
             (1, "error", "a bit of ERROR was set"),
@@ -214,68 +145,46 @@ REGISTERS: tuple[Register, ...] = (
     ),
     Register(
         "IRQ_ENABLE", 0x40, "which bits of IRQ_STATUS raise irq",
-        _bits(Access.CONTROL, (0, "done", "see IRQ_STATUS"), (1, "error", "see IRQ_STATUS")),
+        bits(Access.CONTROL, (0, "done", "see IRQ_STATUS"), (1, "error", "see IRQ_STATUS")),
     ),
-    _number("K", 0x44, "inputs of the layer", memory=False),
-    _number("N", 0x48, "outputs of the layer", memory=False),
-    _number("M", 0x4C, "token vectors of the layer", reset=1, memory=False),
-    _number("LIST_LO", 0x50, "address of the first descriptor, low", memory=True),
-    _number("LIST_HI", 0x54, "address of the first descriptor, high", memory=True),
-    _number("LIST_COUNT", 0x58, "descriptors of the list", memory=True),
-    _status("LAYERS_STARTED", 0x60, "layers of this run that the core has begun"),
-    _status("VECTORS_DONE", 0x64, "token vectors of this run whose results have all left"),
-    _status("ACT_FRAMES", 0x68, "frames of s_axis_act taken to their tlast in this run"),
-    _status("COEF_FRAMES", 0x6C, "the same for s_axis_coef", memory=False),
-    _status("WEIGHT_FRAMES", 0x70, "the same for s_axis_weight", memory=False),
-    _counter("BUSY_CYCLES", 0x80, "cycles in which STATUS.busy is 1"),
-    _counter("STALL_ACT", 0x88, "cycles in which the engine could take activations; none came"),
-    _counter("STALL_COEF", 0x90, "cycles in which it could take coefficients; none came"),
-    _counter("STALL_WEIGHT", 0x98, "cycles in which it could take weights; none came"),
-    _counter("STALL_OUT", 0xA0, "cycles in which a result waited for m_axis_result_tready"),
-    _counter("WEIGHT_BEATS", 0xA8, "weight beats that the engine took"),
+    number("K", 0x44, "inputs of the layer", only=STREAMS),
+    number("N", 0x48, "outputs of the layer", only=STREAMS),
+    number("M", 0x4C, "token vectors of the layer", reset=1, only=STREAMS),
+    number("LIST_LO", 0x50, "address of the first descriptor, low", only=MEMORY),
+    number("LIST_HI", 0x54, "address of the first descriptor, high", only=MEMORY),
+    number("LIST_COUNT", 0x58, "descriptors of the list", only=MEMORY),
+    constant(
+        "WEIGHT_WORDS", 0x5C, "weight beats that the core holds; 0: they come with each layer",
+        lambda c, a: c.weight_words,
+    ),
+    status("LAYERS_STARTED", 0x60, "layers and loads of this run that the core has begun"),
+    status("VECTORS_DONE", 0x64, "token vectors of this run whose results have all left"),
+    status("ACT_FRAMES", 0x68, "frames of s_axis_act taken to their tlast in this run"),
+    status("COEF_FRAMES", 0x6C, "the same for s_axis_coef", STREAMS),
+    status("WEIGHT_FRAMES", 0x70, "the same for s_axis_weight", STREAMS),
+    status("SCALE_FRAMES", 0x74, "the same for s_axis_scale", STREAMED_SCALES),
+    counter("BUSY_CYCLES", 0x80, "cycles in which STATUS.busy is 1"),
+    counter("STALL_ACT", 0x88, "cycles in which the engine could take activations; none came"),
+    counter("STALL_COEF", 0x90, "cycles in which it could take coefficients; none came"),
+    counter("STALL_WEIGHT", 0x98, "cycles in which it could take weights; none came"),
+    counter("STALL_OUT", 0xA0, "cycles in which a result waited for m_axis_result_tready"),
+    counter("WEIGHT_BEATS", 0xA8, "weight beats that the engine took"),
+    counter("STALL_SCALE", 0xB0, "cycles in which it could take scales; none came", SCALES),
+    number(
+        "S", 0xC0, "words of K_PAR inputs that share a scale of an output", reset=1,
+        only=STREAMED_GROUPS,
+    ),
+    number("W", 0xC4, "where the layer's weight beats begin in the core", only=STREAMED_RESIDENT),
 )
-"""The map. A start clears what counts (0x60 and up); after the run it keeps what the run left."""
-
-
-def check_map(registers: tuple[Register, ...]) -> None:
-    """Raise ConfigError if words or fields overlap, or something lies outside its place."""
-    words: dict[int, str] = {}
-    for register in registers:
-        for name, offset in register.words:
-            if offset % 4 or not 0 <= offset < 1 << ADDRESS_BITS:
-                raise ConfigError(
-                    f"offset of {name} must be a multiple of 4 below {1 << ADDRESS_BITS}, "
-                    f"not {offset}"
-                )
-            if offset in words:
-                raise ConfigError(
-                    f"every word must have its own offset, not {offset:#x} for both "
-                    f"{words[offset]} and {name}"
-                )
-            words[offset] = name
-        used = 0
-        width = 64 if register.is_counter else DATA_BITS
-        for field in register.fields:
-            if field.width < 1 or field.low < 0 or field.low + field.width > width:
-                raise ConfigError(
-                    f"{register.name}.{field.name} must lie within {width} bits, not at "
-                    f"{field.low} with width {field.width}"
-                )
-            if used & field.mask:
-                raise ConfigError(f"fields of {register.name} must not overlap: {field.name}")
-            used |= field.mask
-            if (field.constant is None) == (field.access is Access.CONSTANT):
-                raise ConfigError(
-                    f"{register.name}.{field.name} must have a constant if and only if it is one"
-                )
+"""The map. A start clears what counts (0x60 to 0xbf); after the run it keeps what the run left."""
 
 
 check_map(REGISTERS)
 
 
-def registers_of(axi: AxiConfig) -> tuple[Register, ...]:
-    """Return the registers that a core built with `axi` has."""
-    return tuple(r for r in REGISTERS if r.memory in (None, axi.memory))
+def registers_of(config: EngineConfig, axi: AxiConfig) -> tuple[Register, ...]:
+    """Return the registers that the core of `config` and `axi` has."""
+    return tuple(r for r in REGISTERS if r.only is None or r.only.test(config, axi))
 
 
 def describe(config: EngineConfig, axi: AxiConfig) -> list[dict[str, object]]:
@@ -297,6 +206,6 @@ def describe(config: EngineConfig, axi: AxiConfig) -> list[dict[str, object]]:
                 for field in register.fields
             ],
         }
-        for register in registers_of(axi)
+        for register in registers_of(config, axi)
         for name, offset in register.words
     ]

@@ -1,5 +1,7 @@
 """The decoder: counters read whole, events that meet their clearing, strobes, refusals."""
 
+from dataclasses import replace
+
 import pytest
 
 from hw.axi.config import AxiConfig
@@ -14,7 +16,7 @@ WORD = {name: offset >> 2 for register in REGISTERS for name, offset in register
 
 @pytest.fixture
 def dut():
-    return RegisterFile(PRESETS["tiny"], AxiConfig())
+    return RegisterFile(replace(PRESETS["tiny"], scale_out="row"), AxiConfig())
 
 
 async def read(ctx, clock, dut, name):

@@ -10,17 +10,9 @@ import pytest
 
 from hw.axi.config import AxiConfig
 from hw.axi.descriptors import SLOTS
+from hw.axi.fields import ADDRESS_BITS, Access, Field, Register, check_map
 from hw.axi.formats import c_header, markdown_table, python_constants, system_rdl
-from hw.axi.registers import (
-    ADDRESS_BITS,
-    REGISTERS,
-    Access,
-    Field,
-    Register,
-    check_map,
-    describe,
-    registers_of,
-)
+from hw.axi.registers import REGISTERS, describe, registers_of
 from hw.config import PRESETS, ConfigError
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "axi.md"
@@ -78,14 +70,54 @@ def test_constants_are_those_of_the_configuration():
     assert words["AXI_DATA_BITS"] == 128
     words = {w["name"]: w["fields"][0]["reset"] for w in describe(config, AxiConfig())}
     assert words["AXI_DATA_BITS"] == 0
+    assert words["WEIGHT_WORDS"] == 0
 
 
-def test_each_kind_of_core_has_its_registers():
-    streams = {r.name for r in registers_of(AxiConfig())}
-    memory = {r.name for r in registers_of(AxiConfig(memory=True))}
-    assert streams - memory == {"K", "N", "M", "COEF_FRAMES", "WEIGHT_FRAMES"}
-    assert memory - streams == {"LIST_LO", "LIST_HI", "LIST_COUNT"}
-    assert streams | memory == {r.name for r in REGISTERS}
+@pytest.mark.parametrize(
+    ("changes", "features"),
+    [
+        ({}, {"structure": 0, "group": 1}),
+        (
+            {"structure": "tables", "group": 2, "ternary": True, "scale_out": "row"},
+            {"structure": 2, "group": 2, "ternary": 1, "scale_row": 1, "words_outer": 1},
+        ),
+        (
+            {"structure": "shared", "group": 4, "scale_out": "groups", "weights": "memory",
+             "weight_words": 77},
+            {"structure": 1, "group": 4, "scale_groups": 1, "resident": 1},
+        ),
+    ],
+)
+def test_features_are_those_of_the_configuration(changes, features):
+    config = replace(PRESETS["tiny"], **changes)
+    words = {w["name"]: w["fields"] for w in describe(config, AxiConfig())}
+    seen = {f["name"]: f["reset"] for f in words["FEATURES"]}
+    assert {name: value for name, value in seen.items() if value} == {
+        name: value for name, value in features.items() if value
+    }
+    assert words["WEIGHT_WORDS"][0]["reset"] == config.weight_words
+
+
+STREAMS = {"K", "N", "M", "COEF_FRAMES", "WEIGHT_FRAMES"}
+MEMORY = {"LIST_LO", "LIST_HI", "LIST_COUNT"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "streams", "memory"),
+    [
+        ({}, set(), set()),
+        ({"scale_out": "row"}, {"SCALE_FRAMES", "STALL_SCALE"}, {"STALL_SCALE"}),
+        ({"scale_out": "groups"}, {"SCALE_FRAMES", "STALL_SCALE", "S"}, {"STALL_SCALE"}),
+        ({"weights": "memory", "weight_words": 9}, {"W"}, set()),
+    ],
+)
+def test_each_kind_of_core_has_its_registers(changes, streams, memory):
+    config = replace(PRESETS["tiny"], **changes)
+    names = [
+        {r.name for r in registers_of(config, AxiConfig(memory=kind))} for kind in (False, True)
+    ]
+    always = {r.name for r in REGISTERS if r.only is None}
+    assert names == [always | STREAMS | streams, always | MEMORY | memory]
 
 
 def test_words_fit_the_decoder():
@@ -104,7 +136,11 @@ def test_the_c_header_compiles_and_says_the_same(tmp_path):
     ]
     checks += [
         '_Static_assert(sizeof(struct signacc_descriptor) == 64, "");',
-        '_Static_assert(offsetof(struct signacc_descriptor, coef_address) == 24, "");',
+        *(
+            f'_Static_assert(offsetof(struct signacc_descriptor, {s.name}) == {s.offset}, "");'
+            for s in SLOTS
+        ),
+        '_Static_assert(SIGNACC_DESCRIPTOR_LOAD == 1u, "");',
     ]
     (tmp_path / "signacc.h").write_text(c_header())
     source = tmp_path / "check.c"
@@ -136,7 +172,7 @@ def test_the_python_constants_say_the_same():
         if narrow:
             made = names["".join(part.capitalize() for part in r.name.split("_"))]
             assert {k: v for k, v in vars(made).items() if not k.startswith("_")} == narrow
-    assert names["DESCRIPTOR_BYTES"] == 64
+    assert (names["DESCRIPTOR_BYTES"], names["DESCRIPTOR_LOAD"]) == (64, 1)
 
 
 def test_the_system_rdl_has_every_word_and_field():
@@ -164,7 +200,7 @@ def test_the_documentation_names_every_error():
     (error,) = [r for r in REGISTERS if r.name == "ERROR"]
     section = text[text.index("## Errors") : text.index("## One description")]
     for f in error.fields:
-        kind = re.sub(r"^(act|coef|weight)_", "*_", f.name)
+        kind = re.sub(r"^(act|coef|weight|scale)_", "*_", f.name)
         assert f"`{kind}`" in section, f.name
 
 

@@ -88,6 +88,20 @@ def test_data_widths_are_whole_bytes():
     assert ports["m_axis_result_tkeep"] == 4
 
 
+def test_ports_of_scales_and_of_weights_that_stay():
+    config = replace(
+        TINY, name="more", scale_out="row", out_par=2, weights="memory", weight_words=99
+    )
+    ports = {
+        p["name"]: (p["direction"], p["width"]) for p in generate_axi(config).sidecar["ports"]
+    }
+    scale = stream("s_axis_scale", 2 * 16, "in")
+    assert scale.items() <= ports.items()
+    assert STREAMS.items() <= ports.items()  # weights come for a load
+    ports = {p["name"] for p in generate_axi(config, MEMORY).sidecar["ports"]}
+    assert not ports & (scale.keys() | STREAMS.keys())
+
+
 def test_the_sidecar(made):
     axi, generated = made
     sidecar = json.loads(json.dumps(generated.sidecar))

@@ -8,33 +8,54 @@ from __future__ import annotations
 from itertools import pairwise
 
 import cocotb
-from axi_tools import AXI, CONFIG, FRAMES, LIMIT, OFFSET, WIDTHS, Core, bit, start
+from axi_tools import AXI, CONFIG, FRAMES, LIMIT, OFFSET, WIDTHS, Core, bit, group_words, start
 from cocotbext.axi import AxiResp
-from generators import random_layer, random_size
 
 from hw.axi.registers import describe
 from signacc.cosim.job import LayerJob
 
 
-def layer_of(core: Core, k: int | None = None, n: int | None = None) -> LayerJob:
-    """A random layer; its shape too, if none is given."""
-    return random_layer(
-        core.random,
-        int(core.random.integers(1, CONFIG.m_par + 1)),
-        k or random_size(core.random, CONFIG.k_max, CONFIG.k_par),
-        n or random_size(core.random, CONFIG.n_max, CONFIG.n_par),
-    )
+async def shape(core: Core, **numbers: int) -> None:
+    """Write the registers of a layer, by name."""
+    for name, value in numbers.items():
+        await core.write(name.upper(), value)
 
 
-async def shape(core: Core, k: int, n: int, m: int = 1) -> None:
-    await core.write("K", k)
-    await core.write("N", n)
-    await core.write("M", m)
+def numbers(layer: LayerJob) -> dict[str, int]:
+    """What describes a layer, but for its place."""
+    groups = {"s": group_words(layer)} if CONFIG.scale_out == "groups" else {}
+    return {"k": layer.k, "n": layer.n, "m": layer.m} | groups
+
+
+async def load(core: Core, layer: LayerJob, place: int) -> None:
+    """Write a layer's weights into the core, by a load of its own."""
+    await shape(core, k=layer.k, n=layer.n, w=place)
+    core.send("weight", FRAMES["weight"](layer))
+    await core.command("load")
+    await core.wait_idle()
+    assert await core.read("ERROR") == 0
+    assert await core.read("WEIGHT_FRAMES") == 1
+    assert await core.read("LAYERS_STARTED") == 1
+    assert await core.read_wide("WEIGHT_BEATS") == CONFIG.beats(layer.k, layer.n)
+    await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
+    await core.check_nothing_left()
+
+
+async def describe_layer(core: Core, layer: LayerJob) -> None:
+    """Write the registers of a layer; weights that stay in the core are loaded before."""
+    if CONFIG.resident:
+        await load(core, layer, core.random_place(layer))
+    await shape(core, **numbers(layer))
 
 
 async def run(core: Core, layer: LayerJob, *, send: bool = True) -> None:
     """Run one layer and check its results."""
-    await shape(core, layer.k, layer.n, layer.m)
+    await describe_layer(core, layer)
+    await run_described(core, layer, send=send)
+
+
+async def run_described(core: Core, layer: LayerJob, *, send: bool = True) -> None:
+    """Run the layer of the registers and check its results."""
     if send:
         core.send_layer(layer)
     await core.command("start")
@@ -46,9 +67,7 @@ async def run(core: Core, layer: LayerJob, *, send: bool = True) -> None:
 def counts(core: Core) -> dict[str, int]:
     """What the bench saw so far, by the name of the counter that should say the same."""
     return {
-        "STALL_ACT": core.streams["act"].starved,
-        "STALL_COEF": core.streams["coef"].starved,
-        "STALL_WEIGHT": core.streams["weight"].starved,
+        **{f"STALL_{name.upper()}": core.streams[name].starved for name in core.inputs},
         "STALL_OUT": core.result.stalls,
         "WEIGHT_BEATS": core.streams["weight"].transfers,
     }
@@ -60,17 +79,19 @@ async def random_layers_with_pauses(dut) -> None:
     core = await start(dut, 101)
     for i in range(14):
         core.pause([0.0, 0.3, 0.8][i % 3])
-        layer = layer_of(core)
+        layer = core.random_layer()
+        await describe_layer(core, layer)
         before = counts(core)
-        await run(core, layer)
+        await run_described(core, layer)
         seen = {name: value - before[name] for name, value in counts(core).items()}
         for name, value in seen.items():
             assert await core.read_wide(name) == value, name
-        assert seen["WEIGHT_BEATS"] == CONFIG.beats(layer.k, layer.n)
+        beats = 0 if CONFIG.resident else CONFIG.beats(layer.k, layer.n)
+        assert seen["WEIGHT_BEATS"] == beats
         assert await core.read("LAYERS_STARTED") == 1
         assert await core.read("VECTORS_DONE") == layer.m
-        for name in ("ACT", "COEF", "WEIGHT"):
-            assert await core.read(f"{name}_FRAMES") == 1
+        for name in core.inputs:
+            assert await core.read(f"{name.upper()}_FRAMES") == (name in core.of_layer)
         assert await core.read("ERROR") == 0
         assert await core.read("IRQ_STATUS") == bit("IRQ_STATUS", "done")
         await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
@@ -84,8 +105,8 @@ async def busy_cycles_and_interrupt(dut) -> None:
     await core.write("IRQ_ENABLE", bit("IRQ_ENABLE", "done"))
     for i in range(4):
         core.pause(0.3 if i else 0.0)
-        layer = layer_of(core)
-        await shape(core, layer.k, layer.n, layer.m)
+        layer = core.random_layer()
+        await describe_layer(core, layer)
         core.send_layer(layer)
         assert dut.irq.value == 0
         await core.until(lambda: dut.s_axi_bvalid.value == 0, "the last answer to go")
@@ -184,27 +205,49 @@ async def reads_and_writes_at_once(dut) -> None:
 async def shapes_that_the_engine_cannot_hold(dut) -> None:
     """K, N, M of zero and beyond the maximum: each its own bit; nothing is taken, nothing hangs."""
     core = await start(dut, 105)
-    good = (3, 2, 1)
-    waiting = layer_of(core, 5, 3)
+    good = {"k": 3, "n": 2, "m": 1}
+    bad = {
+        "k": (0, CONFIG.k_max + 1, 1 << 16, 1 << 31),
+        "n": (0, CONFIG.n_max + 1, 1 << 24, 2**32 - 1),
+        "m": (0, CONFIG.m_par + 1, 256, 1 << 31),
+    }
+    if CONFIG.scale_out == "groups":
+        good["s"] = 1
+        bad["s"] = (0, CONFIG.words_max + 1, 1 << 20, 1 << 31)
+    waiting = core.random_layer(5, 3)
+    if CONFIG.resident:
+        good["w"] = 0
+        words = CONFIG.weight_words
+        bad["w"] = (words - CONFIG.beats(3, 2) + 1, words, 1 << 20, 1 << 31)
+        await load(core, waiting, 0)
+    taken = {name: stream.transfers for name, stream in core.streams.items()}
     core.send_layer(waiting)  # stays in front of the core until a run wants it
-    for field, place, values in (
-        ("bad_k", 0, (0, CONFIG.k_max + 1, 1 << 16, 1 << 31)),
-        ("bad_n", 1, (0, CONFIG.n_max + 1, 1 << 24, 2**32 - 1)),
-        ("bad_m", 2, (0, CONFIG.m_par + 1, 256, 1 << 31)),
-    ):
-        for value in values:
-            await shape(core, *[value if i == place else good[i] for i in range(3)])
-            await core.command("start")
-            await core.wait_idle(200)
-            await core.take_error(field)
-            assert await core.read("LAYERS_STARTED") == 0
-            assert await core.read("IRQ_STATUS") == 0
-    await shape(core, 0, 0, 0)
+    commands = [("start", bad)]
+    if CONFIG.resident:
+        core.send("weight", FRAMES["weight"](waiting))
+        commands.append(("load", {name: bad[name] for name in ("k", "n", "w")}))
+    for command, wrong in commands:
+        for name, values in wrong.items():
+            for value in values:
+                await shape(core, **{**good, name: value})
+                await core.command(command)
+                await core.wait_idle(400)
+                await core.take_error(f"bad_{name}")
+                assert await core.read("LAYERS_STARTED") == 0
+                assert await core.read("IRQ_STATUS") == 0
+    zeros = [name for name in bad if name != "w"]
+    await shape(core, **dict.fromkeys(zeros, 0))
     await core.command("start")
     await core.wait_idle(200)
-    await core.take_error("bad_k", "bad_n", "bad_m")
-    assert all(stream.transfers == 0 for stream in core.streams.values())
-    await run(core, waiting, send=False)
+    await core.take_error(*(f"bad_{name}" for name in zeros))
+    assert taken == {name: stream.transfers for name, stream in core.streams.items()}
+    if CONFIG.resident:  # M and S say nothing of a load
+        await shape(core, k=waiting.k, n=waiting.n, w=1)
+        await core.command("load")
+        await core.wait_idle()
+        assert await core.read("ERROR") == 0
+    await shape(core, **numbers(waiting))
+    await run_described(core, waiting, send=False)
 
 
 @cocotb.test()
@@ -212,12 +255,12 @@ async def start_while_busy(dut) -> None:
     """The second start is refused, the first run goes on, with its own shape."""
     core = await start(dut, 106)
     await core.write("IRQ_ENABLE", bit("IRQ_ENABLE", "error"))
-    for again in ("start", "flush_act"):
-        layer = layer_of(core, CONFIG.k_max, CONFIG.n_max)
-        await shape(core, layer.k, layer.n, layer.m)
+    for again in ("start", "flush_act", *(["load"] if CONFIG.resident else [])):
+        layer = core.random_layer(CONFIG.k_max, CONFIG.n_max)
+        await describe_layer(core, layer)
         core.send_layer(layer)
         await core.command("start")
-        await shape(core, 1, 1)
+        await shape(core, k=1, n=1)
         await core.command(again)
         assert dut.irq.value == 1
         assert await core.read("STATUS") == bit("STATUS", "busy")
@@ -227,16 +270,16 @@ async def start_while_busy(dut) -> None:
         await core.wait_idle()
         await core.check_nothing_left()
         assert await core.read("ERROR") == 0
-    await run(core, layer_of(core))
+    await run(core, core.random_layer())
 
 
 async def broken_frame(core: Core, name: str, data: bytes, layer: LayerJob) -> None:
     """Run `layer` with `data` instead of its own frame on the stream `name`."""
-    for other in core.inputs:
+    await describe_layer(core, layer)
+    for other in core.of_layer:
         if other != name:
             core.send(other, FRAMES[other](layer))
     core.send(name, data)
-    await shape(core, layer.k, layer.n, layer.m)
     await core.command("start")
     await core.until(lambda: core.dut.irq.value == 1, "irq")
     await core.wait_idle()
@@ -248,11 +291,11 @@ async def recover(core: Core, layer: LayerJob) -> int:
     These must be right, and their frame must have been ended.
     """
     await core.check_whole_frames()
-    for name in core.inputs:
+    for name in core.of_layer:
         if await core.read(f"{name.upper()}_FRAMES") == 0:
             await core.command(f"flush_{name}")
             await core.wait_idle()
-    for name in core.inputs:
+    for name in core.of_layer:
         assert await core.read(f"{name.upper()}_FRAMES") == 1, name
     count = core.check_what_came([layer])
     await core.check_nothing_left()
@@ -267,7 +310,7 @@ async def frames_of_wrong_length(dut, name: str, seed: int) -> None:
     for i in range(8):
         core.pause(0.5 * (i % 2))
         k = 2 * CONFIG.k_par + int(core.random.integers(1, CONFIG.k_par + 1))
-        layer = layer_of(core, k, 2 * CONFIG.n_par + 1)
+        layer = core.random_layer(k, 2 * CONFIG.n_par + 1)
         frame = FRAMES[name](layer)
         data, field = [
             (frame[:-size], "short"),
@@ -278,7 +321,7 @@ async def frames_of_wrong_length(dut, name: str, seed: int) -> None:
         await broken_frame(core, name, data, layer)
         await core.take_error(f"{name}_{field}")
         assert await recover(core, layer) < layer.n * layer.m
-        await run(core, layer_of(core))
+        await run(core, core.random_layer())
 
 
 @cocotb.test()
@@ -297,14 +340,100 @@ async def weight_frames_of_wrong_length(dut) -> None:
 
 
 @cocotb.test()
+async def scale_frames_of_wrong_length(dut) -> None:
+    await frames_of_wrong_length(dut, "scale", 114)
+
+
+@cocotb.test()
+async def loads_of_wrong_length(dut) -> None:
+    """As frames_of_wrong_length; the weights of other layers stay as they are."""
+    core = await start(dut, 115)
+    await core.write("IRQ_ENABLE", bit("IRQ_ENABLE", "error"))
+    size = WIDTHS["weight"] // 8
+    kept = core.random_layer(CONFIG.k_par + 1, CONFIG.n_par + 1)
+    words = CONFIG.beats(kept.k, kept.n)
+    await load(core, kept, 0)
+    for i in range(8):
+        core.pause(0.5 * (i % 2))
+        layer = core.random_layer(2 * CONFIG.k_par, 2 * CONFIG.n_par + 1)
+        frame = FRAMES["weight"](layer)
+        data, field = [
+            (frame[:-size], "short"),
+            (frame[:size], "short"),
+            (frame + frame[:size], "long"),
+            (frame * 2, "long"),
+        ][i // 2]
+        await shape(core, k=layer.k, n=layer.n, w=words)
+        core.send("weight", data)
+        await core.command("load")
+        await core.until(lambda: dut.irq.value == 1, "irq")
+        await core.wait_idle()
+        await core.take_error(f"weight_{field}")
+        await core.check_whole_frames()
+        await core.check_nothing_left()
+        await shape(core, **numbers(kept), w=0)
+        await run_described(core, kept)
+        await run_loaded(core, layer, words)
+
+
+async def run_loaded(core: Core, layer: LayerJob, place: int) -> None:
+    """Load a layer to a place, then run it from there, twice."""
+    await load(core, layer, place)
+    await shape(core, **numbers(layer))
+    for _ in range(2):
+        await run_described(core, layer)
+
+
+@cocotb.test()
+async def loads_stopped_at_many_moments(dut) -> None:
+    """A stopped load is flushed to its end; the next load and run are right."""
+    core = await start(dut, 116)
+    for i in range(12):
+        core.pause(0.4 * (i % 2))
+        layer = core.random_layer(2 * CONFIG.k_par, 3 * CONFIG.n_par)
+        await shape(core, k=layer.k, n=layer.n, w=0)
+        core.send("weight", FRAMES["weight"](layer))
+        await core.command("load")
+        for _ in range(3 * i):
+            await core.edge
+        await core.command("reset")
+        await core.wait_idle()
+        assert await core.read("ERROR") == 0
+        if await core.read("WEIGHT_FRAMES") == 0:
+            await core.command("flush_weight")
+            await core.wait_idle()
+        await core.check_nothing_left()
+        await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
+        await run_loaded(core, layer, core.random_place(layer))
+        await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
+
+
+@cocotb.test()
+async def many_layers_in_the_core(dut) -> None:
+    """Layers that lie side by side are run in any order, without another load."""
+    core = await start(dut, 117)
+    core.pause(0.3)
+    layers, place = [], 0
+    for _ in range(4):
+        layer = core.random_layer(2 * CONFIG.k_par - 1, 2 * CONFIG.n_par)
+        await load(core, layer, place)
+        layers.append((layer, place))
+        place += CONFIG.beats(layer.k, layer.n)
+    for i in core.random.permutation(8):
+        layer, place = layers[i % 4]
+        await shape(core, **numbers(layer), w=place)
+        await run_described(core, layer)
+
+
+@cocotb.test()
 async def soft_reset_at_many_moments(dut) -> None:
     """A stopped run leaves no trace in the next one; frames in flight are flushed to their end."""
     core = await start(dut, 110)
     for i in range(24):
         core.pause(0.4 * (i % 2))
-        layer = layer_of(core, 3 * CONFIG.k_par - 1, 3 * CONFIG.n_par - 1)
+        layer = core.random_layer(3 * CONFIG.k_par - 1, 3 * CONFIG.n_par - 1)
+        await describe_layer(core, layer)
         core.send_layer(layer)
-        await shape(core, layer.k, layer.n, layer.m)
         await core.command("start")
         for _ in range(5 * i):
             await core.edge
@@ -317,7 +446,7 @@ async def soft_reset_at_many_moments(dut) -> None:
         else:
             await recover(core, layer)
         await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
-        await run(core, layer_of(core, 2 * CONFIG.k_par, CONFIG.n_par + 1))
+        await run(core, core.random_layer(2 * CONFIG.k_par, CONFIG.n_par + 1))
         await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
 
 
@@ -325,10 +454,10 @@ async def soft_reset_at_many_moments(dut) -> None:
 async def second_reset_ends_flushing(dut) -> None:
     """A frame whose tlast never comes keeps the core busy, until software says otherwise."""
     core = await start(dut, 111)
-    layer = layer_of(core, 2 * CONFIG.k_par, CONFIG.n_par)
-    await shape(core, layer.k, layer.n, layer.m)
-    core.send("coef", FRAMES["coef"](layer))
-    core.send("weight", FRAMES["weight"](layer))
+    layer = core.random_layer(2 * CONFIG.k_par, CONFIG.n_par)
+    await describe_layer(core, layer)
+    for name in core.of_layer[1:]:
+        core.send(name, FRAMES[name](layer))
     await core.command("start")
     dut.s_axis_act_tvalid.value = 1  # beats without end
     dut.s_axis_act_tlast.value = 0
@@ -343,12 +472,12 @@ async def second_reset_ends_flushing(dut) -> None:
     await core.wait_idle(100)
     await core.take_error("act_long")
     assert await core.read("ACT_FRAMES") == 0
-    for name in ("coef", "weight"):
+    for name in core.of_layer[1:]:
         if await core.read(f"{name.upper()}_FRAMES") == 0:
             await core.command(f"flush_{name}")
             await core.wait_idle()
     await core.check_nothing_left()
-    await run(core, layer_of(core))
+    await run(core, core.random_layer())
 
 
 @cocotb.test()
@@ -356,9 +485,9 @@ async def hardware_reset_in_mid_run(dut) -> None:
     """aresetn, for one cycle or more, leaves no trace: registers, streams and engine begin anew."""
     core = await start(dut, 112)
     for i in range(40):
-        layer = layer_of(core, 3 * CONFIG.k_par - 1, 3 * CONFIG.n_par - 1)
+        layer = core.random_layer(3 * CONFIG.k_par - 1, 3 * CONFIG.n_par - 1)
+        await describe_layer(core, layer)
         core.send_layer(layer)
-        await shape(core, layer.k, layer.n, layer.m)
         await core.command("start")
         for _ in range(3 * i):
             await core.edge
@@ -373,16 +502,17 @@ async def hardware_reset_in_mid_run(dut) -> None:
         assert await core.read("K") == 0
         assert await core.read_wide("BUSY_CYCLES") == 0
         if i % 8 == 0:
-            await run(core, layer_of(core))
+            await run(core, core.random_layer())
 
 
 @cocotb.test()
 async def counters_can_be_read_during_a_run(dut) -> None:
     """They go up between two reads, and the run that follows is right."""
     core = await start(dut, 113)
-    layer = layer_of(core, CONFIG.k_max, CONFIG.n_max)
-    await shape(core, layer.k, layer.n, layer.m)
+    layer = core.random_layer(CONFIG.k_max, CONFIG.n_max)
+    await describe_layer(core, layer)
     await core.command("start")
+    await core.until(lambda: dut.s_axis_act_tready.value == 1, "the core to want activations")
     seen = [await core.read_wide("STALL_ACT") for _ in range(20)]
     assert all(a < b < a + LIMIT for a, b in pairwise(seen))
     core.send_layer(layer)

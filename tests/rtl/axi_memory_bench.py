@@ -5,6 +5,8 @@ Not named test_*: pytest must not collect it; test_axi.py runs it on several eng
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cocotb
 from axi_tools import (
     AXI,
@@ -15,17 +17,26 @@ from axi_tools import (
     Core,
     act_bytes,
     bit,
+    group_words,
+    scale_bytes,
     start,
     weight_bytes,
 )
 from cocotb.queue import Queue
 from cocotbext.axi import AxiRamRead, AxiReadBus, AxiResp
-from generators import random_layer, random_size
 
-from hw.axi.descriptors import DESCRIPTOR_BYTES, Descriptor, list_alignment, list_bytes
+from hw.axi.descriptors import (
+    DESCRIPTOR_BYTES,
+    FLAG_LOAD,
+    Descriptor,
+    list_alignment,
+    list_bytes,
+)
+from hw.axi.registers import REGISTERS
 from signacc.cosim.job import LayerJob
 
 BUS = AXI.data_bytes
+FETCHED = ("coef", "weight", *(["scale"] if CONFIG.scales else []))
 KIB4 = 4096
 
 
@@ -95,40 +106,61 @@ class MemoryCore(Core):
     def paused_models(self) -> list:
         return [*super().paused_models(), self.memory.ar_channel, self.memory.r_channel]
 
-    def place(self, data: bytes, alignment: int = BUS) -> int:
+    def place(self, kind: str, data: bytes, alignment: int = BUS) -> int:
         """Write `data` somewhere, often across a multiple of 4096; return its address."""
         before = alignment * int(self.random.integers(0, 4)) * int(self.random.integers(0, 9))
         address = (self._cursor - before) // alignment * alignment
         self._cursor = (address + len(data)) // KIB4 * KIB4 + 3 * KIB4
         self.memory.write(address, data)
-        self.regions.append((address, address + -(-len(data) // BUS) * BUS))
+        self.regions.append((kind, address, address + -(-len(data) // BUS) * BUS))
         return address
 
-    def describe(self, layer: LayerJob) -> Descriptor:
-        """Place the data of a layer; coefficients without any padding."""
+    def place_list(self, descriptors: list[Descriptor]) -> int:
+        """Write a list; return its address."""
+        return self.place("list", list_bytes(descriptors), list_alignment(AXI))
+
+    def describe(self, layer: LayerJob, place: int = 0) -> list[Descriptor]:
+        """Place the data of a layer; coefficients without any padding.
+
+        A layer whose weights stay in the core, from `place` on, has a load before it.
+        """
         coefs = b"".join(
             scale.tobytes() + shift.tobytes()
             for scale, shift in zip(layer.scale_in, layer.shift_in, strict=True)
         )
-        return Descriptor(
-            k=layer.k,
-            n=layer.n,
-            m=layer.m,
-            weight_address=self.place(weight_bytes(layer)),
-            coef_address=self.place(coefs),
+        one = Descriptor(k=layer.k, n=layer.n, m=layer.m, coef_address=self.place("coef", coefs))
+        if CONFIG.scales:
+            scales = scale_bytes(layer)
+            if CONFIG.scale_out == "row":  # those past N need not be there
+                scales = scales[: 2 * layer.n]
+            one = replace(
+                one, scale_address=self.place("scale", scales), s=group_words(layer)
+            )
+        weights = self.place("weight", weight_bytes(layer))
+        if not CONFIG.resident:
+            return [replace(one, weight_address=weights)]
+        load = Descriptor(
+            k=layer.k, n=layer.n, m=0, flags=FLAG_LOAD, weight_address=weights, w=place
         )
+        return [load, replace(one, w=place)]
+
+    def describe_all(self, layers: list[LayerJob]) -> list[Descriptor]:
+        """Place the data of several layers."""
+        return [
+            descriptor
+            for layer in layers
+            for descriptor in self.describe(
+                layer, self.random_place(layer) if CONFIG.resident else 0
+            )
+        ]
 
     def layers(self, count: int, k: int | None = None, n: int | None = None) -> list[LayerJob]:
         """Random layers."""
-        return [
-            random_layer(
-                self.random,
-                int(self.random.integers(1, CONFIG.m_par + 1)),
-                k or random_size(self.random, CONFIG.k_max, CONFIG.k_par),
-                n or random_size(self.random, CONFIG.n_max, CONFIG.n_par),
-            )
-            for _ in range(count)
-        ]
+        return [self.random_layer(k, n) for _ in range(count)]
+
+    def regions_of(self, kind: str) -> list[tuple[int, int]]:
+        """Beginning and end of what was placed of a kind."""
+        return [(low, high) for name, low, high in self.regions if name == kind]
 
     async def point_at(self, address: int, count: int) -> None:
         """Write the registers of the list."""
@@ -139,10 +171,8 @@ class MemoryCore(Core):
     async def prepare(self, layers: list[LayerJob]) -> list[Descriptor]:
         """Place a list and queue its activations."""
         self.regions = []
-        descriptors = [self.describe(layer) for layer in layers]
-        await self.point_at(
-            self.place(list_bytes(descriptors), list_alignment(AXI)), len(descriptors)
-        )
+        descriptors = self.describe_all(layers)
+        await self.point_at(self.place_list(descriptors), len(descriptors))
         for layer in layers:
             self.send("act", act_bytes(layer))
         return descriptors
@@ -151,19 +181,18 @@ class MemoryCore(Core):
         """Run a list; results must be golden's, and reads exactly those that are needed."""
         beats = len(self.answers.transfers)
         bursts = len(self.requests.transfers)
-        await self.prepare(layers)
+        descriptors = await self.prepare(layers)
         await self.command("start")
         for layer in layers:
             await self.check_results(layer)
         await self.wait_idle()
         await self.check_nothing_left()
-        need = -(-DESCRIPTOR_BYTES * len(layers) // BUS)
-        for layer in layers:
-            need += -(-len(weight_bytes(layer)) // BUS) + -(-4 * layer.k // BUS) * layer.m
+        once = sum(high - low for kind, low, high in self.regions if kind != "coef") // BUS
+        need = once + sum(-(-4 * layer.k // BUS) * layer.m for layer in layers)
         assert len(self.answers.transfers) - beats == need
         self.check_requests(bursts)
         assert await self.read("ERROR") == 0
-        assert await self.read("LAYERS_STARTED") == len(layers)
+        assert await self.read("LAYERS_STARTED") == len(descriptors)
         assert await self.read("VECTORS_DONE") == sum(layer.m for layer in layers)
         assert await self.read("ACT_FRAMES") == len(layers)
         assert await self.read_wide("WEIGHT_BEATS") == sum(
@@ -178,7 +207,7 @@ class MemoryCore(Core):
             assert length < AXI.max_burst
             assert address % BUS == 0
             assert address // KIB4 == (end - 1) // KIB4, "a burst crosses 4096 bytes"
-            assert any(low <= address and end <= high for low, high in self.regions)
+            assert any(low <= address and end <= high for _, low, high in self.regions)
 
     def on_their_way(self) -> int:
         """Beats that were asked for and have not come."""
@@ -271,12 +300,12 @@ async def busy_cycles_and_stalls(dut) -> None:
 
 @cocotb.test()
 async def a_memory_that_waits(dut) -> None:
-    """While no weight or coefficient comes, its counter counts every cycle."""
+    """While nothing comes of what a layer needs, its counter counts every cycle."""
     core = await begin(dut, 205)
-    for silent in ("coef", "weight"):
+    for silent in FETCHED:
         layers = core.layers(1, 3 * CONFIG.k_par, 2 * CONFIG.n_par)
-        descriptors = await core.prepare(layers)
-        held = descriptors[0].weight_address if silent == "weight" else descriptors[0].coef_address
+        await core.prepare(layers)
+        ((held, _),) = core.regions_of(silent)
         released = []
         async def slow(address, length, held=held, released=released):
             while address // KIB4 == held // KIB4 and not released:
@@ -302,17 +331,19 @@ async def a_memory_that_waits(dut) -> None:
 
 @cocotb.test()
 async def reads_answered_with_errors(dut) -> None:
-    """SLVERR and DECERR on the list, the coefficients, the weights, at any beat, and afterwards."""
+    """SLVERR and DECERR on the list and on all that is fetched, at any beat, and afterwards."""
     core = await begin(dut, 206)
     await core.write("IRQ_ENABLE", bit("IRQ_ENABLE", "error"))
-    for i in range(12):
+    kinds = ("list", *FETCHED)
+    for i in range(4 * len(kinds)):
         core.pause(0.4 * (i % 2))
         core.memory.latency = 10 * (i % 3)
         layers = core.layers(3, 2 * CONFIG.k_par + 1, 2 * CONFIG.n_par + 1)
         await core.prepare(layers)
-        low, high = core.regions[[-1, 1, 2, 5, 4, 0][i % 6]]
+        regions = core.regions_of(kinds[i // 4])
+        low, high = regions[int(core.random.integers(0, len(regions)))]
         victim = low + BUS * int(core.random.integers(0, (high - low) // BUS))
-        slverr = i // 6
+        slverr = i // 2 % 2
         core.memory.bad[victim] = AxiResp.SLVERR if slverr else AxiResp.DECERR
         await core.command("start")
         await core.until(lambda: dut.irq.value == 1, "irq")
@@ -323,7 +354,7 @@ async def reads_answered_with_errors(dut) -> None:
         await core.run(core.layers(2))
 
 
-BAD_DESCRIPTORS = [
+BAD_LAYERS = [
     ("bad_k", {"k": 0}),
     ("bad_k", {"k": CONFIG.k_max + 1}),
     ("bad_k", {"k": 2**32 - 1}),
@@ -333,27 +364,43 @@ BAD_DESCRIPTORS = [
     ("bad_m", {"m": 0}),
     ("bad_m", {"m": CONFIG.m_par + 1}),
     ("bad_m", {"m": 2**16}),
-    ("bad_flags", {"flags": 1}),
+    ("bad_flags", {"flags": 2}),
     ("bad_flags", {"flags": 2**31}),
-    ("bad_address", {"weight_address": 2**20 + 1}),
     ("bad_address", {"coef_address": 2**20 + BUS // 2}),
 ]
+BAD_LOADS = []
+if CONFIG.resident:
+    BAD_LAYERS += [("bad_w", {"w": CONFIG.weight_words}), ("bad_w", {"w": 2**31})]
+    BAD_LOADS = [(field, {**fault, "flags": FLAG_LOAD | fault.get("flags", 0)})
+                 for field, fault in BAD_LAYERS if field not in ("bad_m", "bad_address")]
+    BAD_LOADS.append(("bad_address", {"weight_address": 2**20 + 1}))
+    # One word too far.
+    last = CONFIG.weight_words - CONFIG.beats(CONFIG.k_par + 1, CONFIG.n_par + 1)
+    BAD_LOADS.append(("bad_w", {"w": last + 1}))
+else:
+    BAD_LAYERS += [("bad_address", {"weight_address": 2**20 + 1}), ("bad_flags", {"flags": 1})]
+if CONFIG.scales:
+    BAD_LAYERS.append(("bad_address", {"scale_address": 2**20 + BUS // 2}))
+if CONFIG.scale_out == "groups":
+    BAD_LAYERS += [
+        ("bad_s", {"s": wrong}) for wrong in (0, CONFIG.words_max + 1, 2**16, 2**31)
+    ]
 
 
 @cocotb.test()
 async def bad_descriptors(dut) -> None:
     """Each fault has its bit, in whatever place of the list; the next run is right."""
     core = await begin(dut, 207)
-    for i, (field, changes) in enumerate(BAD_DESCRIPTORS):
+    faults = [(0, *fault) for fault in BAD_LAYERS] + [(FLAG_LOAD, *fault) for fault in BAD_LOADS]
+    for i, (flags, field, changes) in enumerate(faults):
         core.pause(0.3 * (i % 2))
         layers = core.layers(3, CONFIG.k_par + 1, CONFIG.n_par + 1)
         core.regions = []
-        descriptors = [core.describe(layer) for layer in layers]
-        place = i % 3
-        fields = {**vars(descriptors[place]), **changes}
-        descriptors[place] = Descriptor(**fields)
-        address = core.place(list_bytes(descriptors), list_alignment(AXI))
-        await core.point_at(address, len(descriptors))
+        descriptors = core.describe_all(layers)
+        fitting = [j for j, one in enumerate(descriptors) if one.flags == flags]
+        place = fitting[i % 3]
+        descriptors[place] = replace(descriptors[place], **changes)
+        await core.point_at(core.place_list(descriptors), len(descriptors))
         for layer in layers:
             core.send("act", act_bytes(layer))
         await core.command("start")
@@ -368,7 +415,7 @@ async def bad_descriptors(dut) -> None:
 async def bad_lists(dut) -> None:
     """No descriptors, too many, or an address that is not aligned: nothing is read."""
     core = await begin(dut, 208)
-    address = core.place(bytes(DESCRIPTOR_BYTES), list_alignment(AXI))
+    address = core.place("list", bytes(DESCRIPTOR_BYTES), list_alignment(AXI))
     for field, place, count in (
         ("bad_count", address, 0),
         ("bad_count", address, 65536),
@@ -394,10 +441,8 @@ async def frames_of_wrong_length(dut) -> None:
         layers = core.layers(3, 2 * CONFIG.k_par + 1, CONFIG.n_par + 1)
         victim = i % 3
         core.regions = []
-        descriptors = [core.describe(layer) for layer in layers]
-        await core.point_at(
-            core.place(list_bytes(descriptors), list_alignment(AXI)), len(descriptors)
-        )
+        descriptors = core.describe_all(layers)
+        await core.point_at(core.place_list(descriptors), len(descriptors))
         for j, layer in enumerate(layers):
             frame = act_bytes(layer)
             if j == victim:
@@ -484,7 +529,38 @@ async def start_while_busy(dut) -> None:
 async def registers_of_the_other_kind(dut) -> None:
     """K, N, M and the counts of streams that are not there are refused."""
     core = await begin(dut, 213)
-    for name in ("K", "N", "M", "COEF_FRAMES", "WEIGHT_FRAMES"):
-        assert (await core.host.read(OFFSET[name], 4)).resp == AxiResp.SLVERR
-        assert (await core.host.write(OFFSET[name], bytes(4))).resp == AxiResp.SLVERR
+    others = [one for one in REGISTERS if one.only and not one.only.test(CONFIG, AXI)]
+    assert {"K", "N", "M", "S", "W", "COEF_FRAMES"} <= {register.name for register in others}
+    for register in others:
+        for name, _ in register.words:
+            assert (await core.host.read(OFFSET[name], 4)).resp == AxiResp.SLVERR
+            assert (await core.host.write(OFFSET[name], bytes(4))).resp == AxiResp.SLVERR
     assert await core.read("AXI_DATA_BITS") == AXI.axi_data_bits
+
+
+@cocotb.test()
+async def loads_between_layers(dut) -> None:
+    """A load into words that the layers around it use: none of them sees half of it."""
+    core = await begin(dut, 214)
+    for i in range(4):
+        core.pause(0.4 * (i % 2))
+        core.memory.latency = 20 * (i // 2)
+        # All at place 0; then one at the end that stays, run again by a list without a load.
+        layers = core.layers(4, 3 * CONFIG.k_par, 2 * CONFIG.n_par)
+        core.regions = []
+        descriptors = [one for layer in layers[:3] for one in core.describe(layer)]
+        last = CONFIG.weight_words - CONFIG.beats(layers[3].k, layers[3].n)
+        load, again = core.describe(layers[3], last)
+        for chain, run in (
+            ([load, *descriptors, again], layers),
+            ([again, again], [layers[3]] * 2),
+        ):
+            await core.point_at(core.place_list(chain), len(chain))
+            for layer in run:
+                core.send("act", act_bytes(layer))
+            await core.command("start")
+            for layer in run:
+                await core.check_results(layer)
+            await core.wait_idle()
+            await core.check_nothing_left()
+            assert await core.read("LAYERS_STARTED") == len(chain)

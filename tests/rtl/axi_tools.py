@@ -24,12 +24,12 @@ from cocotbext.axi import (
     AxiStreamSink,
     AxiStreamSource,
 )
+from generators import golden_output, random_layer, random_size, with_scales
 
-from golden.linear import fbi_linear
-from hw.axi.config import AxiConfig, weight_item_bytes, whole_bytes
+from hw.axi.config import AxiConfig, scale_item_bytes, weight_item_bytes, whole_bytes
 from hw.axi.registers import REGISTERS
 from hw.config import EngineConfig
-from hw.streams import weight_beats
+from hw.streams import scale_chunks, weight_beats
 from signacc.cosim.job import LayerJob
 
 CONFIG = EngineConfig.from_dict(json.loads(os.environ["SIGNACC_AXI_ENGINE"]))
@@ -75,7 +75,7 @@ def coef_bytes(layer: LayerJob, padding: int = NAN) -> bytes:
 
 def weight_bytes(layer: LayerJob) -> bytes:
     """The frame of s_axis_weight, and the weights in memory; spare bits are ones."""
-    beats = weight_beats(CONFIG, layer.signs, layer.k, padding=1)
+    beats = weight_beats(CONFIG, layer.signs, layer.k, mask=layer.mask, padding=1)
     spare = 8 * weight_item_bytes(CONFIG) - CONFIG.weight_beat_bits
     if spare:
         beats = beats.copy()
@@ -83,20 +83,30 @@ def weight_bytes(layer: LayerJob) -> bytes:
     return beats.tobytes()
 
 
+def scale_bytes(layer: LayerJob) -> bytes:
+    """The frame of s_axis_scale, and the scales in memory: those of a token vector."""
+    size = scale_item_bytes(CONFIG)
+    items = scale_chunks(CONFIG, layer.scale_out, padding=NAN)
+    return b"".join(item.to_bytes(size, "little") for item in items)
+
+
+def group_words(layer: LayerJob) -> int:
+    """What S says of a layer."""
+    return CONFIG.group_words(layer.k, layer.group_size or layer.k)
+
+
 def expected(layer: LayerJob) -> list[list[int]]:
     """Golden's results, a list of patterns a vector."""
-    y = fbi_linear(
-        layer.x, layer.signs, layer.scale_in, layer.shift_in, act_bits=CONFIG.act_bits
-    )
-    return y.view(np.uint16).tolist()
+    return golden_output(CONFIG, layer).view(np.uint16).tolist()
 
 
 WIDTHS = {
     "act": 16 * CONFIG.act_par,
     "coef": 32 * CONFIG.act_par,
     "weight": whole_bytes(CONFIG.weight_beat_bits),
+    "scale": 16 * CONFIG.out_par,
 }
-FRAMES = {"act": act_bytes, "coef": coef_bytes, "weight": weight_bytes}
+FRAMES = {"act": act_bytes, "coef": coef_bytes, "weight": weight_bytes, "scale": scale_bytes}
 
 
 # ---- watch over the protocol -----------------------------------------------------------------
@@ -188,9 +198,20 @@ class Input:
 
 
 class Core:
-    """The core and everything on its buses."""
+    """The core and everything on its buses.
 
-    inputs = ("act",) if AXI.memory else ("act", "coef", "weight")
+    Attributes
+    ----------
+    inputs
+        Its input streams.
+    of_layer
+        Those that a layer has a frame on; weights that stay in the core come with a load.
+    """
+
+    inputs = ("act",) if AXI.memory else (
+        "act", "coef", "weight", *(["scale"] if CONFIG.scales else [])
+    )
+    of_layer = tuple(name for name in inputs if name != "weight" or not CONFIG.resident)
 
     def __init__(self, dut, seed: int):
         print(f"seed {seed}")
@@ -338,8 +359,24 @@ class Core:
 
     def send_layer(self, layer: LayerJob) -> None:
         """Queue all frames of a layer."""
-        for name in self.inputs:
+        for name in self.of_layer:
             self.send(name, FRAMES[name](layer))
+
+    def random_layer(self, k: int | None = None, n: int | None = None) -> LayerJob:
+        """A random layer that the engine can take; its shape too, if none is given."""
+        layer = random_layer(
+            self.random,
+            int(self.random.integers(1, CONFIG.m_par + 1)),
+            k or random_size(self.random, CONFIG.k_max, CONFIG.k_par),
+            n or random_size(self.random, CONFIG.n_max, CONFIG.n_par),
+            ternary=CONFIG.ternary,
+        )
+        return with_scales(self.random, CONFIG, layer) if CONFIG.scales else layer
+
+    def random_place(self, layer: LayerJob) -> int:
+        """Where in the core the weights of a layer may begin."""
+        room = CONFIG.weight_words - CONFIG.beats(layer.k, layer.n)
+        return int(self.random.choice([0, room, self.random.integers(0, room + 1)]))
 
     async def receive(self, limit: int = LIMIT) -> tuple[int, list[int]]:
         """Return the next frame of results: token vector, patterns."""
