@@ -34,8 +34,8 @@ from . import layouts
 from .config import ConfigError, EngineConfig
 from .engine import Engine
 
-PORTS = ("cmd", "act", "coef", "weight", "scale")
-"""Input ports by number."""
+PORTS = ("cmd", "act", "coef", "weight", "scale", "load")
+"""Input ports by number; an engine has those of its configuration."""
 FRAME, RESET, STATE = 0xA0, 0xA8, 0xA9
 """First bytes from the host."""
 RESULT, TAKEN, ANSWER = 0xB0, 0xC0, 0xE0
@@ -59,8 +59,11 @@ def widths(config: EngineConfig) -> dict[str, int]:
         "cmd": layouts.command(config).size,
         "act": layouts.activations(config).size,
         "coef": layouts.coefficients(config).size,
-        "weight": config.weight_beat_bits,
     }
+    if config.resident:
+        shapes["load"] = layouts.load(config).size
+    else:
+        shapes["weight"] = config.weight_beat_bits
     if config.scales:
         shapes["scale"] = layouts.scales(config).size
     return shapes | {"result": layouts.results(config).size}

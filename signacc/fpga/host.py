@@ -5,6 +5,7 @@ Works over anything with the `read` and `write` of a pyserial port.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -37,18 +38,9 @@ class EngineLink:
         The open port; its timeout is how long the device may be silent.
     config
         The engine's configuration.
-
-    Raises
-    ------
-    InputError
-        If the engine scales its outputs, which this host does not feed.
     """
 
     def __init__(self, port: SerialPort, config: EngineConfig):
-        if config.resident:
-            raise InputError(f"the host does not load weights, which {config.name} holds itself")
-        if config.scales:
-            raise InputError(f"the host does not feed output scales, which {config.name} needs")
         self.config = config
         self._port = port
         self._widths = uart.widths(config)
@@ -72,45 +64,165 @@ class EngineLink:
         names = ("busy", "error", "overflow", "fault")
         return {name: bool(self._state >> i & 1) for i, name in enumerate(names)}
 
-    def linear(self, x: np.ndarray, signs: np.ndarray, scale_in: np.ndarray,
-               shift_in: np.ndarray) -> np.ndarray:
+    def load(
+        self, signs: np.ndarray, k: int, *, mask: np.ndarray | None = None, at: int = 0
+    ) -> int:
+        """Write a layer's weights into an engine that holds them; return the place behind them.
+
+        Parameters
+        ----------
+        signs, mask
+            As for :meth:`linear`.
+        k
+            Inputs of the layer.
+        at
+            Place of the first weight beat.
+
+        Raises
+        ------
+        InputError
+            If the engine holds no weights, or not so many.
+        """
+        config = self.config
+        if not config.resident:
+            raise InputError(f"a load needs an engine with weights in memory, not {config.name}")
+        self._check_place(at, config.beats(k, len(signs)))
+        beats = streams.payload_integers(streams.weight_beats(config, signs, k, mask=mask))
+        layout = layouts.load(config)
+        self._send_items(
+            "load",
+            [
+                layout.const({"data": beat, "addr": at + i}).as_value().value
+                for i, beat in enumerate(beats)
+            ],
+        )
+        return at + len(beats)
+
+    def linear(
+        self,
+        x: np.ndarray,
+        signs: np.ndarray,
+        scale_in: np.ndarray,
+        shift_in: np.ndarray,
+        *,
+        mask: np.ndarray | None = None,
+        scale_out: np.ndarray | None = None,
+        group_size: int = 0,
+        weights_at: int | None = None,
+    ) -> np.ndarray:
         """Return an FBI-linear's outputs, as the engine computes them.
 
         Parameters
         ----------
         x
-            float16 ``[M, K]``.
+            16-bit floats of the engine's format, as float16 patterns, ``[M, K]``.
         signs
             uint8 ``[N, ceil(K/8)]``, least significant bit first, 1 = +1.
         scale_in, shift_in
-            float16 ``[K]``.
+            Like `x`, ``[K]``.
+        mask
+            Like `signs`, 0 = the weight is zero; for ternary engines.
+        scale_out
+            Like `x`, ``[N]`` or ``[N, groups]``; for engines with output-axis scales.
+        group_size
+            Inputs that share a scale of an output; 0: all.
+        weights_at
+            Where the layer was loaded in an engine that holds weights; None: load it to place 0.
 
         Raises
         ------
         LinkError
             If the device is silent or breaks the protocol.
+        InputError
+            If the engine has no place for what is given, or needs what is not.
         ConfigError
             If the engine cannot hold the layer.
         """
         config = self.config
         (vectors, k), n = x.shape, len(signs)
         config.check_shape(k, n)
-        weights = streams.payload_integers(streams.weight_beats(config, signs, k))
+        if config.scales != (scale_out is not None):
+            raise InputError(
+                f"output scales must be given if and only if the engine has scale_out, "
+                f"which {config.name} has as {config.scale_out}"
+            )
+        group_words = config.group_words(k, group_size or k)
+        groups = -(-k // (group_words * config.k_par))
+        if scale_out is not None and scale_out.shape not in ((n, groups), (n,)[: 2 - groups]):
+            raise InputError(
+                f"output scales must have a shape of {n} by {groups} groups, not {scale_out.shape}"
+            )
+        place = self._place(signs, k, mask, weights_at)
+        weights = []
+        if not config.resident:
+            weights = streams.payload_integers(streams.weight_beats(config, signs, k, mask=mask))
         coefficients = streams.coefficient_chunks(config, scale_in, shift_in)
         outputs: list[list[int]] = []
         for first in range(0, vectors, config.m_par):
             batch = x[first : first + config.m_par]
-            fields = {"k": k, "n": n} | ({"m": len(batch)} if config.m_par > 1 else {})
-            self._send_items("cmd", [layouts.command(config).const(fields).as_value().value])
+            numbers = {"k": k, "n": n, "m": len(batch), "s": group_words, "w": place}
+            layout = layouts.command(config)
+            command = layout.const({name: numbers[name] for name in layout.members})
+            self._send_items("cmd", [command.as_value().value])
             for row in batch:
                 chunks = streams.activation_chunks(config, row)
                 # In step: the engine takes neither without the other.
                 for activation, coefficient in zip(chunks, coefficients, strict=True):
                     self._send_items("act", [activation])
                     self._send_items("coef", [coefficient])
-            self._send_items("weight", weights)
+            scales = []
+            if scale_out is not None:
+                scales = streams.scale_chunks(config, scale_out, vectors=len(batch))
+            for port, items in self._in_step(weights, scales, k, n, len(batch), group_words):
+                self._send_items(port, items)
             outputs += self._collect(len(batch), n)
         return np.array(outputs, dtype=np.uint16).view(np.float16).reshape(vectors, n)
+
+    def _place(
+        self, signs: np.ndarray, k: int, mask: np.ndarray | None, at: int | None
+    ) -> int:
+        """Return where the weights lie in the engine, once they do; 0 if they come by stream."""
+        if not self.config.resident:
+            if at is not None:
+                raise InputError(
+                    f"weights_at needs an engine with weights in memory, not {self.config.name}"
+                )
+            return 0
+        if at is None:
+            self.load(signs, k, mask=mask)
+            return 0
+        self._check_place(at, self.config.beats(k, len(signs)))
+        return at
+
+    def _check_place(self, at: int, beats: int) -> None:
+        words = self.config.weight_words
+        if at < 0 or at + beats > words:
+            raise InputError(
+                f"weights must lie within the {words} beats that {self.config.name} holds, "
+                f"not at {at} to {at + beats}"
+            )
+
+    def _in_step(
+        self, weights: list[int], scales: list[int], k: int, n: int, vectors: int, group_words: int
+    ) -> Iterator[tuple[str, list[int]]]:
+        """Yield weights and scales in an order that the engine takes one by one.
+
+        Frames wait for each other on the line. A tile's sums, or a group's, wait for their scales
+        before the next ones are done; with tables, the queue of tiles holds all of a layer.
+        """
+        config = self.config
+        if config.words_outer or not weights or not scales:
+            yield from ((p, some) for p, some in (("weight", weights), ("scale", scales)) if some)
+            return
+        words = -(-k // config.k_par)
+        place = 0
+        for tile, first in enumerate(range(0, n, config.n_par)):
+            chunks = -(-min(config.n_par, n - first) // config.out_par) * vectors
+            for begin in range(0, words, group_words):
+                end = min(words, begin + group_words)
+                yield "weight", weights[tile * words + begin : tile * words + end]
+                yield "scale", scales[place : place + chunks]
+                place += chunks
 
     def _collect(self, vectors: int, n: int) -> list[list[int]]:
         layout = layouts.results(self.config)

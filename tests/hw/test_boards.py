@@ -2,6 +2,7 @@
 """Boards: PLL settings by the formula of the data sheet, pins of every port, the serial line."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from hw import uart
 from hw.boards import ulx3s
 from hw.boards.pll import OSCILLATOR_MHZ, PHASE_DETECTOR_MHZ, find_pll
 from hw.config import PRESETS, ConfigError
-from hw.verilog import convert
+from hw.verilog import convert, generate
 
 TINY = PRESETS["tiny"]
 
@@ -71,10 +72,16 @@ def test_a_divisor_that_cannot_be(divisor):
         uart.UartEngine(TINY, divisor=divisor)
 
 
-def test_widths_are_those_of_the_sidecar():
-    from hw.verilog import generate
-
-    ports = {p["name"]: p["width"] for p in generate(TINY).sidecar["ports"]}
-    for name, width in uart.widths(TINY).items():
-        assert ports[f"{name}__payload"] == width
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"scale_out": "groups"}, {"weights": "memory", "weight_words": 9, "m_par": 2}],
+)
+def test_widths_are_those_of_the_sidecar(changes):
+    config = replace(TINY, **changes)
+    ports = {p["name"]: p["width"] for p in generate(config).sidecar["ports"]}
+    widths = uart.widths(config)
+    assert widths == {
+        name: ports[f"{name}__payload"] for name in (*uart.PORTS, "result")
+        if f"{name}__payload" in ports
+    }
     assert [uart.item_bytes(width) for width in (1, 8, 9, 16, 17)] == [1, 1, 2, 2, 3]
