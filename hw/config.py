@@ -556,6 +556,19 @@ PRESETS: dict[str, EngineConfig] = {
         name="ulx3s", k_par=32, n_par=16, act_bits=8, structure="tables", group=4, k_max=5632,
         n_max=5632, act_par=2, out_par=1, levels_per_stage=1, clock_mhz=90.0,
     ),
+    "u280": EngineConfig(
+        # Half of a chip: its two engines take 16 of the 32 HBM2 channels each. 8,192 weight bits a
+        # beat at 225 MHz (assumed: half the clock of the channels' 256-bit ports) are 230.4 GB/s.
+        name="u280", k_par=64, n_par=128, act_bits=16, structure="tables", group=4, k_max=11264,
+        n_max=11264, act_par=32, out_par=32, clock_mhz=225.0,
+    ),
+    "asic7": EngineConfig(
+        # One engine for one HBM3 stack: 8,192 weight bits a beat at 800 MHz (assumed) are its
+        # 819.2 GB/s. Look-up RAM is nothing that a chip has: shared pair sums. Four token vectors
+        # share a beat.
+        name="asic7", k_par=32, n_par=256, m_par=4, act_bits=16, structure="shared", group=2,
+        k_max=11264, n_max=11264, act_par=32, out_par=32, clock_mhz=800.0,
+    ),
 }
 """Named configurations, the names that scripts rely on."""
 

@@ -462,6 +462,20 @@ def test_the_kv260_presets():
     kv260.check_shape(4096, 11008)
 
 
+@pytest.mark.parametrize(
+    ("name", "engines", "bytes_a_second"),
+    # Peaks of sim.memory: HBM2 of the card 460 GB/s, given as 32 channels of 14.375; HBM3 819.2.
+    [("u280", 2, 460e9), ("asic7", 1, 819.2e9)],
+)
+def test_presets_take_all_of_their_memory(name, engines, bytes_a_second):
+    """Within 0.2 %; and they hold every layer of the 7B model."""
+    config = named_preset(name)
+    taken = engines * config.weight_beat_bits / 8 * config.clock_mhz * 1e6
+    assert bytes_a_second <= taken <= 1.002 * bytes_a_second
+    config.check_shape(11008, 4096)
+    config.check_shape(4096, 11008)
+
+
 def test_an_unknown_preset():
     with pytest.raises(ConfigError) as error:
         named_preset("u9")

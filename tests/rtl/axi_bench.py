@@ -8,7 +8,19 @@ from __future__ import annotations
 from itertools import pairwise
 
 import cocotb
-from axi_tools import AXI, CONFIG, FRAMES, LIMIT, OFFSET, WIDTHS, Core, bit, group_words, start
+from axi_tools import (
+    AXI,
+    CONFIG,
+    FRAMES,
+    LIMIT,
+    OFFSET,
+    WIDTHS,
+    Core,
+    bit,
+    check_power_up,
+    group_words,
+    start,
+)
 from cocotbext.axi import AxiResp
 
 from hw.axi.registers import describe
@@ -71,6 +83,11 @@ def counts(core: Core) -> dict[str, int]:
         "STALL_OUT": core.result.stalls,
         "WEIGHT_BEATS": core.streams["weight"].transfers,
     }
+
+
+@cocotb.test()
+async def power_up(dut) -> None:
+    await check_power_up(Core(dut, 118))
 
 
 @cocotb.test()

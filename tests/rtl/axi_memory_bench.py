@@ -17,6 +17,7 @@ from axi_tools import (
     Core,
     act_bytes,
     bit,
+    check_power_up,
     group_words,
     scale_bytes,
     start,
@@ -231,6 +232,11 @@ async def begin(dut, seed: int) -> MemoryCore:
     core = await start(dut, seed, MemoryCore)
     core.channels.append(core.answers)
     return core
+
+
+@cocotb.test()
+async def power_up(dut) -> None:
+    await check_power_up(MemoryCore(dut, 215))
 
 
 @cocotb.test()

@@ -1,5 +1,8 @@
 """Builds a core and runs benches on it: a function that a process of its own can import.
 
+The core needs a reset, but no initial values: they are taken out, and everything powers up at
+random.
+
 Not named test_*: pytest must not collect it.
 """
 
@@ -8,6 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+
+from bare import random_power_up, without_initial_values
 
 from hw.axi.config import AxiConfig
 from hw.axi.verilog import generate_axi
@@ -20,8 +25,11 @@ def run_core(
 ) -> None:
     """Run `tests` of a bench module on the core; raises BenchError if one does not pass."""
     generated = generate_axi(config, axi)
+    text, count = without_initial_values(generated.text)
+    assert count > 100
+    assert "initial begin" not in text
     run_bench(
-        build(generated.text, generated.top),
+        build(text, generated.top),
         module,
         tests=tests,
         work=work,
@@ -29,4 +37,5 @@ def run_core(
             "SIGNACC_AXI_ENGINE": json.dumps(config.to_dict()),
             "SIGNACC_AXI_BUSES": json.dumps(axi.to_dict()),
         },
+        plusargs=random_power_up(1),
     )

@@ -27,7 +27,7 @@ from cocotbext.axi import (
 from generators import golden_output, random_layer, random_size, with_scales
 
 from hw.axi.config import AxiConfig, scale_item_bytes, weight_item_bytes, whole_bytes
-from hw.axi.registers import REGISTERS
+from hw.axi.registers import REGISTERS, describe
 from hw.config import EngineConfig
 from hw.streams import scale_chunks, weight_beats
 from signacc.cosim.job import LayerJob
@@ -415,6 +415,27 @@ class Core:
         for name, source in self.sources.items():
             assert source.idle(), f"{name} was not taken to its end"
         self.mark()
+
+
+async def check_power_up(core: Core) -> None:
+    """Before anything was configured nothing is driven valid; registers read as documented.
+
+    `core` is still in reset, with random values in its registers.
+    """
+    outputs = ["irq", "s_axi_bvalid", "s_axi_rvalid", "m_axis_result_tvalid"]
+    outputs += [f"s_axis_{name}_tready" for name in core.inputs]
+    outputs += ["m_axi_arvalid"] if AXI.memory else []
+    core.watching = False
+    await core.edge  # the reset is synchronous
+    for cycle in range(100):
+        await core.edge
+        if cycle == 3:
+            core.dut.aresetn.value = 1
+        for name in outputs:
+            assert getattr(core.dut, name).value == 0, f"{name} in cycle {cycle}"
+    for word in describe(CONFIG, AXI):
+        reset = sum(field["reset"] << field["low"] for field in word["fields"])
+        assert await core.host.read_dword(word["offset"]) == reset, word["name"]
 
 
 async def start(dut, seed: int, kind: type[Core] = Core) -> Core:

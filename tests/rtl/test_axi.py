@@ -71,7 +71,7 @@ def benches_of(core: str) -> list[str]:
 
 
 def test_all_benches_are_named():
-    assert [len(benches_of(core)) for core in CORES] == [13, 13, 12, 14, 16, 12, 13]
+    assert [len(benches_of(core)) for core in CORES] == [14, 14, 13, 15, 17, 13, 14]
     assert set().union(*map(benches_of, CORES)) >= set(ONLY_FOR)
 
 

@@ -6,10 +6,9 @@ traffic must still be right to the bit and to the cycle after a reset.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
+from bare import random_power_up, without_initial_values
 from generators import random_run
 from test_engine import check_values
 
@@ -21,21 +20,6 @@ from sim.engine import simulate
 from sim.stalls import StallPattern
 
 pytestmark = pytest.mark.rtl
-
-
-def without_initial_values(text: str) -> tuple[str, int]:
-    """Return the Verilog without initializers of registers and memories, and how many there were.
-
-    The writer's own event registers (``$auto$...``) stay: they are not hardware.
-    """
-    text, registers = re.subn(
-        r"^(\s*reg (?:signed )?(?:\[[^\]]*\] )?(?!\\\$auto)\S+\s*) = [^;]*;", r"\1;", text,
-        flags=re.MULTILINE,
-    )
-    text, memories = re.subn(
-        r"^  initial begin\n(?:    \S+\[\d+\] = [^;]*;\n)+  end\n", "", text, flags=re.MULTILINE
-    )
-    return text, registers + memories
 
 
 @pytest.fixture(scope="module", params=["tiny", "tables"])
@@ -57,8 +41,7 @@ def test_random_power_up(bare, seed):
     config, built = bare
     random = np.random.default_rng(seed)
     runs = [random_run(random, config) for _ in range(30)]
-    plusargs = ["+verilator+rand+reset+2", f"+verilator+seed+{seed}"]
-    results = execute_runs(built, config, runs, plusargs=plusargs)
+    results = execute_runs(built, config, runs, plusargs=random_power_up(seed))
     check_values(config, runs, results)
     for run, result in zip(runs, results, strict=True):
         stalls = StallPattern(run.stall_seed, run.stall_probability)

@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+from hw.axi.config import AxiConfig
+from hw.axi.verilog import generate_axi
 from hw.config import PRESETS
 from hw.verilog import generate
 from signacc.cosim.build import WAIVERS
@@ -25,6 +27,7 @@ FLOWS = {
     "nexus": "synth_nexus -family lifcl",
     "xcup": "synth_xilinx -family xcup -flatten",
 }
+RESIDENT = {"weights": "memory", "weight_words": 99, "scale_out": "row"}
 HIERARCHICAL = {family: f"{command} -noflatten" for family, command in FLOWS.items()}
 HIERARCHICAL["xcup"] = "synth_xilinx -family xcup"
 
@@ -66,17 +69,38 @@ def engine(request, tiny):
     return generate(replace(PRESETS["tiny"], name="triple", structure="triple"))
 
 
-def test_verilator_has_no_warning(engine, tmp_path):
+def check_lint(generated, folder):
+    """Verilator has nothing to say of the Verilog, but for what is waived."""
     toolchain = find_toolchain()
-    source = tmp_path / f"{engine.top}.v"
-    source.write_text(engine.text)
+    source = folder / f"{generated.top}.v"
+    source.write_text(generated.text)
     done = subprocess.run(
         [toolchain.verilator, "--lint-only", "-Wall", str(WAIVERS), str(source),
-         "--top-module", engine.top],
+         "--top-module", generated.top],
         capture_output=True, text=True, env={**os.environ, **toolchain.environment}, check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "%Warning" not in done.stderr
+
+
+def test_verilator_has_no_warning(engine, tmp_path):
+    check_lint(engine, tmp_path)
+
+
+@pytest.mark.rtl  # for its time
+@pytest.mark.parametrize("name", ["u280", "asic7"])
+def test_verilator_has_no_warning_of_large_presets(name, tmp_path):
+    generated = generate(PRESETS[name])
+    for part in ("row", "cluster"):  # each once, however many there are
+        assert generated.text.count(f"module {generated.top}_{part}(") == 1
+    check_lint(generated, tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{}, {"scale_out": "groups", "m_par": 2}, RESIDENT])
+@pytest.mark.parametrize("memory", [False, True], ids=["streams", "memory"])
+def test_verilator_has_no_warning_of_the_buses(changes, memory, tmp_path):
+    config = replace(PRESETS["tiny"], **changes)
+    check_lint(generate_axi(config, AxiConfig(memory=memory)), tmp_path)
 
 
 def test_icarus(engine, tmp_path):
