@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .. import layouts
 from ..arith import bind
-from ..config import EngineConfig, clog2
+from ..config import EngineConfig
 from .frames import shape
 
 
@@ -75,12 +75,11 @@ class ScaleWalk(wiring.Component):
         tile_last = walk_last
         if config.scale_out == "groups":
             k_rest = Signal.like(layer.k, name="k_rest")  # inputs of this group and those after it
-            words = config.words_max * config.k_par
-            step = bind(m, (layer.s * config.k_par)[: clog2(words + 1)], "step")
+            step = Signal(range(config.words_max * config.k_par + 1))  # inputs of a group
             group_last = bind(m, k_rest <= step, "group_last")
             tile_last = bind(m, walk_last & group_last, "tile_last")
             with m.If(self.load):
-                m.d.sync += k_rest.eq(self.layer.k)
+                m.d.sync += [k_rest.eq(self.layer.k), step.eq(self.layer.s * config.k_par)]
             with m.Elif(self.next & walk_last):
                 m.d.sync += k_rest.eq(Mux(group_last, layer.k, k_rest - step))
         last = bind(m, tile_last & (n_rest <= config.n_par), "is_last")
