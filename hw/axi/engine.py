@@ -274,6 +274,7 @@ class AxiEngine(wiring.Component):
             source.stop.eq(control.stop),
             registers.error_read_slverr_set.eq(source.slverr),
             registers.error_read_decerr_set.eq(source.decerr),
+            registers.error_read_misfit_set.eq(source.misfit),
         ]
         return source, {name: getattr(source, f"{name}_starved") for name in source.streams}
 

@@ -60,7 +60,7 @@ class Fetcher(wiring.Component):
         No read is on its way.
     bad_* : Out
         See DescriptorList.
-    slverr, decerr : Out
+    slverr, decerr, misfit : Out
         See ReadMaster.
     bus : Out AXI4 read channels
     """
@@ -83,6 +83,7 @@ class Fetcher(wiring.Component):
             "idle": Out(1),
             "slverr": Out(1),
             "decerr": Out(1),
+            "misfit": Out(1),
             "bus": Out(read_signature(axi)),
         }
         ports |= {name: Out(stream.Signature(width)) for name, width in payloads.items()}
@@ -109,6 +110,7 @@ class Fetcher(wiring.Component):
             self.idle.eq(master.idle),
             self.slverr.eq(master.slverr),
             self.decerr.eq(master.decerr),
+            self.misfit.eq(master.misfit),
         ]
         for name in self._bad:
             m.d.comb += getattr(self, name).eq(getattr(layers, name))

@@ -162,6 +162,8 @@ class ReadMaster(wiring.Component):
     idle : Out
     slverr, decerr : Out
         Pulse: an answer said so; not after `stop`.
+    misfit : Out
+        Pulse: a burst's last beat came early, or not where it was due; not after `stop`.
     """
 
     def __init__(self, axi: AxiConfig, clients: Sequence[str]):
@@ -175,6 +177,7 @@ class ReadMaster(wiring.Component):
                 "idle": Out(1),
                 "slverr": Out(1),
                 "decerr": Out(1),
+                "misfit": Out(1),
             }
             | {f"{name}_request": In(stream.Signature(request(axi))) for name in clients}
             | {f"{name}_valid": Out(1) for name in clients}
@@ -194,13 +197,21 @@ class ReadMaster(wiring.Component):
         pool = bind(m, Mux(later.any(), later, wanting), "pool")
         grant = bind(m, Cat(pool[i] & ~pool[:i].any() for i in range(count)), "grant")
 
-        m.submodules.route = route = fifo.SyncFIFO(width=count + 1, depth=axi.outstanding)
+        # Whose a burst is, whether it is the last of its job, and its length less one.
+        length_bits = clog2(axi.max_burst)
+        m.submodules.route = route = fifo.SyncFIFO(
+            width=count + 1 + length_bits, depth=axi.outstanding
+        )
         load = bind(
             m,
             wanting.any() & (~bus.arvalid | bus.arready) & route.w_rdy & ~self.stop,
             "load",
         )
         size = clog2(axi.data_bytes)
+        granted_length = Signal(length_bits)
+        for i in range(count):
+            with m.If(grant[i]):
+                m.d.comb += granted_length.eq(requests[i].payload.beats - 1)
         m.d.comb += [
             bus.arsize.eq(size),
             bus.arburst.eq(_INCR),
@@ -211,6 +222,7 @@ class ReadMaster(wiring.Component):
                     Cat(
                         grant[i] & requests[i].payload.final for i in range(count)
                     ).any(),
+                    granted_length,
                 )
             ),
             route.w_en.eq(load),
@@ -226,7 +238,7 @@ class ReadMaster(wiring.Component):
                 with m.If(grant[i]):
                     m.d.sync += [
                         bus.araddr.eq(requests[i].payload.address << size),
-                        bus.arlen.eq(requests[i].payload.beats - 1),
+                        bus.arlen.eq(granted_length),
                     ]
         for i in range(count):
             m.d.comb += requests[i].ready.eq(load & grant[i])
@@ -234,6 +246,10 @@ class ReadMaster(wiring.Component):
         # ---- answers: there is always room for them ------------------------------------------
         here = bind(m, bus.rvalid & bus.rready & ~self.stop, "here")
         owner = route.r_data[:count]
+        position = Signal(length_bits)
+        ends = bind(m, position == route.r_data[count + 1 :], "ends") if length_bits else Const(1)
+        with m.If(bus.rvalid):
+            m.d.sync += position.eq(Mux(bus.rlast, 0, position + 1))
         m.d.comb += [
             bus.rready.eq(1),
             route.r_en.eq(bus.rvalid & bus.rlast),
@@ -241,6 +257,7 @@ class ReadMaster(wiring.Component):
             self.last.eq(bus.rlast & route.r_data[count]),
             self.slverr.eq(here & (bus.rresp == SLVERR)),
             self.decerr.eq(here & (bus.rresp == DECERR)),
+            self.misfit.eq(here & (bus.rlast ^ ends)),
             self.idle.eq(~bus.arvalid & ~route.r_rdy),
         ]
         for i, name in enumerate(self._clients):

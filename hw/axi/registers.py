@@ -133,6 +133,7 @@ REGISTERS: tuple[Register, ...] = (
             (16, "scale_long", "no tlast at the end of a frame on s_axis_scale"),
             (17, "bad_s", "S is 0 or beyond the words of K_MAX inputs"),
             (18, "bad_w", "the weight beats from W on do not end within WEIGHT_WORDS"),
+            (19, "read_misfit", "a read burst had more or fewer beats than were asked for"),
         ),
     ),
     Register(

@@ -5,6 +5,7 @@ Not named test_*: pytest must not collect it; test_axi.py runs it on several eng
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 
 import cocotb
@@ -49,6 +50,8 @@ class Memory(AxiRamRead):
         self._arrived: Queue = Queue()
         self.latency = 0
         self.bad: dict[int, AxiResp] = {}
+        self.misfit: tuple[int, int] | None = None  # a beat's address; how many beats more
+        self._dropping = False
         super().__init__(
             AxiReadBus.from_prefix(dut, "m_axi"),
             dut.aclk,
@@ -82,11 +85,27 @@ class Memory(AxiRamRead):
         return request
 
     async def _read(self, address: int, length: int) -> bytes:
+        self._address = address
         self._response = self.bad.get(address, AxiResp.OKAY)
         return await super()._read(address, length)
 
     async def _answer(self, beat) -> None:
         beat.rresp = self._response
+        whole = bool(beat.rlast)
+        if self._dropping:  # the rest of a burst that ended early
+            self._dropping = not whole
+            return
+        address, more = self.misfit or (None, 0)
+        if whole and more > 0 and self._address == address:
+            self.misfit = None
+            beat.rlast = False
+            for i in reversed(range(more)):
+                await self._send(beat)
+                beat = copy(beat)
+                beat.rlast = i == 0
+        elif more < 0 and self._address == address:
+            self.misfit = None
+            beat.rlast = self._dropping = True
         await self._send(beat)
 
 
@@ -358,6 +377,38 @@ async def reads_answered_with_errors(dut) -> None:
         assert await core.recover(layers) < sum(layer.n * layer.m for layer in layers)
         core.memory.bad.clear()
         await core.run(core.layers(2))
+
+
+@cocotb.test()
+async def bursts_of_wrong_length(dut) -> None:
+    """A burst ends before its last beat, or one or five beats after it."""
+    core = await begin(dut, 216)
+    await core.write("IRQ_ENABLE", bit("IRQ_ENABLE", "error"))
+    for i, more in enumerate((-1, 1, 5, -1)):
+        for kind in ("list", *FETCHED):
+            core.pause(0.4 * (i % 2))
+            core.memory.latency = 10 * (i % 3)
+            layers = core.layers(2, 3 * CONFIG.k_par + 1, 3 * CONFIG.n_par + 1)
+            await core.prepare(layers)
+            low, high = core.regions_of(kind)[0]
+            # The first beat of a burst of at least two; or the region's last burst.
+            bursts = [at for at in range(low, high - BUS, BUS) if at // BUS % AXI.max_burst != (
+                AXI.max_burst - 1)]
+            core.memory.misfit = (bursts[0] if more < 0 else high - BUS, more)
+            await core.command("start")
+            await core.until(lambda: dut.irq.value == 1, "irq")
+            await core.wait_idle()
+            assert core.memory.misfit is None
+            await core.take_error("read_misfit")
+            for name in core.inputs:
+                while await core.read(f"{name.upper()}_FRAMES") < len(layers):
+                    await core.command(f"flush_{name}")
+                    await core.wait_idle()
+            core.check_what_came(layers)
+            await core.check_nothing_left()
+            core.answers.transfers.clear()
+            core.requests.transfers.clear()
+            await core.run(core.layers(2))
 
 
 BAD_LAYERS = [
