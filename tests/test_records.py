@@ -102,3 +102,12 @@ def test_model_page_quotes_the_zero_shot_records():
         assert list(record["accuracy"]) == ["float", "A16", "A8"]
         error = 100 * record["accuracy"]["float"][task][f"{metric}_stderr"]
         assert f"| {task} | {metric} | {' | '.join(cells)} | {error:.1f} |" in text
+
+
+def test_the_document_of_the_buses_quotes_their_record():
+    text = (ROOT / "docs/axi.md").read_text()
+    record = json.loads((ROOT / "benchmarks/results/axi_cost.json").read_text())
+    for core in record["results"]["cores"]:
+        kind = "memory" if core["axi"]["memory"] else "streams"
+        logic = core["lut"] - core["lutram"]
+        assert f"| `{core['config']['name']}` | {kind} | {logic:,} | {core['ff']:,} |" in text
