@@ -12,9 +12,9 @@ from golden.config import ModelConfig
 from golden.errors import InputError
 from golden.generate import load_tokenizer
 
-from .checkpoint import open_checkpoint, read_tensors
 from .export import Packer, check_replaceable, write_packed
 from .published import DROPPED, latent_tensors, read_config
+from .shards import open_checkpoint, read_tensors
 
 
 @dataclass(frozen=True)
