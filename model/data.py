@@ -1,11 +1,14 @@
 """Token shards and the order in which training reads them.
 
-A shard is a ``.npy`` file of teacher token ids, uint16 ``[rows, length]``, memory-mapped. Each row
-is expanded to the student's cut vocabulary when it is used (``expand``).
+A shard is a file of teacher token ids, uint16 ``[rows, length]``: ``.npy``, memory-mapped, or
+``.npy.xz``, for carrying, read into memory. Each row is expanded to the student's cut vocabulary
+when it is used (``expand``).
 """
 
 from __future__ import annotations
 
+import io
+import lzma
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,30 +24,42 @@ NOT_A_TARGET = -1
 
 
 def save_shard(path: Path, tokens: np.ndarray) -> None:
-    """Write ``tokens`` uint16 ``[rows, length]`` under a temporary name, then rename."""
+    """Write ``tokens`` uint16 ``[rows, length]`` under a temporary name, then rename.
+
+    A name that ends in ``.xz`` is compressed.
+    """
     if tokens.dtype != np.uint16 or tokens.ndim != 2:
         raise InputError(
             f"a shard must be uint16 [rows, length], not {tokens.dtype} {tokens.shape}"
         )
-    temporary = Path(path).with_suffix(".part")
-    with open(temporary, "wb") as file:
-        np.save(file, tokens)
-    os.replace(temporary, path)
+    path = Path(path)
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with lzma.open(temporary, "wb") if path.suffix == ".xz" else open(temporary, "wb") as file:
+            np.save(file, tokens)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_shard(path: Path) -> np.ndarray:
-    """Memory-map a shard.
+    """Read a shard: memory-mapped, or into memory if it is compressed.
 
     Raises
     ------
     InputError
-        If the file is missing, or is not a uint16 array of two dimensions with rows.
+        If the file is missing, damaged, or is not a uint16 array of two dimensions with rows.
     """
-    if not Path(path).is_file():
+    path = Path(path)
+    if not path.is_file():
         raise InputError(f"a token shard must be a .npy file; there is none at {path}")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+        if path.suffix == ".xz":
+            with lzma.open(path) as file:
+                array = np.load(io.BytesIO(file.read()), allow_pickle=False)
+        else:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, lzma.LZMAError) as error:
         raise InputError(f"{path} must be a .npy token shard: {error}") from None
     if array.dtype != np.uint16 or array.ndim != 2 or 0 in array.shape:
         raise InputError(
@@ -90,6 +105,11 @@ class Mixture:
         if not self.real and self.real_share > 0:
             raise InputError(f"a real_share of {self.real_share} needs at least one real shard")
 
+    @property
+    def length(self) -> int:
+        """Teacher tokens of a row."""
+        return (*self.sampled, *self.real)[0].shape[1]
+
     def _rows(self, group: Sequence[np.ndarray], first: int, count: int, tag: int) -> np.ndarray:
         starts = np.cumsum([0] + [len(a) for a in group])
         total = int(starts[-1])
@@ -112,8 +132,7 @@ class Mixture:
         is_real = np.floor((place + 1) * self.real_share) > np.floor(place * self.real_share)
         before = int(np.floor(step * rows * self.real_share))
         real, sampled = int(is_real.sum()), int((~is_real).sum())
-        length = (*self.sampled, *self.real)[0].shape[1]
-        out = np.empty((rows, length), dtype=np.uint16)
+        out = np.empty((rows, self.length), dtype=np.uint16)
         if real:
             out[is_real] = self._rows(self.real, before, real, 1)
         if sampled:

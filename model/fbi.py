@@ -7,6 +7,7 @@ precision. With ``binary=False`` the same decoder has plain linears: the full-pr
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ class _Binarize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, wscale: Tensor, wbias: Tensor) -> Tensor:
         ctx.save_for_backward(weight, wscale)
+        ctx.shift_shape = wbias.shape
         return wscale * weight.sign() + wbias
 
     @staticmethod
@@ -38,8 +40,8 @@ class _Binarize(torch.autograd.Function):
         weight, wscale = ctx.saved_tensors
         return (
             grad * wscale,
-            (grad * weight.sign()).sum(0, keepdim=True),
-            grad.sum(0, keepdim=True),
+            (grad * weight.sign()).sum_to_size(wscale.shape),
+            grad.sum_to_size(ctx.shift_shape),
         )
 
 
@@ -49,41 +51,76 @@ def binarize(weight: Tensor, wscale: Tensor, wbias: Tensor) -> Tensor:
     Parameters
     ----------
     weight : ``[out, in]``, the latent weights; sign(0) = 0, as in the published training code
-    wscale, wbias : ``[1, in]``, scale and shift of each input column
+    wscale, wbias : scale and shift, of a shape that broadcasts to `weight`'s: ``[1, in]`` for
+        FBI-LLM, one of each input column
 
     Gradients: ``∂W = ∂W~·wscale`` (sign treated as the identity, no clipping),
-    ``∂wscale = Σ_out ∂W~·sign(W)``, ``∂wbias = Σ_out ∂W~``.
+    ``∂wscale = Σ ∂W~·sign(W)``, ``∂wbias = Σ ∂W~``, sums over what each is shared by.
     """
     return _Binarize.apply(weight, wscale, wbias)
+
+
+def scale_shape(axis: str, outputs: int, inputs: int) -> tuple[int, int]:
+    """Return the shape of scale and shift: see `FbiLinear`; raises InputError for another axis."""
+    shapes = {"column": (1, inputs), "row": (outputs, 1), "single": (1, 1), "both": (1, inputs)}
+    if axis not in shapes:
+        raise InputError(f"a scale axis is one of {', '.join(shapes)}, not {axis!r}")
+    return shapes[axis]
+
+
+def initial_scales(weight: Tensor, axis: str) -> dict[str, Tensor]:
+    """Return ``wbias``, the mean of W, and ``wscale``, the mean of |W - wbias|, along `axis`.
+
+    With ``both``, ``wrow`` is ones.
+    """
+    shape = scale_shape(axis, *weight.shape)
+    over = [dim for dim in (0, 1) if shape[dim] == 1]
+    wbias = weight.mean(over, keepdim=True)
+    scales = {"wscale": (weight - wbias).abs().mean(over, keepdim=True), "wbias": wbias}
+    if axis == "both":
+        scales["wrow"] = weight.new_ones(len(weight), 1)
+    return scales
 
 
 class FbiLinear(nn.Module):
     """Linear layer with 1-bit weights, no bias: ``y = x·W~ᵀ``, ``W~ = wscale·sign(W) + wbias``.
 
+    Parameters
+    ----------
+    inputs, outputs : width of x and of y
+    axis : where scale and shift lie: ``column`` ``[1, in]`` is FBI-LLM; ``row`` ``[out, 1]`` and
+        ``single`` ``[1, 1]`` are the other patterns of its published code; ``both`` adds
+        ``wrow [out, 1]`` to column's: ``W~ = wrow·wscale·sign(W) + wbias``
+
     Attributes
     ----------
     weight : fp32 ``[out, in]``, latent
-    wscale, wbias : fp32 ``[1, in]``
+    wscale, wbias : fp32, of the shape that `axis` gives
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, axis: str = "column") -> None:
         super().__init__()
         if inputs < 1 or outputs < 1:
             raise InputError(f"inputs and outputs must be positive, not {inputs} and {outputs}")
+        self.axis = axis
+        shape = scale_shape(axis, outputs, inputs)
         self.weight = nn.Parameter(torch.empty(outputs, inputs).normal_(std=INIT_STD))
-        self.wscale = nn.Parameter(torch.empty(1, inputs))
-        self.wbias = nn.Parameter(torch.empty(1, inputs))
+        self.wscale = nn.Parameter(torch.empty(shape))
+        self.wbias = nn.Parameter(torch.empty(shape))
+        if axis == "both":
+            self.wrow = nn.Parameter(torch.empty(outputs, 1))
         self.reset_scales()
 
     @torch.no_grad()
     def reset_scales(self) -> None:
-        """Set wbias to the column mean of W and wscale to the column mean of |W - wbias|."""
-        self.wbias.copy_(self.weight.mean(0, keepdim=True))
-        self.wscale.copy_((self.weight - self.wbias).abs().mean(0, keepdim=True))
+        """Set the scales from W: see `initial_scales`."""
+        for name, value in initial_scales(self.weight, self.axis).items():
+            getattr(self, name).copy_(value)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[..., out]`` of ``x [..., in]``."""
-        return F.linear(x, binarize(self.weight, self.wscale, self.wbias))
+        scale = self.wscale * self.wrow if self.axis == "both" else self.wscale
+        return F.linear(x, binarize(self.weight, scale, self.wbias))
 
 
 class RMSNorm(nn.Module):
@@ -186,13 +223,17 @@ class FbiLlm(nn.Module):
     ----------
     config : shape of the model
     binary : FBI-linears if true, plain full-precision linears (the twin) if false
+    scale_axis : of the FBI-linears
     """
 
-    def __init__(self, config: ModelConfig, *, binary: bool = True) -> None:
+    def __init__(
+        self, config: ModelConfig, *, binary: bool = True, scale_axis: str = "column"
+    ) -> None:
         super().__init__()
         self.config = config
         self.binary = binary
-        self.model = _Decoder(config, FbiLinear if binary else _plain_linear)
+        linear = partial(FbiLinear, axis=scale_axis) if binary else _plain_linear
+        self.model = _Decoder(config, linear)
         self.lm_head = _plain_linear(config.hidden_size, config.vocab_size)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
@@ -205,8 +246,11 @@ class FbiLlm(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Return logits ``[batch, seq, vocab]`` of int64 ``tokens [batch, seq]``.
+    def features(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Return the final normed hidden states ``[batch, seq, hidden]``, what the head reads.
+
+        Under autocast the residual stream is of autocast's dtype, as in training with bf16
+        parameters: at small hidden sizes an fp32 stream would cost more time than the products.
 
         With a cache, the tokens continue those in it, and it grows by them.
 
@@ -223,7 +267,14 @@ class FbiLlm(nn.Module):
                 f"not {end}"
             )
         x = self.model.embed_tokens(tokens)
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         cos, sin = self.cos[start:end], self.sin[start:end]
         for i, layer in enumerate(self.model.layers):
             x = layer(x, cos, sin, None if cache is None else (cache, i))
-        return self.lm_head(self.model.norm(x))
+        return self.model.norm(x)
+
+    def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Return logits ``[batch, seq, vocab]`` of int64 ``tokens [batch, seq]``; raises as
+        `features` does."""
+        return self.lm_head(self.features(tokens, cache))

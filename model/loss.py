@@ -1,16 +1,23 @@
-"""The autoregressive distillation loss, and the teacher's distribution in the cut vocabulary.
+"""The autoregressive distillation loss and its ablations, without a tensor of all logits.
 
-AD loss, as published: ``L = -mean over tokens Σ_v p_teacher(v)·log p_student(v)``; temperature 1,
-no one-hot term added, no mask.
+AD loss, as published (arXiv 2407.07093), with p of the teacher and s of the student:
+``L = -mean over tokens Σ_v p(v)·log s(v)`` at temperature 1, no one-hot term added, no mask. The
+ablations replace ``p`` by
+``q = kd·p + ce·onehot(next token)``: the loss is linear in the target, so one function
+serves all three.
 
-The student spells a teacher token in one or more pieces. At a position where a teacher token
-begins, ``p_teacher`` over pieces is the teacher's distribution summed over the tokens that begin
-with each piece: exact. Where a piece continues a token, the teacher has drawn the token already
-and ``p_teacher`` is the piece that follows, whose mean over the teacher's draws is the teacher's
-distribution there.
+The student may spell a teacher token in one or more pieces (`model.data.expand`). At a position
+where a teacher token begins, ``p_teacher`` over pieces is the teacher's distribution summed over
+the tokens that begin with each piece: exact. Where a piece continues a token, the teacher has drawn
+the token already and ``p_teacher`` is the piece that follows, whose mean over the teacher's draws
+is the teacher's distribution there.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +25,14 @@ from torch import Tensor
 
 from golden.errors import InputError
 
-from .data import Expansion
+CHUNK_LOGITS = 1 << 28
+"""Student logits that may exist at a time: 0.5 GB of bf16 for them, as much for the teacher's."""
 
 
 def ad_loss(
     student_logits: Tensor, teacher_probabilities: Tensor, valid: Tensor | None = None
 ) -> Tensor:
-    """Return the AD loss, a scalar.
+    """Return the AD loss from whole logits, a scalar: what `chunked_loss` must equal.
 
     Parameters
     ----------
@@ -48,21 +56,6 @@ def ad_loss(
     return (loss * valid).sum() / valid.sum()
 
 
-def spell_targets(pooled: Tensor, batch: Expansion) -> Tensor:
-    """Return ``p_teacher`` fp32 ``[rows, context, vocab]`` of a batch.
-
-    Parameters
-    ----------
-    pooled : ``[rows, teacher positions, vocab]``, the teacher's distribution by first piece
-    batch : its ``teacher`` says which of those a position takes; -1 takes the piece in ``target``
-    """
-    rows = torch.arange(len(pooled), device=pooled.device)[:, None]
-    begun = pooled[rows, batch.teacher.clamp_min(0)]
-    pieces = torch.arange(pooled.shape[-1], device=pooled.device)
-    continued = (pieces == batch.target[..., None]).float()
-    return torch.where((batch.teacher >= 0)[..., None], begun, continued)
-
-
 class FirstPiece:
     """Sums probabilities over the teacher's vocabulary into the student's by first piece.
 
@@ -75,6 +68,8 @@ class FirstPiece:
     def __init__(self, first: Tensor, size: int) -> None:
         if first.ndim != 1 or not 0 <= int(first.min()) <= int(first.max()) < size:
             raise InputError(f"first pieces must be ids below {size} in one dimension")
+        self.whole = size == len(first) and bool((first == torch.arange(size)).all())
+        """True if nothing is cut: the sums are the probabilities."""
         self.order = first.argsort(stable=True)
         """Teacher ids sorted by first piece: permute the head's rows by it."""
         members = torch.bincount(first, minlength=size)
@@ -90,6 +85,141 @@ class FirstPiece:
     def __call__(self, sorted_logits: Tensor) -> Tensor:
         """Return fp32 probabilities ``[n, size]`` from logits ``[n, teacher vocab]``, columns in
         the order of ``order``."""
-        total = sorted_logits.softmax(-1, dtype=torch.float32).cumsum(-1)[:, self.last]
+        probabilities = sorted_logits.softmax(-1, dtype=torch.float32)
+        if self.whole:
+            return probabilities
+        total = probabilities.cumsum(-1)[:, self.last]
         pooled = torch.cat((total[:, :1], total.diff(dim=-1)), dim=-1).clamp_min(0)
         return pooled / pooled.sum(-1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the student should predict at n positions.
+
+    Attributes
+    ----------
+    label : int64 ``[n]``, the next student token, -1 where there is none (no loss there)
+    source : int64 ``[n]``, the row of `hidden` whose prediction is the target; -1 takes the label
+    hidden : ``[m, teacher hidden]``, or None without a teacher
+    head : ``[teacher vocab, teacher hidden]``, rows in `pool`'s order, or None
+    pool : sums the teacher's vocabulary into the student's
+    shares : of distillation and cross-entropy
+    """
+
+    label: Tensor
+    source: Tensor
+    hidden: Tensor | None
+    head: Tensor | None
+    pool: FirstPiece | None
+    shares: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if self.shares[0] and self.hidden is None:
+            raise InputError("a loss with a distillation share needs a teacher")
+
+
+def _target_chunk(
+    label: Tensor,
+    source: Tensor,
+    hidden: Tensor | None,
+    head: Tensor | None,
+    pool: FirstPiece | None,
+    shares: tuple[float, float],
+    size: int,
+) -> Tensor:
+    """Return the target distribution q, fp32 ``[n, size]``."""
+    onehot = (torch.arange(size, device=label.device) == label[:, None]).float()
+    kd, ce = shares
+    if hidden is None or head is None or pool is None or not kd:
+        return onehot
+    teacher = pool(hidden[source.clamp_min(0)] @ head.t())
+    if not pool.whole:
+        teacher = torch.where((source >= 0)[:, None], teacher, onehot)
+    return kd * teacher + ce * onehot if ce else teacher
+
+
+def _loss_chunk(
+    student: Tensor,
+    student_head: Tensor,
+    label: Tensor,
+    source: Tensor,
+    hidden: Tensor | None,
+    head: Tensor | None,
+    pool: FirstPiece | None,
+    shares: tuple[float, float],
+) -> tuple[Tensor, Tensor]:
+    """Return the summed loss of a chunk, and its gradient by the logits in their dtype."""
+    logits = student @ student_head.t()
+    target = _target_chunk(label, source, hidden, head, pool, shares, logits.shape[1])
+    log_p = F.log_softmax(logits, dim=-1, dtype=torch.float32)
+    valid = (label >= 0)[:, None]
+    loss = -torch.where(valid, target * log_p, 0.0).sum()
+    # where q sums to 1, the gradient of -Σ q·log p by the logits is p - q
+    return loss, torch.where(valid, log_p.exp() - target, 0.0).to(logits.dtype)
+
+
+_compiled_chunk: Callable[..., tuple[Tensor, Tensor]] | None = None
+
+
+def _chunk_function(device: torch.device) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return `_loss_chunk`, compiled on a GPU: what lies between the matmuls becomes one pass."""
+    global _compiled_chunk
+    if device.type != "cuda":
+        return _loss_chunk
+    if _compiled_chunk is None:
+        _compiled_chunk = torch.compile(_loss_chunk)
+    return _compiled_chunk
+
+
+def chunk_length(positions: int, vocab: int) -> int:
+    """Return the longest divisor of `positions` whose logits stay within `CHUNK_LOGITS`."""
+    most = max(1, CHUNK_LOGITS // vocab)
+    return max(d for d in range(1, min(positions, most) + 1) if positions % d == 0)
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """Forward computes the gradients too, chunk by chunk, so that logits never exist twice."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, head: Tensor, wanted: Wanted) -> Tensor:
+        work = head.to(student.dtype)
+        needed = any(ctx.needs_input_grad)
+        by_student = torch.empty_like(student) if needed else None
+        by_head = torch.zeros_like(head, dtype=torch.float32) if needed else None
+        total = torch.zeros((), device=student.device)
+        step = chunk_length(len(student), len(head))
+        chunk = _chunk_function(student.device)
+        for part in (slice(i, i + step) for i in range(0, len(student), step)):
+            loss, by_logits = chunk(
+                student[part], work, wanted.label[part], wanted.source[part],
+                wanted.hidden, wanted.head, wanted.pool, wanted.shares,
+            )  # fmt: skip
+            total += loss
+            if by_student is not None and by_head is not None:
+                torch.mm(by_logits, work, out=by_student[part])
+                by_head += by_logits.t() @ student[part]
+        ctx.save_for_backward(*(t for t in (by_student, by_head) if t is not None))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        by_student, by_head = ctx.saved_tensors
+        # in fp32: a bf16 factor would scale this gradient by up to 0.4 % more or less than by_head
+        return (by_student.float() * grad).to(by_student.dtype), by_head * grad, None
+
+
+def chunked_loss(student: Tensor, head: Tensor, wanted: Wanted) -> Tensor:
+    """Return the loss summed over positions, a scalar fp32.
+
+    Parameters
+    ----------
+    student : ``[n, hidden]``, the student's final normed hidden states
+    head : ``[vocab, hidden]``, the student's output head
+    wanted : the targets
+
+    Gradients reach `student` and `head`. Logits are computed in `student`'s dtype, softmax and sums
+    in fp32; the gradient by the head is summed in fp32.
+    """
+    with torch.autocast(student.device.type, enabled=False):
+        return _ChunkedLoss.apply(student, head, wanted)

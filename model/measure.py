@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from golden.config import ModelConfig
 from golden.errors import InputError
 from golden.generate import generate, load_tokenizer
 
@@ -31,6 +30,7 @@ from .fbi import FbiLlm
 from .packed import load_float
 from .teacher import Teacher, load_teacher
 from .tokenizer import END_OF_TEXT, Vocabulary, pieces, read_vocabulary
+from .train import load_trained
 
 PROMPTS = (
     "Once upon a time, there was a little girl who",
@@ -120,17 +120,6 @@ def score_rows(
     return result
 
 
-def load_twin(folder: Path) -> FbiLlm:
-    """Load the full-precision twin from the checkpoint of its run folder, fp32 on the CPU."""
-    path = Path(folder) / "checkpoint.pt"
-    if not path.is_file():
-        raise InputError(f"a run folder must hold checkpoint.pt; there is none in {folder}")
-    data = torch.load(path, weights_only=True, map_location="cpu")
-    twin = FbiLlm(ModelConfig.from_dict(data["config"], where=str(path)), binary=False)
-    twin.load_state_dict(data["model"])
-    return twin.eval().requires_grad_(False)
-
-
 def uncached(logits: Logits, device: str) -> Callable[[Tensor, object], Tensor]:
     """Return a decoder for `golden.generate`: it keeps the tokens and computes all of them anew."""
     seen: list[Tensor] = []
@@ -188,7 +177,7 @@ def main(
         full = read_vocabulary(teacher)
         models: dict[str, Callable[[Tensor], Tensor]] = {"fbi": student}
         if twin is not None:
-            models["twin"] = load_twin(twin).to(device)
+            models["twin"] = load_trained(twin).to(device)
         texts = sorted(slices.glob("*.utf8"))
         if not texts:
             raise InputError(f"{slices} must hold *.utf8 texts; it holds none")

@@ -456,8 +456,8 @@ def generate(model: str | None, arithmetic: str, act_bits: int | None, **options
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def train(arguments: tuple[str, ...]) -> None:
-    """Train an FBI-LLM by autoregressive distillation (under torchrun: python -m model.train)."""
-    from model.train import main as train_main
+    """Train an FBI-LLM by autoregressive distillation (torchrun: -m model.train_command)."""
+    from model.train_command import main as train_main
 
     train_main.main(args=list(arguments), prog_name="signacc train", standalone_mode=False)
 

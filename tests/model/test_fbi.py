@@ -113,3 +113,37 @@ def test_decoder_is_causal(kv_heads):
 def test_a_sequence_beyond_the_context_is_refused():
     with pytest.raises(InputError, match="a sequence must have at most 12 tokens, not 13"):
         FbiLlm(CONFIG)(torch.zeros(1, 13, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("axis", "shape"), [("column", (1, 3)), ("row", (5, 1)), ("single", (1, 1)), ("both", (1, 3))]
+)
+def test_scale_axes_by_hand(axis, shape):
+    torch.manual_seed(1)
+    linear = FbiLinear(3, 5, axis)
+    assert linear.wscale.shape == linear.wbias.shape == shape
+    weight, scale, shift = linear.weight.detach(), linear.wscale.detach(), linear.wbias.detach()
+    over = {"column": [0], "both": [0], "row": [1], "single": [0, 1]}[axis]
+    assert torch.allclose(shift, weight.mean(over, keepdim=True))
+    row = torch.arange(1.0, 6.0)[:, None] if axis == "both" else torch.ones(5, 1)
+    if axis == "both":
+        linear.wrow.data.copy_(row)
+    x = torch.randn(4, 3)
+    expected = torch.empty(4, 5)
+    for n in range(4):
+        for i in range(5):
+            terms = (
+                x[n, j] * (row[i, 0] * scale.expand(5, 3)[i, j] * weight[i, j].sign()
+                           + shift.expand(5, 3)[i, j])
+                for j in range(3)
+            )
+            expected[n, i] = sum(terms)
+    y = linear(x)
+    assert torch.allclose(y, expected, atol=1e-6)
+    y.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in linear.parameters())
+
+
+def test_another_axis_is_refused():
+    with pytest.raises(InputError, match="a scale axis is one of column, row, single, both, not"):
+        FbiLinear(3, 5, "diagonal")

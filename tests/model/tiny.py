@@ -6,8 +6,11 @@ import numpy as np
 import torch
 
 from golden.config import ModelConfig
+from model.data import Mixture
+from model.settings import TrainSettings
 from model.teacher import Teacher, TeacherConfig
 from model.tokenizer import Vocabulary
+from model.train import Run
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MERGES = (("t", "h"), ("th", "e"), ("a", "n"), ("the", "an"), ("the", "n"), ("an", "then"))
@@ -40,3 +43,23 @@ def teacher(seed: int = 0) -> Teacher:
 
 def rows(count: int, length: int = 10, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(3, 19, (count, length)).astype(np.uint16)
+
+
+SETTINGS = TrainSettings(
+    steps=40, batch=8, context=12, lr=1e-2, lr_min=1e-3, warmup=4, seed=3, log_every=5,
+    checkpoint_every=20,
+)  # fmt: skip
+
+
+def mixture(seed: int = SETTINGS.seed) -> Mixture:
+    return Mixture([rows(24, seed=1)], [rows(16, seed=2)], 0.25, seed)
+
+
+def run(out, settings=SETTINGS, config=CONFIG, *, resume=False, parallel="auto", only_make=False,
+        **options):
+    """Train the tiny model; return it, or the run before it starts."""
+    training = Run(
+        settings, config, mixture(settings.seed), VOCABULARY, teacher(), out,
+        parallel=parallel, resume=resume,
+    )  # fmt: skip
+    return training if only_make else training.train(**options)

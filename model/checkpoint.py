@@ -1,0 +1,176 @@
+"""Checkpoints of training: whole or not there, never a pickle.
+
+A run folder holds ``checkpoints/step-00001000/``: ``*.safetensors`` with parameters and AdamW's
+moments, written by torch.distributed.checkpoint, each process its own part, and ``state.json``. It
+is written as ``….part``, put on disk, and renamed, so that whoever is killed at any point leaves
+the one before. It loads on any number of processes, under any engine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor, nn
+from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.api import CheckpointException
+
+from golden.errors import InputError
+
+from .parallel import World
+
+STATE = "state.json"
+KEPT = 2
+"""Checkpoints kept: the newest, and the one before it."""
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+_FAILURES = (Exception, CheckpointException)  # the latter is a BaseException, and wraps all others
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written; the message says what is kept."""
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Return the whole checkpoints of a run folder, oldest first."""
+    found = (Path(run) / "checkpoints").glob("step-*")
+    return sorted(p for p in found if re.fullmatch(r"step-\d{8}", p.name))
+
+
+def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return parameters and moments by name; moments that are not there yet are made, as zeros."""
+    tensors: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, parameter in model.named_parameters():  # a tied parameter comes once
+        if id(parameter) in seen:
+            continue
+        seen.add(id(parameter))
+        state = optimizer.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), device=parameter.device)
+            for moment in _MOMENTS:
+                state[moment] = torch.zeros_like(parameter)
+        tensors[f"parameter.{name}"] = parameter.detach()
+        for moment in _MOMENTS:
+            tensors[f"{moment}.{name}"] = state[moment]
+    return tensors
+
+
+def _sync(folder: Path) -> None:
+    """Put a folder's files and its entries on disk."""
+    for path in (*folder.iterdir(), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _quiet(function: Any, *arguments: Any, **options: Any) -> None:
+    """Call a function of torch.distributed.checkpoint without its notice of one process."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        function(*arguments, **options)
+
+
+def _last_line(error: BaseException) -> str:
+    """Return what went wrong: torch.distributed.checkpoint's messages end with it."""
+    return next((s for s in str(error).strip().splitlines()[::-1] if s), type(error).__name__)
+
+
+def save_checkpoint(
+    run: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, object],
+    world: World,
+) -> Path:
+    """Write a checkpoint of step ``state["step"]``; every process must call it.
+
+    Raises
+    ------
+    CheckpointError
+        On every process, if one of them could not write; older checkpoints stay as they are.
+    """
+    target = Path(run) / "checkpoints" / f"step-{state['step']:08d}"
+    part = target.with_name(target.name + ".part")
+
+    def prepare() -> None:
+        if world.rank == 0:
+            if part.exists():
+                shutil.rmtree(part)
+            part.mkdir(parents=True)
+
+    def write() -> None:
+        writer = HuggingFaceStorageWriter(str(part), save_distributed=True)
+        tensors = _tensors(model, optimizer)
+        _quiet(dcp.save, tensors, storage_writer=writer, no_dist=world.size == 1)
+
+    def finish() -> None:
+        if world.rank == 0:
+            text = json.dumps(state, indent=1) + "\n"
+            (part / STATE).write_text(text, encoding="utf-8")
+            _sync(part)
+            if target.exists():  # of a run that was continued from an older one
+                shutil.rmtree(target)
+            os.replace(part, target)
+            for old in checkpoints(run)[:-KEPT]:
+                shutil.rmtree(old)
+
+    for action in (prepare, write, finish):
+        problem = ""
+        try:
+            action()
+        except _FAILURES as error:
+            problem = _last_line(error)
+        # all go on or none: a process that failed alone would leave the others waiting
+        if world.sum(torch.tensor(float(bool(problem)), device=world.device)):
+            if world.rank == 0:
+                shutil.rmtree(part, ignore_errors=True)
+            older = checkpoints(run)
+            kept = f"{older[-1]} is kept" if older else "there is no checkpoint yet"
+            raise CheckpointError(
+                f"step {state['step']}: no checkpoint written "
+                f"({problem or 'another process failed'}); {kept}"
+            )
+    return target
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return what `save_checkpoint` was given as `state`; InputError if that cannot be read."""
+    try:
+        state = json.loads((Path(path) / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} must be a checkpoint of training: {error}") from None
+    if not isinstance(state, dict) or not {"step", "settings", "config"} <= state.keys():
+        raise InputError(f"{path} must be a checkpoint of training; its {STATE} is of another kind")
+    return state
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, world: World
+) -> None:
+    """Read parameters and moments in place; every process must call it.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, truncated or of another model.
+    """
+    step = float(read_state(path)["step"])
+    tensors = _tensors(model, optimizer)
+    try:
+        reader = HuggingFaceStorageReader(str(path))
+        _quiet(dcp.load, tensors, storage_reader=reader, no_dist=world.size == 1)
+    except _FAILURES as error:
+        reason = _last_line(error)
+        raise InputError(f"{path} must be a checkpoint of this model: {reason}") from None
+    for parameter in model.parameters():
+        optimizer.state[parameter]["step"].fill_(step)

@@ -1,0 +1,173 @@
+"""A folder of token shards and its ``manifest.json``: what the tokens are and where they are from.
+
+The manifest names, for each shard, its group (``sampled`` or ``real``), source, licence, rows,
+tokens and SHA-256; and once the vocabulary, the row length and the held-out texts. Training reads
+nothing that the manifest does not vouch for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from golden.errors import InputError
+
+from .data import Mixture, load_shard
+from .tokenizer import Vocabulary
+
+NAME = "manifest.json"
+FORMAT = "signacc-shards"
+VERSION = 1
+GROUPS = ("sampled", "real")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One shard of a folder; `file` is relative to it, `dropped` counts rows that overlapped."""
+
+    file: str
+    group: str
+    source: str
+    licence: str
+    rows: int
+    tokens: int
+    sha256: str
+    dropped: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What ``manifest.json`` says.
+
+    Attributes
+    ----------
+    vocabulary : SHA-256 of the vocabulary, see `vocabulary_hash`
+    vocabulary_size, length : tokens of the vocabulary and of a row
+    shards : the shards
+    ngram : tokens in a row that training must not share with a held-out text
+    held_out : by name, tokens and SHA-256 of each held-out text
+    """
+
+    vocabulary: str
+    vocabulary_size: int
+    length: int
+    shards: tuple[Shard, ...]
+    ngram: int = 0
+    held_out: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write it to `folder`, under a temporary name first."""
+        path = Path(folder) / NAME
+        text = json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1)
+        temporary = path.with_suffix(".part")
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read it; raises InputError if it is missing or of another kind."""
+        path = Path(folder) / NAME
+        if not path.is_file():
+            raise InputError(f"a folder of shards must hold {NAME}; there is none in {folder}")
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if data["format"] != FORMAT or data["version"] != VERSION:
+                raise InputError(
+                    f"{path} must be of format {FORMAT} {VERSION}, not {data['format']} "
+                    f"{data['version']}"
+                )
+            shards = tuple(Shard(**shard) for shard in data["shards"])
+            values = {f.name: data[f.name] for f in fields(cls)}
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"{path} must be a manifest of shards: {error!r}") from None
+        for shard in shards:
+            if shard.group not in GROUPS:
+                raise InputError(f"{path}: a group is one of {', '.join(GROUPS)}, "
+                                 f"not {shard.group!r}")
+            if Path(shard.file).is_absolute() or ".." in Path(shard.file).parts:
+                raise InputError(f"{path}: a shard must lie in its folder, not at {shard.file}")
+        return cls(**{**values, "shards": shards})
+
+
+def vocabulary_hash(vocabulary: Vocabulary) -> str:
+    """Return the SHA-256 of the vocabulary's tokens, merges and special tokens, in order."""
+    parts = [vocabulary.tokens, vocabulary.merges, vocabulary.special]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe(
+    folder: Path, file: str, *, group: str, source: str, licence: str, dropped: int = 0
+) -> Shard:
+    """Return the entry of a shard that lies in `folder`."""
+    array = load_shard(Path(folder) / file)
+    return Shard(
+        file=file, group=group, source=source, licence=licence, rows=len(array),
+        tokens=array.size, sha256=file_hash(Path(folder) / file), dropped=dropped,
+    )  # fmt: skip
+
+
+def load_shards(folder: Path, vocabulary: Vocabulary) -> dict[str, list[np.ndarray]]:
+    """Return the shards of a folder by group, each checked against the manifest.
+
+    Raises
+    ------
+    InputError
+        If the manifest is missing or of another vocabulary; if a shard is missing, truncated,
+        changed or of another row length; or if it holds an id outside the vocabulary.
+    """
+    manifest = Manifest.read(folder)
+    if manifest.vocabulary != vocabulary_hash(vocabulary):
+        raise InputError(
+            f"{folder} holds tokens of another vocabulary ({manifest.vocabulary_size} tokens, "
+            f"{manifest.vocabulary[:12]}…), not the teacher's ({len(vocabulary.tokens)} tokens, "
+            f"{vocabulary_hash(vocabulary)[:12]}…)"
+        )
+    groups: dict[str, list[np.ndarray]] = {group: [] for group in GROUPS}
+    for shard in manifest.shards:
+        path = Path(folder) / shard.file
+        array = load_shard(path)
+        if file_hash(path) != shard.sha256:
+            raise InputError(
+                f"{path} must be as its manifest says (SHA-256 {shard.sha256[:12]}…); it has "
+                f"changed or is damaged"
+            )
+        if array.shape != (shard.rows, manifest.length):
+            raise InputError(
+                f"{path} must hold {shard.rows} rows of {manifest.length} tokens, "
+                f"not {array.shape}"
+            )
+        largest = int(array.max())
+        if largest >= len(vocabulary.tokens):
+            raise InputError(
+                f"{path} must hold ids below {len(vocabulary.tokens)}, not {largest}"
+            )
+        groups[shard.group].append(array)
+    return groups
+
+
+def load_mixture(
+    folder: Path, vocabulary: Vocabulary, *, real_share: float | None, seed: int
+) -> Mixture:
+    """Return the order of a folder's rows; see `load_shards` for what is checked.
+
+    Parameters
+    ----------
+    real_share : share of rows that are real text; None takes rows in proportion to what is there
+    """
+    groups = load_shards(folder, vocabulary)
+    if real_share is None:
+        rows = {group: sum(len(a) for a in arrays) for group, arrays in groups.items()}
+        real_share = rows["real"] / max(1, sum(rows.values()))
+    return Mixture(groups["sampled"], groups["real"], real_share, seed)

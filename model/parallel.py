@@ -1,0 +1,184 @@
+"""Devices: one, or several under torchrun, with PyTorch's DDP or FSDP2."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from golden.config import ModelConfig
+
+from .fbi import FbiLlm
+from .initial import initialise
+from .loss import chunked_loss
+from .settings import TrainSettings
+from .targets import Example
+
+BYTES_PER_PARAMETER = 16
+"""fp32 parameter, gradient and the two moments of AdamW."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def cuda(self) -> bool:
+        """True on a GPU."""
+        return self.device.type == "cuda"
+
+    @classmethod
+    def join(cls) -> World:
+        """Return this process's place; starts the process group under torchrun."""
+        cuda = torch.cuda.is_available()
+        if "LOCAL_RANK" not in os.environ:
+            return cls(0, 1, torch.device("cuda", 0) if cuda else torch.device("cpu"))
+        device = torch.device("cpu")
+        if cuda:
+            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(device)
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if cuda else "gloo", device_id=device if cuda else None)
+        return cls(dist.get_rank(), dist.get_world_size(), device)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum `values` over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def compile_layers(layers: Iterable[nn.Module], device: torch.device) -> None:
+    """Compile decoder layers in place, on a GPU; all share one compiled graph."""
+    if device.type == "cuda":
+        for layer in layers:
+            layer.compile()
+
+
+class Objective(nn.Module):
+    """The student with its loss: one forward, so that DDP and FSDP2 see the use of the head."""
+
+    def __init__(self, student: FbiLlm) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, example: Example) -> Tensor:
+        """Return the loss summed over the positions of `example`, a scalar fp32."""
+        hidden = self.student.features(example.tokens).flatten(0, 1)
+        return chunked_loss(hidden, self.student.lm_head.weight, example.wanted)
+
+
+def choose_engine(parallel: str, world: World, parameters: int) -> str:
+    """Return ``single``, ``ddp`` or ``fsdp``.
+
+    ``auto`` takes DDP while parameters, gradients and moments fill less than a third of a device:
+    DDP sends each gradient once and no weights.
+    """
+    if parallel == "fsdp":
+        return "fsdp" if world.size > 1 else "single"
+    if world.size == 1:
+        return "single"
+    if parallel == "ddp" or not world.cuda:
+        return "ddp"
+    memory = torch.cuda.get_device_properties(world.device).total_memory
+    return "ddp" if BYTES_PER_PARAMETER * parameters < memory / 3 else "fsdp"
+
+
+class Replica:
+    """The student on this process, under the engine that joins the processes.
+
+    Parameters
+    ----------
+    settings, config : the run
+    world : this process
+    parallel : ``auto``, ``ddp`` or ``fsdp``
+    given : weights to start from, by name
+
+    Attributes
+    ----------
+    student : FbiLlm, whose parameters are DTensors under FSDP2
+    engine : ``single``, ``ddp`` or ``fsdp``
+    """
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        config: ModelConfig,
+        world: World,
+        *,
+        parallel: str = "auto",
+        given: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.world = world
+        with torch.device("meta"):
+            student = FbiLlm(config, binary=settings.binary, scale_axis=settings.scale_axis)
+        self.parameters = sum(p.numel() for p in student.parameters())
+        self.engine = choose_engine(parallel, world, self.parameters)
+        objective = Objective(student)
+        if self.engine == "fsdp":
+            mesh = init_device_mesh(world.device.type, (world.size,))
+            policy = MixedPrecisionPolicy(
+                param_dtype=torch.bfloat16 if world.cuda else None, reduce_dtype=torch.float32
+            )
+            for layer in student.model.layers:
+                fully_shard(layer, mesh=mesh, mp_policy=policy)
+            fully_shard(objective, mesh=mesh, mp_policy=policy)
+        objective.to_empty(device=world.device)
+        initialise(student, settings.seed, given)
+        compile_layers(student.model.layers, world.device)
+        self.student = student
+        self._module: Any = objective
+        if self.engine == "ddp":
+            self._module = DistributedDataParallel(objective, gradient_as_bucket_view=True)
+
+    def backward(self, example: Example, scale: float, *, last: bool) -> Tensor:
+        """Add the gradients of ``scale`` times the summed loss of a micro-batch.
+
+        Gradients are averaged over the processes with the `last` micro-batch of a step. Returns
+        the summed loss, detached.
+        """
+        if isinstance(self._module, FSDPModule):
+            self._module.set_requires_gradient_sync(last)
+        alone = self.engine == "ddp" and not last
+        autocast = self.world.cuda and self.engine != "fsdp"
+        with self._module.no_sync() if alone else nullcontext():
+            with torch.autocast(self.world.device.type, torch.bfloat16, enabled=autocast):
+                loss = self._module(example)
+            (loss * scale).backward()
+        return loss.detach()
+
+    def clip(self, most: float) -> Tensor:
+        """Clip the gradients to a norm of `most` over all of them; return the norm before."""
+        norm = torch.nn.utils.clip_grad_norm_(self.student.parameters(), most)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def full_state(self) -> dict[str, Tensor]:
+        """Return all parameters whole, on the CPU; empty on all processes but the first.
+
+        Every process must call it.
+        """
+        state = {}
+        for name, value in self.student.state_dict().items():
+            whole = value.full_tensor() if isinstance(value, DTensor) else value
+            if self.world.rank == 0:
+                state[name] = whole.detach().cpu()
+        return state

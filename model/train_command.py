@@ -1,0 +1,146 @@
+"""``signacc train``: options of a run, read and checked; also ``python -m model.train_command``,
+for torchrun."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import torch.distributed as dist
+
+from golden.config import ModelConfig, named_model
+from golden.errors import InputError
+
+from .checkpoint import CheckpointError
+from .manifest import load_mixture
+from .settings import INITIALS, LOSSES, PARALLEL, SCALE_AXES, SCHEDULES, TrainSettings
+from .teacher import load_teacher
+from .tokenizer import read_vocabulary
+from .train import Run, TrainingError, with_end_of_text
+
+
+def read_shape(name: str, *, vocab: int | None, layers: int | None, context: int) -> ModelConfig:
+    """Return the shape that ``--model`` names, a known one or a JSON file or folder, adapted.
+
+    Raises
+    ------
+    InputError
+        If there is no such shape, or the changes do not fit it.
+    """
+    path = Path(name)
+    if path.is_dir():
+        config = ModelConfig.from_folder(path)
+    elif path.suffix == ".json":
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} must be a JSON file of a model's shape: {error}") from None
+        config = ModelConfig.from_dict(data, where=str(path))
+    else:
+        config = named_model(name)
+    config = replace(config, bos_token_id=None, eos_token_id=None, max_position_embeddings=context)
+    if vocab is not None:
+        config = replace(config, vocab_size=vocab)
+    if layers is not None:
+        config = replace(config, num_hidden_layers=layers)
+    return config
+
+
+def _choice(flag: str, known: Any, default: str, text: str) -> Any:
+    return click.option(flag, type=click.Choice(tuple(known)), default=default,
+                        show_default=True, help=text)  # fmt: skip
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--teacher", type=click.Path(path_type=Path), required=True, metavar="FILE.gguf",
+              help="Teacher, and vocabulary of the shards.")
+@click.option("--data", type=click.Path(path_type=Path), required=True, metavar="FOLDER",
+              help="Token shards with their manifest (signacc data).")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run folder.")
+@click.option("--model", "name", default="fbi-43m", show_default=True,
+              help="Shape: a name, a config.json, or a folder that holds one.")
+@click.option("--vocab", type=int, help="Vocabulary in place of the shape's: a cut of the "
+              "teacher's.")
+@click.option("--layers", type=int, help="Layers in place of the shape's, for trials.")
+@click.option("--twin", is_flag=True, help="Train the full-precision twin.")
+@_choice("--loss", LOSSES, "ad", "AD, half AD and half cross-entropy, or cross-entropy.")
+@_choice("--scale-axis", SCALE_AXES, "column", "Where scale and shift lie; column is FBI-LLM.")
+@_choice("--initial", INITIALS, "scratch", "From scratch, or from the teacher's own weights.")
+@click.option("--steps", type=int, required=True)
+@click.option("--batch", default=256, show_default=True, help="Rows a step, over all devices.")
+@click.option("--micro", default=0, show_default=True,
+              help="Rows a device takes in one pass; 0: its share of the batch.")
+@click.option("--context", default=512, show_default=True, help="Student tokens a row.")
+@click.option("--lr", default=3e-4, show_default=True)
+@click.option("--lr-min", default=3e-5, show_default=True)
+@click.option("--warmup", default=200, show_default=True, help="Steps.")
+@_choice("--schedule", SCHEDULES, "cosine", "wsd: stable, then linear in the last part.")
+@click.option("--decay", default=0.2, show_default=True, help="That part, of wsd.")
+@click.option("--real-share", type=float,
+              help="Share of rows that are real text [default: as the shards are].")
+@click.option("--seed", default=0, show_default=True, help="Of weights and data order.")
+@_choice("--parallel", PARALLEL, "auto", "Engine on several devices; auto: by the model's size.")
+@click.option("--deterministic/--fast", default=True, show_default=True,
+              help="Kernels that repeat to the bit.")
+@click.option("--log-every", default=10, show_default=True, help="Steps.")
+@click.option("--checkpoint-every", default=1000, show_default=True, help="Steps.")
+@click.option("--resume", is_flag=True, help="Continue from the newest checkpoint.")
+@click.option("--minutes", type=float, help="Stop after that time, with checkpoint and export.")
+@click.option("--stop-after", type=int, help="Stop after that many steps in all.")
+def main(
+    teacher: Path,
+    data: Path,
+    out: Path,
+    name: str,
+    vocab: int | None,
+    layers: int | None,
+    twin: bool,
+    real_share: float | None,
+    parallel: str,
+    resume: bool,
+    minutes: float | None,
+    stop_after: int | None,
+    **options: Any,
+) -> None:
+    """Train one model by autoregressive distillation from the teacher.
+
+    \b
+    Example: signacc train --teacher teacher.gguf --data data --out run --steps 8600
+    On several GPUs: torchrun --nproc-per-node 4 -m model.train_command with the same options.
+    """
+    try:
+        settings = TrainSettings(binary=not twin, **options)
+        if minutes is not None and not minutes > 0:
+            raise InputError(f"minutes must be above 0, not {minutes}")
+        vocabulary = read_vocabulary(teacher)
+        shape = read_shape(name, vocab=vocab, layers=layers, context=settings.context)
+        needed = settings.shares[0] or settings.initial == "teacher"
+        run = Run(
+            settings,
+            with_end_of_text(shape, vocabulary),
+            load_mixture(data, vocabulary, real_share=real_share, seed=settings.seed),
+            vocabulary,
+            load_teacher(teacher) if needed else None,
+            out,
+            parallel=parallel,
+            resume=resume,
+        )
+        run.train(minutes=minutes, stop_after=stop_after, say=click.echo)
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
+    except (TrainingError, CheckpointError) as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:  # a full disk, outside of a checkpoint
+        where = f": {error.filename}" if error.filename else ""
+        raise click.ClickException(f"{error.strerror or error}{where}") from None
+    finally:
+        if dist.is_initialized() and "LOCAL_RANK" in os.environ:
+            dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Run by test_parallel under torchrun: the tiny model under both engines, whole and in parts."""
+
+import sys
+import warnings
+from pathlib import Path
+
+import torch.distributed as dist
+
+from tests.model.test_parallel import SHORT
+from tests.model.tiny import run
+
+if __name__ == "__main__":
+    warnings.simplefilter("error")
+    out = Path(sys.argv[1])
+    for engine in ("ddp", "fsdp"):
+        run(out / engine, SHORT, parallel=engine)
+        run(out / f"{engine}-parts", SHORT, parallel=engine, stop_after=3)
+        run(out / f"{engine}-parts", SHORT, parallel=engine, resume=True)
+    dist.destroy_process_group()
