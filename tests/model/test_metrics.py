@@ -51,7 +51,7 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_flops_by_hand():
-    # SmolLM2-135M: 134,515,008 parameters in all, 35,136 of them in norms; the head is the embedding
+    # SmolLM2-135M: 134,515,008 parameters in all, 35,136 in norms; its head is its embedding
     assert matmul_parameters(SMOLLM2) == 134_515_008 - 61 * 576
     # fbi-130m: 134,105,856 in all; embedding 768·32000, norms 25·768 and scales are no products
     shape = named_model("fbi-130m")

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from golden.errors import InputError
+from model.seeds import lemmas, seed_texts
 from model.text import (
     foldoc,
     glosses,
-    lemmas,
     read_sources,
-    seed_texts,
     sword_blocks,
     tidy,
     wiki_leads,

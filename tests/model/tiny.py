@@ -63,3 +63,42 @@ def run(out, settings=SETTINGS, config=CONFIG, *, resume=False, parallel="auto",
         parallel=parallel, resume=resume,
     )  # fmt: skip
     return training if only_make else training.train(**options)
+
+
+def write_gguf(path, vocabulary: Vocabulary = VOCABULARY) -> None:
+    """Write the tiny teacher as a GGUF file; rotary rows stay as they are, so it is another one."""
+    from gguf import GGUFWriter
+
+    model, c = teacher(), TEACHER
+    writer = GGUFWriter(str(path), "llama")
+    writer.add_name("tiny")
+    writer.add_license("CC0")
+    writer.add_block_count(c.layers)
+    writer.add_embedding_length(c.hidden)
+    writer.add_head_count(c.heads)
+    writer.add_head_count_kv(c.kv_heads)
+    writer.add_feed_forward_length(c.ffn)
+    writer.add_vocab_size(c.vocab)
+    writer.add_rope_freq_base(c.rope_theta)
+    writer.add_layer_norm_rms_eps(c.eps)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(list(vocabulary.tokens))
+    writer.add_token_types([3 if t in vocabulary.special else 1 for t in vocabulary.tokens])
+    writer.add_token_merges([" ".join(m) for m in vocabulary.merges])
+    kv = c.kv_heads * c.head_dim
+    tensors = {"token_embd": model.embedding, "output_norm": model.norm}
+    for i, layer in enumerate(model.layers):
+        q, k, v = layer.qkv.weight.split((c.hidden, kv, kv))
+        gate, up = layer.gate_up.weight.chunk(2)
+        tensors |= {
+            f"blk.{i}.attn_norm": layer.attention_norm, f"blk.{i}.ffn_norm": layer.ffn_norm,
+            f"blk.{i}.attn_q": q, f"blk.{i}.attn_k": k, f"blk.{i}.attn_v": v,
+            f"blk.{i}.attn_output": layer.out.weight, f"blk.{i}.ffn_gate": gate,
+            f"blk.{i}.ffn_up": up, f"blk.{i}.ffn_down": layer.down.weight,
+        }  # fmt: skip
+    for name, value in tensors.items():
+        writer.add_tensor(f"{name}.weight", np.ascontiguousarray(value.detach().numpy()))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

@@ -1,0 +1,228 @@
+"""``signacc data``: a folder of token shards, from packages and from the teacher's own writing.
+
+The folder holds ``real-<source>.npy``, ``sampled-….npy``, ``seeds.npy`` (beginnings),
+``held-out-hashes.npy`` (what training must not share with held-out text), ``held-out-sampled.npy``
+(sampled rows kept for evaluation) and ``manifest.json``, which is written last.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from golden.errors import InputError
+
+from .data import load_shard, save_shard
+from .manifest import Manifest, Shard, describe, vocabulary_hash
+from .overlap import NGRAM, HeldOut
+from .seeds import seed_rows, seed_texts
+from .teacher import gguf_reader
+from .text import SOURCES, read_sources
+from .tokenizer import END_OF_TEXT, Vocabulary, read_vocabulary
+
+HASHES = "held-out-hashes.npy"
+SEEDS = "seeds.npy"
+HELD_SAMPLED = "held-out-sampled.npy"
+
+
+def read_held_out(
+    folder: Path | None, vocabulary: Vocabulary
+) -> tuple[HeldOut, dict[str, dict[str, object]]]:
+    """Return the n-grams of ``*.utf8`` texts in `folder`, and tokens and SHA-256 of each text."""
+    if folder is None:
+        return HeldOut.of([]), {}
+    files = sorted(Path(folder).glob("*.utf8"))
+    if not files:
+        raise InputError(f"{folder} must hold held-out texts (*.utf8); it holds none")
+    tokenizer = vocabulary.build()
+    texts, entries = [], {}
+    for file in files:
+        data = file.read_bytes()
+        try:
+            ids = tokenizer.encode(data.decode("utf-8"), add_special_tokens=False).ids
+        except UnicodeDecodeError as error:
+            raise InputError(f"{file} must be UTF-8 text: {error}") from None
+        texts.append(np.array(ids, dtype=np.uint16))
+        entries[file.name] = {"tokens": len(ids), "sha256": sha256(data).hexdigest()}
+    return HeldOut.of(texts), entries
+
+
+def text_shards(
+    tree: Path, out: Path, vocabulary: Vocabulary, held: HeldOut, *, length: int, seed: int,
+    compress: bool,
+) -> list[Shard]:  # fmt: skip
+    """Tokenize the packages under `tree`, one shard a source, and the beginnings for sampling.
+
+    Documents of a source are shuffled and joined, each after an end-of-text token, and cut into
+    rows of `length`; rows that share text with held-out text are left out.
+    """
+    rng = np.random.default_rng(seed)
+    tokenizer = vocabulary.build()
+    end = vocabulary.tokens.index(END_OF_TEXT)
+    documents = read_sources(tree)
+    shards = []
+    for name, texts in documents.items():
+        stream: list[int] = []
+        encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        for place in rng.permutation(len(encoded)):
+            stream += [end, *encoded[place].ids]
+        whole = len(stream) // length
+        rows = np.array(stream[: whole * length], dtype=np.uint16).reshape(-1, length)
+        kept = held.clean(rows)
+        if not len(kept):
+            click.echo(f"{name}: no whole row of {length} tokens, left out")
+            continue
+        file = f"real-{name}.npy" + (".xz" if compress else "")
+        save_shard(out / file, kept)
+        source, licence = SOURCES[name]
+        shard = describe(out, file, group="real", source=source, licence=licence,
+                         dropped=len(rows) - len(kept))  # fmt: skip
+        click.echo(f"{file}: {shard.tokens} tokens, {shard.dropped} rows shared held-out text")
+        shards.append(shard)
+    wordnet = tree / "usr/share/wordnet"
+    if wordnet.is_dir():
+        starts = seed_texts(wordnet, documents.get("wiki", []), rng)
+        save_shard(out / SEEDS, rng.permutation(seed_rows(starts, tokenizer, end)))
+    return shards
+
+
+def sampled_shards(
+    teacher: Path, out: Path, held: HeldOut, *, length: int, seconds: float, batch: int,
+    seed: int, hold: int,
+) -> list[Shard]:  # fmt: skip
+    """Let the teacher write, on every GPU at once, or on the CPU; return its shards.
+
+    The first `hold` rows become ``held-out-sampled.npy``, if there is none, and are no shard's.
+    """
+    if not (out / SEEDS).is_file():
+        raise InputError(f"sampling needs {SEEDS} in {out}: make it with --tree and wordnet-base")
+    device_count = max(1, torch.cuda.device_count())
+    fields = gguf_reader(teacher).fields
+    name, licence = (
+        fields[key].contents() if key in fields else other
+        for key, other in (("general.name", teacher.name), ("general.license", "as the teacher"))
+    )
+    shards = []
+    with tempfile.TemporaryDirectory(prefix=".sampled.", dir=out) as work:
+        command = [
+            sys.executable, "-m", "model.sample", "--teacher", str(teacher), "--seeds",
+            str(out / SEEDS), "--out", work, "--batch", str(batch), "--length", str(length),
+            "--seconds", str(seconds), "--seed", str(seed),
+        ]  # fmt: skip
+        running = [
+            subprocess.Popen([*command, "--rank", str(rank)]) for rank in range(device_count)
+        ]
+        try:
+            codes = [process.wait() for process in running]
+        finally:
+            for process in running:
+                process.kill()
+        if any(codes):
+            raise InputError(f"sampling must end well on every device; it ended with {codes}")
+        for path in sorted(Path(work).glob("sampled-*.npy")):
+            rows = np.array(load_shard(path))
+            if hold and not (out / HELD_SAMPLED).is_file():
+                save_shard(out / HELD_SAMPLED, rows[:hold])
+                rows = rows[hold:]
+            kept = held.clean(rows)
+            if len(kept):
+                save_shard(out / path.name, kept)
+                shards.append(describe(
+                    out, path.name, group="sampled", dropped=len(rows) - len(kept),
+                    source=f"sampled from {name}", licence=licence,
+                ))  # fmt: skip
+    return shards
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--teacher", type=click.Path(path_type=Path), required=True, metavar="FILE.gguf",
+              help="Teacher: vocabulary, and writer of sampled text.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of shards.")
+@click.option("--tree", type=click.Path(path_type=Path),
+              help="Unpacked packages to read; without it, OUT must hold shards to add to.")
+@click.option("--held-out", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="*.utf8 texts that must not enter training.")
+@click.option("--length", default=384, show_default=True, help="Teacher tokens a row.")
+@click.option("--sample-seconds", default=0.0, show_default=True,
+              help="Let the teacher write that long, on every GPU.")
+@click.option("--sample-batch", default=4096, show_default=True, help="Rows written at once.")
+@click.option("--hold-rows", default=1024, show_default=True,
+              help="Sampled rows kept for evaluation.")
+@click.option("--compress", is_flag=True, help="Write text shards as .npy.xz, to be carried.")
+@click.option("--seed", default=0, show_default=True)
+def main(
+    teacher: Path,
+    out: Path,
+    tree: Path | None,
+    held_out: Path | None,
+    length: int,
+    sample_seconds: float,
+    sample_batch: int,
+    hold_rows: int,
+    compress: bool,
+    seed: int,
+) -> None:
+    """Prepare token shards with a manifest: source, licence, tokens, SHA-256 of each.
+
+    \b
+    Examples:
+      signacc data --teacher t.gguf --tree tree --held-out slices --out data
+      signacc data --teacher t.gguf --out data --sample-seconds 170     (adds to it)
+    """
+    try:
+        if length < NGRAM:
+            raise InputError(f"length must be at least {NGRAM}, not {length}")
+        if not 0 <= sample_seconds < 1e6 or sample_batch < 1 or hold_rows < 0:
+            raise InputError("sample-seconds, sample-batch and hold-rows must not be negative")
+        vocabulary = read_vocabulary(teacher)
+        if tree is not None:
+            held, entries = read_held_out(held_out, vocabulary)
+            out.mkdir(parents=True, exist_ok=True)
+            held.save(out / HASHES)
+            shards = text_shards(tree, out, vocabulary, held, length=length, seed=seed,
+                                 compress=compress)  # fmt: skip
+            manifest = Manifest(
+                vocabulary=vocabulary_hash(vocabulary), vocabulary_size=len(vocabulary.tokens),
+                length=length, shards=tuple(shards), ngram=held.n, held_out=entries,
+            )  # fmt: skip
+        else:
+            if held_out is not None:
+                raise InputError("held-out text is given with --tree, when shards are first made")
+            manifest = Manifest.read(out)
+            if manifest.vocabulary != vocabulary_hash(vocabulary):
+                raise InputError(f"{out} holds tokens of another vocabulary than {teacher}")
+            held = HeldOut.load(out / HASHES, manifest.ngram)
+        if sample_seconds:
+            added = sampled_shards(
+                teacher, out, held, length=manifest.length, seconds=sample_seconds,
+                batch=sample_batch, seed=seed, hold=hold_rows,
+            )  # fmt: skip
+            new = {shard.file for shard in added}
+            kept = [shard for shard in manifest.shards if shard.file not in new]
+            manifest = replace(manifest, shards=(*kept, *added))
+        manifest.write(out)
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise click.ClickException(f"{error.strerror or error}{where}") from None
+    tokens = {
+        group: sum(s.tokens for s in manifest.shards if s.group == group)
+        for group in ("real", "sampled")
+    }
+    click.echo(
+        f"{out}: {tokens['real']} tokens of real text, {tokens['sampled']} sampled, "
+        f"{sum(s.dropped for s in manifest.shards)} rows dropped for shared text"
+    )
+
+
+if __name__ == "__main__":
+    main()

