@@ -191,6 +191,19 @@ MODELS: dict[str, ModelConfig] = {
     "fbi-130m": _llama(768, 2048, 12, 12),
     "fbi-1.3b": _llama(2048, 5632, 24, 32),
     "fbi-7b": _llama(4096, 11008, 32, 32),
+    # The shape of SmolLM2-135M, the teacher, as its GGUF file's header gives it.
+    "fbi-135m": ModelConfig(
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        vocab_size=49152,
+        rope_theta=100000.0,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+    ),
     # The trained model that ships with signacc.
     "fbi-43m": replace(
         _llama(512, 1408, 12, 8, vocab=4096, context=512), bos_token_id=0, eos_token_id=0

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from golden.config import ModelConfig
 from golden.errors import InputError
@@ -232,6 +233,8 @@ class FbiLlm(nn.Module):
         super().__init__()
         self.config = config
         self.binary = binary
+        self.recompute = False
+        """If true, training keeps each layer's input alone and computes it again backwards."""
         linear = partial(FbiLinear, axis=scale_axis) if binary else _plain_linear
         self.model = _Decoder(config, linear)
         self.lm_head = _plain_linear(config.hidden_size, config.vocab_size)
@@ -271,7 +274,10 @@ class FbiLlm(nn.Module):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         cos, sin = self.cos[start:end], self.sin[start:end]
         for i, layer in enumerate(self.model.layers):
-            x = layer(x, cos, sin, None if cache is None else (cache, i))
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(layer, x, cos, sin, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = layer(x, cos, sin, None if cache is None else (cache, i))
         return self.model.norm(x)
 
     def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:

@@ -145,6 +145,7 @@ class Replica:
         objective.to_empty(device=world.device)
         initialise(student, settings.seed, given)
         compile_layers(student.model.layers, world.device)
+        student.recompute = settings.recompute
         self.student = student
         self._module: Any = objective
         if self.engine == "ddp":

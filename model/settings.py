@@ -35,6 +35,7 @@ class TrainSettings:
         clipped to
     seed : of the initial weights and of the data order
     micro : rows that a device takes in one pass; 0 takes its whole share of the batch
+    recompute : keep a layer's input alone, and compute the layer again in the backward pass
     deterministic : kernels whose result does not change from run to run
     log_every, checkpoint_every : steps between lines of ``metrics.csv``, and between checkpoints
 
@@ -61,6 +62,7 @@ class TrainSettings:
     clip: float = 1.0
     seed: int = 0
     micro: int = 0
+    recompute: bool = False
     deterministic: bool = True
     log_every: int = 10
     checkpoint_every: int = 1000

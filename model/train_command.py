@@ -17,6 +17,8 @@ from golden.errors import InputError
 
 from .checkpoint import CheckpointError
 from .manifest import load_mixture
+from .metrics import read_metrics
+from .plots import plot_runs
 from .settings import INITIALS, LOSSES, PARALLEL, SCALE_AXES, SCHEDULES, TrainSettings
 from .teacher import load_teacher
 from .tokenizer import read_vocabulary
@@ -83,6 +85,8 @@ def _choice(flag: str, known: Any, default: str, text: str) -> Any:
 @click.option("--real-share", type=float,
               help="Share of rows that are real text [default: as the shards are].")
 @click.option("--seed", default=0, show_default=True, help="Of weights and data order.")
+@click.option("--recompute", is_flag=True, help="Less memory for a third more work: layers are "
+              "computed again backwards.")
 @_choice("--parallel", PARALLEL, "auto", "Engine on several devices; auto: by the model's size.")
 @click.option("--deterministic/--fast", default=True, show_default=True,
               help="Kernels that repeat to the bit.")
@@ -130,6 +134,11 @@ def main(
             resume=resume,
         )
         run.train(minutes=minutes, stop_after=stop_after, say=click.echo)
+        if run.world.rank == 0:
+            try:
+                plot_runs({out.name: read_metrics(out)}, out / "metrics.svg")
+            except InputError as error:  # the run itself is whole
+                click.echo(f"no plot: {error}", err=True)
     except InputError as error:
         raise click.UsageError(str(error)) from None
     except (TrainingError, CheckpointError) as error:

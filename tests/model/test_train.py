@@ -55,6 +55,12 @@ def test_lines_after_the_checkpoint_of_a_killed_run_are_replaced(tmp_path):
     assert log(tmp_path / "killed") == log(tmp_path / "whole")
 
 
+def test_recomputing_layers_changes_nothing(tmp_path):
+    whole = run(tmp_path / "whole", stop_after=3).state_dict()
+    assert same(whole, run(tmp_path / "r", replace(SETTINGS, recompute=True), stop_after=3)
+                .state_dict())  # fmt: skip
+
+
 @pytest.mark.parametrize("micro", [2, 4])
 def test_micro_batches_change_nothing_but_rounding(tmp_path, micro):
     whole = run(tmp_path / "whole", stop_after=3)

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch.distributed as dist
@@ -16,4 +17,5 @@ if __name__ == "__main__":
         run(out / engine, SHORT, parallel=engine)
         run(out / f"{engine}-parts", SHORT, parallel=engine, stop_after=3)
         run(out / f"{engine}-parts", SHORT, parallel=engine, resume=True)
+    run(out / "fsdp-recompute", replace(SHORT, recompute=True), parallel="fsdp")
     dist.destroy_process_group()

@@ -1,0 +1,206 @@
+"""Time of a training step and of its parts, on the device that is there, teacher included.
+
+    python benchmarks/train_step.py --model fbi-135m --micro 64 --context 1024 --out step.json
+    torchrun --nproc-per-node 4 benchmarks/train_step.py … --out step-4.json
+
+Weights and tokens are random: speed does not depend on what a model has learned. The teacher has
+SmolLM2-135M's shape. `mfu` is (6·P_student + 2·P_teacher) FLOPs a token over the device's rate of a
+large bf16 product (fp32 on a CPU), measured in the same run on random numbers. Parts are timed one
+after the other with the device idle between them, so they add up to a little more than the step.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+import torch.distributed as dist
+from record import write_record
+
+from model.loss import FirstPiece, Wanted, chunked_loss
+from model.metrics import flops_per_token, matmul_rate
+from model.parallel import Replica, World, compile_layers
+from model.settings import PARALLEL, TrainSettings
+from model.targets import Example
+from model.teacher import Teacher, TeacherConfig
+from model.train_command import read_shape
+
+SMOLLM2 = TeacherConfig(
+    layers=30, hidden=576, heads=9, kv_heads=3, ffn=1536, vocab=49152, rope_theta=1e5, eps=1e-5
+)
+
+
+class Timer:
+    """Medians of times of work on a device, in seconds."""
+
+    def __init__(self, device: torch.device, repeats: int) -> None:
+        self.device, self.repeats = device, repeats
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def __call__(self, work: Callable[[], object], warm: int = 3) -> float:
+        for _ in range(warm):
+            work()
+        times = []
+        for _ in range(self.repeats):
+            self.wait()
+            start = time.perf_counter()
+            work()
+            self.wait()
+            times.append(time.perf_counter() - start)
+        return statistics.median(times)
+
+
+def make_teacher(world: World, layers: int, context: int) -> Teacher:
+    """Return a teacher of SmolLM2's shape with random weights, compiled on a GPU."""
+    torch.manual_seed(1)
+    with torch.device(world.device):
+        teacher = Teacher(replace(SMOLLM2, layers=layers), positions=context)
+        for parameter in teacher.parameters():
+            torch.nn.init.normal_(parameter, std=0.02)
+    teacher = teacher.to(torch.bfloat16 if world.cuda else torch.float32)
+    compile_layers(teacher.layers, world.device)
+    return teacher.eval().requires_grad_(False)
+
+
+class Step:
+    """One optimizer step on one micro-batch of random tokens, and its parts."""
+
+    def __init__(self, replica: Replica, teacher: Teacher, vocab: int, micro: int, context: int,
+                 shares: tuple[float, float]) -> None:  # fmt: skip
+        self.replica, self.teacher, self.shares = replica, teacher, shares
+        self.context, self.micro = context, micro
+        device = replica.world.device
+        generator = torch.Generator().manual_seed(2)
+        size = (micro, context)
+        self.rows = torch.randint(SMOLLM2.vocab, size, generator=generator).to(device)
+        self.tokens = torch.randint(vocab, size, generator=generator).to(device)
+        more = torch.randint(vocab, (SMOLLM2.vocab - vocab,), generator=generator)
+        pool = FirstPiece(torch.cat((torch.arange(vocab), more)), vocab)
+        self.head = teacher.embedding[pool.order.to(device)].contiguous()
+        self.pool = pool.to(device)
+        self.label = torch.roll(self.tokens, -1, 1).flatten()
+        self.source = torch.arange(self.label.numel(), device=device)
+        self.optimizer = torch.optim.AdamW(replica.student.parameters(), lr=1e-4, fused=True)
+
+    def read_teacher(self) -> torch.Tensor | None:
+        with torch.no_grad():
+            return self.teacher(self.rows).flatten(0, 1) if self.shares[0] else None
+
+    def example(self) -> Example:
+        hidden = self.read_teacher()
+        present = hidden is not None
+        return Example(self.tokens, Wanted(
+            self.label, self.source, hidden, self.head if present else None,
+            self.pool if present else None, self.shares,
+        ))  # fmt: skip
+
+    def update(self) -> None:
+        self.replica.clip(1.0)
+        self.optimizer.step()
+
+    def whole(self) -> None:
+        self.replica.backward(self.example(), 1.0 / self.label.numel(), last=True)
+        self.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def parts(self, timer: Timer) -> dict[str, float]:
+        """Return seconds of each part, without what joins processes."""
+        student, device = self.replica.student, self.replica.world.device
+        example = self.example()
+        cast = torch.autocast(device.type, torch.bfloat16) if device.type == "cuda" else None
+
+        def features() -> torch.Tensor:
+            with cast or nullcontext():
+                return student.features(self.tokens).flatten(0, 1)
+
+        def forward() -> None:
+            with torch.no_grad():
+                features()
+
+        hidden = features().detach().requires_grad_()
+        upstream = torch.randn_like(hidden) / hidden.numel()
+
+        def both() -> None:
+            features().backward(upstream)
+
+        def loss() -> None:
+            chunked_loss(hidden, student.lm_head.weight, example.wanted).backward()
+
+        times = {
+            "teacher": timer(self.read_teacher),
+            "student forward": timer(forward),
+            "student forward and backward": timer(both),
+            "loss with both heads, forward and backward": timer(loss),
+            "clip and AdamW": timer(self.update),
+        }
+        self.optimizer.zero_grad(set_to_none=True)
+        return {name: round(value, 6) for name, value in times.items()}
+
+
+@click.command()
+@click.option("--model", "name", default="fbi-135m", show_default=True)
+@click.option("--vocab", type=int, help="Vocabulary in place of the shape's.")
+@click.option("--layers", type=int, help="Layers in place of the shape's.")
+@click.option("--teacher-layers", default=30, show_default=True)
+@click.option("--twin", is_flag=True)
+@click.option("--loss", default="ad", show_default=True)
+@click.option("--micro", default=64, show_default=True, help="Rows a device takes in a pass.")
+@click.option("--context", default=1024, show_default=True)
+@click.option("--recompute", is_flag=True)
+@click.option("--fast", is_flag=True, help="Kernels that need not repeat to the bit.")
+@click.option("--parallel", type=click.Choice(PARALLEL), default="auto", show_default=True)
+@click.option("--repeats", default=10, show_default=True)
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int, twin: bool,
+         loss: str, micro: int, context: int, recompute: bool, fast: bool, parallel: str,
+         repeats: int, out: Path) -> None:  # fmt: skip
+    world = World.join()
+    if not fast:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
+    settings = TrainSettings(steps=1, warmup=0, batch=micro * world.size, context=context,
+                             binary=not twin, loss=loss, recompute=recompute)  # fmt: skip
+    config = read_shape(name, vocab=vocab, layers=layers, context=context)
+    replica = Replica(settings, config, world, parallel=parallel)
+    teacher = make_teacher(world, teacher_layers, context)
+    step = Step(replica, teacher, config.vocab_size, micro, context, settings.shares)
+    timer = Timer(world.device, repeats)
+    rate = matmul_rate(world.device)
+    seconds = timer(step.whole)
+    tokens = micro * context / seconds
+    flops = flops_per_token(config, teacher.config if settings.shares[0] else None)
+    results: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if world.cuda else "cpu",
+        "torch": torch.__version__,
+        "devices": world.size,
+        "engine": replica.engine,
+        "parameters": replica.parameters,
+        "flops_per_token": flops,
+        "matmul_tflops": round(rate / 1e12, 3),
+        "step_s": round(seconds, 6),
+        "tokens_per_s": round(tokens * world.size, 1),
+        "mfu": round(tokens * flops / rate, 4),
+    }
+    if world.cuda:
+        results["peak_memory_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
+    if replica.engine == "single":
+        results["parts_s"] = step.parts(timer)
+    if world.rank == 0:
+        write_record(out, results, ("torch", "numpy"))
+        click.echo(out.read_text())
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

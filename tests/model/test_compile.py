@@ -1,0 +1,64 @@
+"""What a GPU compiles: traced here with a backend that needs none, in one graph each."""
+
+import pytest
+import torch
+
+from model.fbi import FbiLlm
+from model.loss import FirstPiece, _loss_chunk
+from model.targets import Targets
+
+from .test_initial import ALIKE
+from .tiny import SIZE, VOCABULARY, rows, teacher
+
+
+def compiled(function):
+    torch.compiler.reset()
+    return torch.compile(function, backend="aot_eager", fullgraph=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # Dynamo's
+@pytest.mark.parametrize("axis", ["column", "both"])
+def test_a_student_layer_is_one_graph_and_keeps_the_stream_in_bf16(axis):
+    torch.manual_seed(0)
+    model = FbiLlm(ALIKE, scale_axis=axis)
+    tokens = torch.randint(19, (2, 8))
+    streams = []
+    for layer in model.model.layers:
+        layer.register_forward_hook(lambda m, i, o: streams.append(o.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = model.features(tokens)
+        layer = model.model.layers[0]
+        x = model.model.embed_tokens(tokens).detach().bfloat16()
+        ours = compiled(layer.forward)(x, model.cos[:8], model.sin[:8])
+        expected = layer(x, model.cos[:8], model.sin[:8])
+    assert plain.dtype == torch.bfloat16
+    assert set(streams) == {torch.bfloat16}
+    assert torch.allclose(ours, expected, atol=1e-2)
+    ours.float().square().sum().backward()
+    assert layer.mlp.up_proj.wscale.grad.abs().sum() > 0
+
+
+def test_a_teacher_layer_is_one_graph():
+    model = teacher()
+    x = torch.randn(2, 8, 24)
+    cos, sin = model.cos[:8], model.sin[:8]
+    assert torch.allclose(
+        compiled(model.layers[0].forward)(x, cos, sin), model.layers[0](x, cos, sin), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("shares", [(1.0, 0.0), (0.5, 0.5), (0.0, 1.0)])
+@pytest.mark.parametrize("size", [SIZE, 19])
+def test_a_chunk_of_the_loss_is_one_graph(shares, size):
+    targets = Targets(
+        VOCABULARY, size=size, context=12, shares=shares, device=torch.device("cpu"),
+        teacher=teacher(),
+    )  # fmt: skip
+    wanted = targets(torch.from_numpy(rows(3).astype("int64"))).wanted
+    assert wanted.pool is None or isinstance(wanted.pool, FirstPiece)
+    student, head = torch.randn(36, 8), torch.randn(size, 8)
+    arguments = (student, head, wanted.label, wanted.source, wanted.hidden, wanted.head,
+                 wanted.pool, wanted.shares)  # fmt: skip
+    for ours, expected in zip(compiled(_loss_chunk)(*arguments), _loss_chunk(*arguments),
+                              strict=True):  # fmt: skip
+        assert torch.allclose(ours, expected, atol=1e-4)

@@ -1,0 +1,35 @@
+import pytest
+
+from golden.errors import InputError
+from model.plots import PANELS, plot_runs
+
+
+def rows(count, flips=True):
+    return [
+        {"tokens": 10 * i, "loss": 3 - i, "grad_norm": 1.0, "flip_flop": 0.1 if flips else None,
+         "lr": 1e-3}
+        for i in range(1, count)
+    ]  # fmt: skip
+
+
+def test_every_panel_and_run_is_in_the_file(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = plot_runs({"FBI-LLM": rows(5), "twin": rows(5, flips=False)}, tmp_path / "a.svg")
+    text = path.read_text()
+    assert "<svg" in text
+    for label in (*PANELS.values(), "FBI-LLM", "twin"):
+        assert f"<!-- {label} -->" in text  # matplotlib names each text it draws
+    assert [p.name for p in tmp_path.iterdir()] == ["a.svg"]
+
+
+def test_nothing_to_draw_is_said(tmp_path):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(InputError, match="at least one line of metrics"):
+        plot_runs({"a": []}, tmp_path / "a.svg")
+
+
+def test_without_matplotlib_the_message_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.backends.backend_svg", None)
+    with pytest.raises(InputError, match="plots need matplotlib"):
+        plot_runs({"a": rows(3)}, tmp_path / "a.svg")
