@@ -26,7 +26,7 @@ from record import write_record
 
 from model.loss import FirstPiece, Wanted, chunked_loss
 from model.metrics import flops_per_token, matmul_rate
-from model.parallel import Replica, World, compile_layers
+from model.parallel import Replica, World, compile_layers, repeat_to_the_bit
 from model.settings import PARALLEL, TrainSettings
 from model.targets import Example
 from model.teacher import Teacher, TeacherConfig
@@ -166,8 +166,7 @@ def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int, 
          repeats: int, out: Path) -> None:  # fmt: skip
     world = World.join()
     if not fast:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        repeat_to_the_bit()
     settings = TrainSettings(steps=1, warmup=0, batch=micro * world.size, context=context,
                              binary=not twin, loss=loss, recompute=recompute)  # fmt: skip
     config = read_shape(name, vocab=vocab, layers=layers, context=context)

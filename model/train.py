@@ -30,7 +30,7 @@ from .export import export_packed
 from .fbi import FbiLlm
 from .initial import teacher_weights
 from .metrics import FlipFlop, Metrics, flops_per_token, matmul_rate
-from .parallel import Replica, World, compile_layers
+from .parallel import Replica, World, compile_layers, repeat_to_the_bit
 from .settings import TrainSettings
 from .targets import Targets
 from .teacher import Teacher
@@ -125,9 +125,7 @@ class Run:
         self.settings, self.config, self.mixture = settings, config, mixture
         self.out = Path(out)
         if settings.deterministic:
-            # warn_only: cumsum along a row has no other kernel, and is repeatable as it is
-            torch.use_deterministic_algorithms(True, warn_only=True)
-            torch.utils.deterministic.fill_uninitialized_memory = False
+            repeat_to_the_bit()
         if settings.initial == "teacher" and teacher is None:
             raise InputError("to continue from the teacher, give the teacher")
         given = None

@@ -93,7 +93,8 @@ def _choice(flag: str, known: Any, default: str, text: str) -> Any:
 @click.option("--log-every", default=10, show_default=True, help="Steps.")
 @click.option("--checkpoint-every", default=1000, show_default=True, help="Steps.")
 @click.option("--resume", is_flag=True, help="Continue from the newest checkpoint.")
-@click.option("--minutes", type=float, help="Stop after that time, with checkpoint and export.")
+@click.option("--minutes", type=float,
+              help="Stop after that time of training, with checkpoint and export.")
 @click.option("--stop-after", type=int, help="Stop after that many steps in all.")
 def main(
     teacher: Path,
