@@ -78,11 +78,16 @@ def repeat_to_the_bit() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
-def compile_layers(layers: Iterable[nn.Module], device: torch.device) -> None:
-    """Compile decoder layers in place, on a GPU; all share one compiled graph."""
-    if device.type == "cuda":
+def compile_layers(
+    layers: Iterable[nn.Module], device: torch.device, *, backend: str | Any = "inductor"
+) -> None:
+    """Compile the forward of decoder layers in place, on a GPU; all share one compiled graph.
+
+    The forward alone, so that the hooks of FSDP2 around it stay outside of the graph.
+    """
+    if device.type == "cuda" or backend != "inductor":
         for layer in layers:
-            layer.compile()
+            layer.forward = torch.compile(layer.forward, backend=backend)  # type: ignore[method-assign]
 
 
 class Objective(nn.Module):
@@ -160,7 +165,9 @@ class Replica:
         self.student = student
         self._module: Any = objective
         if self.engine == "ddp":
-            self._module = DistributedDataParallel(objective, gradient_as_bucket_view=True)
+            self._module = DistributedDataParallel(
+                objective, gradient_as_bucket_view=True, broadcast_buffers=False
+            )
 
     def backward(self, example: Example, scale: float, *, last: bool) -> Tensor:
         """Add the gradients of ``scale`` times the summed loss of a micro-batch.

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -356,7 +356,7 @@ def load_trained(run: Path) -> FbiLlm:
 
 def with_end_of_text(config: ModelConfig, vocabulary: Vocabulary) -> ModelConfig:
     """Return `config` with the token that begins and ends every text of the shards."""
-    from dataclasses import replace
-
+    if END_OF_TEXT not in vocabulary.tokens[: config.vocab_size]:
+        raise InputError(f"the student's vocabulary must hold {END_OF_TEXT}; it does not")
     end = vocabulary.tokens.index(END_OF_TEXT)
     return replace(config, bos_token_id=end, eos_token_id=end)

@@ -1,10 +1,14 @@
 """What a GPU compiles: traced here with a backend that needs none, in one graph each."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from model.fbi import FbiLlm
 from model.loss import FirstPiece, _loss_chunk
+from model.parallel import compile_layers
 from model.targets import Targets
 
 from .test_initial import ALIKE
@@ -36,6 +40,28 @@ def test_a_student_layer_is_one_graph_and_keeps_the_stream_in_bf16(axis):
     assert torch.allclose(ours, expected, atol=1e-2)
     ours.float().square().sum().backward()
     assert layer.mlp.up_proj.wscale.grad.abs().sum() > 0
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo's too
+def test_all_layers_share_one_graph_and_learn_through_it():
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    torch.manual_seed(0)
+    model = FbiLlm(replace(ALIKE, num_hidden_layers=12))
+    compile_layers(model.model.layers, torch.device("cpu"), backend=counter)
+    tokens = torch.randint(19, (2, 8))
+    for _ in range(2):
+        model(tokens).square().sum().backward()
+    assert counter.frame_count == 1
+    ours = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    for layer in model.model.layers:
+        del layer.forward  # the compiled one hides the class's
+    for _ in range(2):
+        model(tokens).square().sum().backward()
+    for a, b in zip(ours, model.parameters(), strict=True):
+        assert torch.allclose(a, b.grad, rtol=1e-3, atol=1e-5)
 
 
 def test_a_teacher_layer_is_one_graph():
