@@ -186,7 +186,7 @@ class Run:
     def one_step(self, batch: Batch, *, watch: bool) -> Tensor:
         """Take one optimizer step; return summed loss, norm, changed signs, weights: fp64 ``[4]``.
 
-        Summed over the processes they are the step's; nothing waits for the device.
+        Summed over the processes they are the step's. Nothing waits for the device.
         """
         settings, world = self.settings, self.world
         rows = batch.rows.to(world.device, non_blocking=True).long()
@@ -210,13 +210,30 @@ class Run:
         self.step += 1
         return torch.stack((loss / batch.positions, norm.double() / world.size, *flips))
 
-    def _settle(self, step: int, values: Tensor, late: bool) -> tuple[list[float], bool]:
-        """Return a step's figures and whether to stop; raises TrainingError if one is not finite.
+    def _send(self, values: Tensor, late: bool) -> Callable[[], list[float]]:
+        """Sum a step's figures over the processes; return what reads them when they are there.
 
-        Whether time is over is the first process's word, so that all stop at the same step.
+        Nothing waits here: the device still works on the step. Whether time is over is the first
+        process's word, the last figure, so that all stop at the same step.
         """
-        word = torch.tensor([float(late and self.world.rank == 0)], device=values.device)
-        *figures, stop = self.world.sum(torch.cat((values, word.double()))).tolist()
+        word = values.new_full((1,), float(late and self.world.rank == 0))
+        summed = self.world.sum(torch.cat((values, word)))
+        if not self.world.cuda:
+            return summed.tolist
+        host = torch.empty(summed.shape, dtype=summed.dtype, pin_memory=True)
+        host.copy_(summed, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+
+        def read() -> list[float]:
+            arrived.synchronize()
+            return host.tolist()
+
+        return read
+
+    def _settle(self, step: int, read: Callable[[], list[float]]) -> tuple[list[float], bool]:
+        """Return a step's figures and whether to stop; TrainingError if one is not finite."""
+        *figures, stop = read()
         if not all(math.isfinite(v) for v in figures[:2]):
             raise TrainingError(
                 f"step {step}: loss {figures[0]}, gradient norm {figures[1]}; {self._kept()}"
@@ -251,20 +268,21 @@ class Run:
         seconds = self.metrics.seconds if self.metrics else 0.0
         peak = world.size * matmul_rate(world.device)
         logged = self.step
-        pending: tuple[int, Tensor] | None = None
+        pending: tuple[int, Callable[[], list[float]]] | None = None
         saved = self.step
         batches = read_batches(self.mixture, settings, world, self.targets, self.step, last)
         for batch in batches:
             watch = (self.step + 1) % settings.log_every == 0 or self.step + 1 == last
             values = self.one_step(batch, watch=watch)
             late = minutes is not None and time.perf_counter() - begun > 60 * minutes
-            # the figures of the step before are there by now: reading them keeps the device busy
-            stop = self._settle(*pending, late)[1] if pending else False
-            pending = (self.step, values)
-            write = self.step % settings.checkpoint_every == 0 or self.step == last or stop
-            if watch or write:
-                figures, _ = self._settle(*pending, False)
-                pending = None
+            # the step before is over, or soon will be, and this one is queued: the device goes on
+            # while its figures are read
+            stop = self._settle(*pending)[1] if pending else False
+            pending = (self.step, self._send(values, late))
+            due = self.step % settings.checkpoint_every == 0 or self.step == last
+            if watch or due or stop:
+                figures, over = self._settle(*pending)
+                pending, stop = None, stop or over
                 now = time.perf_counter()
                 seconds += now - since
                 rate = (self.step - logged) * settings.batch * settings.context / (now - since)
@@ -274,7 +292,7 @@ class Run:
                     if say:
                         say(json.dumps(row))
                 since, logged = now, self.step
-            if write:
+            if due or stop:
                 self.save()
                 saved = self.step
                 since = time.perf_counter()
