@@ -39,8 +39,9 @@ from model.settings import TrainSettings
 from model.targets import Targets
 from model.teacher import Teacher, load_teacher
 from model.tokenizer import Vocabulary, read_vocabulary
-from model.train import Run, load_trained, with_end_of_text
+from model.train import Run, with_end_of_text
 from model.train_command import read_shape
+from model.trained import load_trained
 
 STUDIES: dict[str, dict[str, dict[str, Any]]] = {
     "loss": {"AD": {"loss": "ad"}, "mixed": {"loss": "mixed"}, "CE": {"loss": "ce"}},

@@ -30,7 +30,7 @@ from .fbi import FbiLlm
 from .packed import load_float
 from .teacher import Teacher, load_teacher
 from .tokenizer import END_OF_TEXT, Vocabulary, pieces, read_vocabulary
-from .train import load_trained
+from .trained import load_trained
 
 PROMPTS = (
     "Once upon a time, there was a little girl who",

@@ -119,10 +119,11 @@ class TrainSettings:
     def check_continues(self, saved: dict[str, object], step: int, where: str) -> None:
         """Refuse to continue a run at `step` that was made with other settings.
 
-        What only says how often something is written may differ; so may `steps` under ``wsd`` as
-        long as neither run has begun to decay by `step`.
+        What only says how often something is written may differ, and how the work is cut up for a
+        device, which changes rounding alone; so may `steps` under ``wsd`` as long as neither run
+        has begun to decay by `step`.
         """
-        free = {"log_every", "checkpoint_every"}
+        free = {"log_every", "checkpoint_every", "micro", "recompute", "deterministic"}
         if self.schedule == "wsd" and saved.get("schedule") == "wsd":
             old = TrainSettings(**{f.name: saved[f.name] for f in fields(self) if f.name in saved})
             if step <= min(self.decay_from, old.decay_from):

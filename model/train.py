@@ -11,19 +11,18 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from golden.config import ModelConfig
 from golden.errors import InputError
 
+from .batches import Batch, read_batches
 from .checkpoint import checkpoints, load_checkpoint, read_state, save_checkpoint
 from .data import Mixture
 from .export import export_packed
@@ -39,35 +38,6 @@ from .tokenizer import END_OF_TEXT, Vocabulary, cut_files
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says at which step and what is kept."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One process's rows of a step, int32 ``[rows, length]``, and the whole batch's targets."""
-
-    rows: Tensor
-    positions: int
-
-
-def read_batches(
-    mixture: Mixture, settings: TrainSettings, world: World, targets: Targets, first: int, last: int
-) -> Iterator[Batch]:
-    """Yield this process's share of each step; the next one is read while the device works."""
-    share = settings.batch // world.size
-
-    def read(step: int) -> Batch:
-        rows = mixture.batch(step, settings.batch)
-        mine = rows[world.rank * share : (world.rank + 1) * share]
-        tensor = torch.from_numpy(mine.astype(np.int32))
-        return Batch(tensor.pin_memory() if world.cuda else tensor, targets.positions(rows))
-
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
-        waiting = reader.submit(read, first) if first < last else None
-        for step in range(first, last):
-            assert waiting is not None
-            batch = waiting.result()
-            waiting = reader.submit(read, step + 1) if step + 1 < last else None
-            yield batch
 
 
 def _check(
@@ -350,26 +320,6 @@ class Run:
         return export_packed(
             state, self.config, self.out / "packed", extra_files=self.files, extra_config=extra
         )
-
-
-def load_trained(run: Path) -> FbiLlm:
-    """Return the model of a run's newest checkpoint, fp32 on the CPU, frozen.
-
-    Raises
-    ------
-    InputError
-        If there is no checkpoint, or it cannot be read.
-    """
-    found = checkpoints(run)
-    if not found:
-        raise InputError(f"a run folder must hold a checkpoint; there is none in {run}")
-    state = read_state(found[-1])
-    settings = TrainSettings(**{**state["settings"], "betas": tuple(state["settings"]["betas"])})
-    config = ModelConfig.from_dict(state["config"], where=str(found[-1]))
-    model = FbiLlm(config, binary=settings.binary, scale_axis=settings.scale_axis)
-    optimizer = torch.optim.AdamW(model.parameters())
-    load_checkpoint(found[-1], model, optimizer, World(0, 1, torch.device("cpu")))
-    return model.eval().requires_grad_(False)
 
 
 def with_end_of_text(config: ModelConfig, vocabulary: Vocabulary) -> ModelConfig:

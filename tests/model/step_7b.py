@@ -11,8 +11,9 @@ from pathlib import Path
 import torch.distributed as dist
 
 from golden.config import named_model
+from model.batches import read_batches
 from model.data import Mixture
-from model.train import Run, read_batches
+from model.train import Run
 from tests.model.tiny import SETTINGS, SIZE, VOCABULARY, rows, teacher
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 
 from golden.errors import InputError
 from model.checkpoint import STATE, CheckpointError, checkpoints, read_state
-from model.train import load_trained
+from model.trained import load_trained
 
 from .tiny import CONFIG, SETTINGS, run
 

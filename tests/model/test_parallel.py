@@ -13,7 +13,7 @@ import torch
 from golden.config import named_model
 from model.metrics import read_metrics
 from model.parallel import World, choose_engine
-from model.train import load_trained
+from model.trained import load_trained
 
 from .tiny import SETTINGS, run
 

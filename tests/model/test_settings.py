@@ -49,7 +49,8 @@ def test_bad_settings_are_refused(options, message):
 
 def test_a_run_continues_with_the_same_settings_alone():
     saved = SETTINGS.to_dict()
-    replace(SETTINGS, log_every=7, checkpoint_every=3).check_continues(saved, 20, "run")
+    free = {"log_every": 7, "checkpoint_every": 3, "micro": 2, "recompute": True}
+    replace(SETTINGS, **free).check_continues(saved, 20, "run")
     with pytest.raises(InputError, match="run was made with batch 8, not 16"):
         replace(SETTINGS, batch=16).check_continues(saved, 20, "run")
     with pytest.raises(InputError, match="run was made with steps 40, not 80"):

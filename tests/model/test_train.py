@@ -10,7 +10,8 @@ from model import parallel
 from model.checkpoint import checkpoints, read_state
 from model.metrics import read_metrics
 from model.packed import load_float
-from model.train import TrainingError, load_trained
+from model.train import TrainingError
+from model.trained import load_trained
 
 from .tiny import CONFIG, SETTINGS, mixture, run
 
