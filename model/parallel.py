@@ -165,9 +165,7 @@ class Replica:
         self.student = student
         self._module: Any = objective
         if self.engine == "ddp":
-            self._module = DistributedDataParallel(
-                objective, gradient_as_bucket_view=True, broadcast_buffers=False
-            )
+            self._module = DistributedDataParallel(objective, gradient_as_bucket_view=True)
 
     def backward(self, example: Example, scale: float, *, last: bool) -> Tensor:
         """Add the gradients of ``scale`` times the summed loss of a micro-batch.
