@@ -381,7 +381,8 @@ def bitstream(**options: Any) -> None:
 
 @main.command()
 @click.option("--model", default="fbi-43m", show_default=True, metavar="NAME|FOLDER",
-              help="Model shape: fbi-43m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, or a folder's config.json.")
+              help="Model shape: fbi-43m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, or a folder's "
+                   "config.json.")
 @click.option("--preset", help="Named system [default: kv260].")
 @click.option("--system", metavar="FILE", help="A system of your own, a JSON file.")
 @click.option("--memory", help="Named memory in place of the system's own.")
