@@ -420,6 +420,34 @@ def simulate(kv_bits: str, **options: Any) -> None:
 
 
 @main.command()
+@click.option("--model", default="fbi-7b", show_default=True, metavar="NAME|FOLDER",
+              help="Model shape: fbi-43m, fbi-130m, fbi-1.3b, fbi-7b, or a folder's config.json.")
+@click.option("--batch", default="1,4,16", show_default=True, help="Sequences decoded at once.")
+@click.option("--context", default="128,512,2048", show_default=True,
+              help="Positions that a token attends to.")
+@click.option("--preset", "presets", multiple=True,
+              help="Named system, repeat for several [default: one a class of machines].")
+@click.option("--system", "systems", metavar="FILE", multiple=True,
+              help="A system of your own, a JSON file; repeat for several.")
+@click.option("--baselines", metavar="FILE", multiple=True,
+              help="Baselines of your own besides the shipped ones; repeat for several.")
+@click.option("--out", metavar="FOLDER", help="Write compare.json and the plots there.")
+@click.option("--html", metavar="FILE", help="Write a report that is one self-contained page.")
+@_json
+def compare(**options: Any) -> None:
+    """Compare estimates with measured and published baselines: same model, batch, context.
+
+    \b
+    Examples:
+      signacc compare --model fbi-7b --batch 1 --context 512
+      signacc compare --model fbi-1.3b --preset kv260 --html report.html
+    """
+    from signacc.compare.command import CompareOptions, run_command
+
+    run_command(CompareOptions(**options))
+
+
+@main.command()
 @_model
 @click.option("--prompt", required=True, help="Text to continue.")
 @_writing

@@ -1,0 +1,1 @@
+"""signacc compare: estimates of our machines against measured and published figures."""

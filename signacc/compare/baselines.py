@@ -1,0 +1,149 @@
+"""The one place that reads the schema of ``sim.baselines``: its entries as entries of a comparison.
+
+Decoding alone is compared. Fields that only newer baselines files have are used where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from golden.config import FBI_LINEARS, ModelConfig
+from sim.baselines import Baseline, load_baselines
+from sim.interval import Interval
+from sim.workload import COEFFICIENT_BYTES_PER_INPUT, PUBLISHED
+
+from .figures import Entry, Figure, Roof, decode_operations, weights_used
+from .machines import facts_of
+
+_WEIGHT_BITS = {"bf16": 16, "fp16": 16, "int8": 8, "int4": 4, "sign1": 1}
+
+
+@dataclass(frozen=True)
+class Other:
+    """A published figure of another model: shown, never compared."""
+
+    machine: str
+    model: str
+    batch: int
+    context: int
+    tokens_per_second: Figure
+    joule_per_token: Figure | None
+    source: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields."""
+        energy = self.joule_per_token
+        return {
+            "machine": self.machine, "model": self.model, "batch": self.batch,
+            "context": self.context, "tokens_per_second": self.tokens_per_second.to_dict(),
+            "joule_per_token": None if energy is None else energy.to_dict(),
+            "source": self.source,
+        }
+
+
+def _path(entry: Baseline) -> str:
+    """Return which arithmetic the baseline runs, or an empty text: a field, else in its name."""
+    path = getattr(entry, "path", None)
+    if path:
+        return str(path)
+    return next((part for part in entry.name.split("-") if part in _WEIGHT_BITS), "")
+
+
+def _machine(entry: Baseline) -> str:
+    path = _path(entry)
+    return entry.name if not path or path in entry.name.split("-") else f"{entry.name}-{path}"
+
+
+def _speed(entry: Baseline) -> Figure:
+    """Return tokens a second; half the spread of repeats to each side, where it is recorded."""
+    half = (getattr(entry, "spread", None) or 0.0) / 2
+    value = Interval.around(entry.tokens_per_second, max(0.0, 1 - half), 1 + half)
+    return Figure(value, entry.mark)
+
+
+def _energy(entry: Baseline) -> Figure | None:
+    if entry.joule_per_token is None:
+        return None
+    return Figure(Interval.exactly(entry.joule_per_token), entry.mark)
+
+
+def step_bytes(model: ModelConfig, weight_bits: int, batch: int, context: int) -> int:
+    """Return the bytes that a decode step must read: linears, 16-bit head, keys and values.
+
+    1-bit linears have two 16-bit coefficients an input; the coefficients of wider formats depend
+    on the library, and are left out.
+    """
+    linears = model.binary_weights * weight_bits // 8
+    if weight_bits == 1:
+        inputs = sum(model.linear_shape(name)[1] for name in FBI_LINEARS)
+        linears += COEFFICIENT_BYTES_PER_INPUT * inputs * model.num_hidden_layers
+    head = 2 * model.vocab_size * model.hidden_size
+    vector = PUBLISHED.kv_vector_bytes(model.head_dim) * model.num_key_value_heads
+    return linears + head + 2 * model.num_hidden_layers * vector * context * batch
+
+
+def _roof(entry: Baseline, model: ModelConfig) -> Roof | None:
+    facts, bits = facts_of(entry.name), _WEIGHT_BITS.get(_path(entry))
+    if facts is None or facts.peak_gb_s is None or bits is None:
+        return None
+    peak = facts.peak_tera_operations_s
+    return Roof(
+        operations=decode_operations(model, entry.batch, entry.context),
+        bytes=step_bytes(model, bits, entry.batch, entry.context),
+        bytes_per_second=facts.peak_gb_s * 1e9,
+        operations_per_second=None if peak is None else peak * 1e12,
+        source=facts.peak_source or "",
+    )
+
+
+def _decode(entry: Baseline) -> bool:
+    return (getattr(entry, "phase", None) or "decode") == "decode"
+
+
+def _usable(entry: Baseline) -> bool:
+    """Whether the entry holds a speed: a point that did not fit a GPU's memory has none."""
+    return getattr(entry, "tokens_per_second", None) is not None
+
+
+def baseline_entries(
+    name: str, model: ModelConfig, files: Iterable[str | Path]
+) -> tuple[list[Entry], list[Other]]:
+    """Return the decode baselines of the model called `name`, and published ones of other models.
+
+    An entry of a later file stands in for an earlier one of the same machine and point.
+
+    Raises
+    ------
+    InputError
+        If a file breaks its schema; the message names the field.
+    """
+    loaded = [entry for entry in load_baselines(files) if _decode(entry) and _usable(entry)]
+    found: dict[tuple[str, int, int], Entry] = {}
+    others = []
+    for entry in loaded:
+        if entry.model != name:
+            if entry.mark == "published":
+                others.append(
+                    Other(
+                        _machine(entry), entry.model, entry.batch, entry.context,
+                        _speed(entry), _energy(entry), entry.source,
+                    )
+                )
+            continue
+        texts = {
+            key: getattr(entry, key) for key in ("source", "command", "date", "notes")
+        }
+        found[_machine(entry), entry.batch, entry.context] = Entry(
+            machine=_machine(entry),
+            ours=False,
+            batch=entry.batch,
+            context=entry.context,
+            weights=weights_used(model),
+            tokens_per_second=_speed(entry),
+            joule_per_token=_energy(entry),
+            roof=_roof(entry, model),
+            provenance={key: text for key, text in texts.items() if text},
+        )
+    return list(found.values()), others

@@ -1,0 +1,117 @@
+"""The command: read options, compare, print, write files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from golden.config import MODELS, ModelConfig
+from signacc.console import progress
+from signacc.files import write_files
+from signacc.simulate import model_shape
+from sim.errors import InputError
+from sim.system import SYSTEM_NAMES, SystemConfig, named_system, system_from_file
+
+from .comparison import Comparison, compare
+from .figures import weights_used
+from .report import print_tables, to_json
+
+DEFAULT_PRESETS = tuple(
+    name for name in ("ulx3s", "kv260", "u280", "asic7") if name in SYSTEM_NAMES
+)
+"""Presets that are compared if none is named: one a class of machines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """What the command line asks for; None or empty where an option was not given."""
+
+    model: str
+    batch: str
+    context: str
+    presets: tuple[str, ...]
+    systems: tuple[str, ...]
+    baselines: tuple[str, ...]
+    as_json: bool
+    out: str | None
+    html: str | None
+
+
+def parse_counts(option: str, text: str) -> tuple[int, ...]:
+    """Return integers of at least 1 from a list like ``1,4,16``.
+
+    Raises
+    ------
+    InputError
+        If a part is something else, or there is none.
+    """
+    counts = []
+    for part in text.split(","):
+        if not part.strip().isdecimal() or int(part) < 1:
+            raise InputError(
+                f"{option} must be integers of at least 1 with commas between them, not {text!r}"
+            )
+        counts.append(int(part))
+    return tuple(counts)
+
+
+def chosen_systems(options: CompareOptions) -> list[SystemConfig]:
+    """Return the named systems, then those of files; each name once."""
+    names = options.presets or (() if options.systems else DEFAULT_PRESETS)
+    systems = [named_system(name) for name in names]
+    systems += [system_from_file(path) for path in options.systems]
+    seen: set[str] = set()
+    for system in systems:
+        if system.name in seen:
+            raise InputError(f"a system must be given once, not {system.name} again")
+        seen.add(system.name)
+    return systems
+
+
+def _model_name(given: str, model: ModelConfig) -> str:
+    """Return what baselines call the model; a folder never passes for a model of another shape."""
+    name = Path(given).name
+    if name in MODELS and weights_used(MODELS[name]) != weights_used(model):
+        return given
+    return name
+
+
+def chosen_comparison(options: CompareOptions) -> Comparison:
+    """Return the comparison that the options ask for."""
+    batches = parse_counts("--batch", options.batch)
+    contexts = parse_counts("--context", options.context)
+    model, systems = model_shape(options.model), chosen_systems(options)
+    name = _model_name(options.model, model)
+    longest = model.max_position_embeddings
+    if max(contexts) > longest:
+        raise InputError(
+            f"--context must be at most max_position_embeddings = {longest} of {name}, "
+            f"not {max(contexts)}"
+        )
+    total = len(systems) * len(set(batches)) * len(set(contexts))
+    with progress(f"estimating {name}", total=total) as step:
+        return compare(
+            name, model, systems, batches=batches, contexts=contexts, files=options.baselines,
+            progress=step.to,
+        )
+
+
+def run_command(options: CompareOptions) -> None:
+    """Compare, print, and write what was asked for."""
+    result = chosen_comparison(options)
+    report = to_json(result)
+    files: dict[Path, list[bytes]] = {}
+    if options.out is not None:
+        folder = Path(options.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        files[folder / "compare.json"] = [json.dumps(report, indent=2).encode() + b"\n"]
+    write_files(files)
+    if options.as_json:
+        click.echo(json.dumps(report))
+        return
+    print_tables(result)
+    for path in files:
+        click.echo(f"  wrote {path}")

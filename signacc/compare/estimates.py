@@ -1,0 +1,58 @@
+"""Entries of our machines: one estimate of the simulator a point."""
+
+from __future__ import annotations
+
+from golden.config import ModelConfig
+from sim.errors import InputError
+from sim.interval import Interval
+from sim.system import Estimate, SystemConfig, estimate
+
+from .figures import Absent, Entry, Figure, Roof, decode_operations, weights_used
+
+
+def _roof(result: Estimate) -> Roof:
+    system, machine = result.system, result.machine
+    amounts = result.main.bytes_by_category()
+    # Counts are of one chip of a tensor-parallel group, all its peers move as much.
+    moved = sum(amounts[c] for c in machine.dram_categories) * system.tensor_chips
+    memory = system.memory
+    array = 2.0 * system.engine.lanes * system.engines * system.clock_hz * system.chips
+    return Roof(
+        operations=decode_operations(result.model, result.batch, result.context),
+        bytes=max(1, moved),
+        bytes_per_second=memory.peak_gb_s * 1e9 * system.chips,
+        operations_per_second=array,
+        source=f"{memory.name} at its peak; {system.engine.lanes} lanes a chip and engine at "
+        f"{system.engine.clock_mhz:g} MHz",
+    )
+
+
+def our_entry(
+    model: ModelConfig, system: SystemConfig, *, batch: int, context: int
+) -> Entry | Absent:
+    """Return the estimate of a decode step, or why there is none (it does not fit)."""
+    try:
+        result = estimate(model, system, batch=batch, context=context)
+    except InputError as error:
+        return Absent(
+            machine=system.name, ours=True, batch=batch, context=context, reason=str(error)
+        )
+    cycles = sum(entry.cycles for entry in result.operators if entry.cycles_mark == "rtl-exact")
+    return Entry(
+        machine=system.name,
+        ours=True,
+        batch=batch,
+        context=context,
+        weights=weights_used(model),
+        tokens_per_second=Figure(result.tokens_per_second, "modelled"),
+        joule_per_token=Figure(result.energy_per_token_j, "modelled"),
+        linear_cycles=Figure(Interval.exactly(cycles), "rtl-exact"),
+        roof=_roof(result),
+        provenance={
+            "source": f"signacc's simulator: {system.engine.lanes} lanes at "
+            f"{system.engine.clock_mhz:g} MHz (assumed), {system.memory.name}, "
+            f"{system.technology.name} energy constants",
+            "static power": system.static_power_source,
+            "memory energy": system.memory.energy_source,
+        },
+    )

@@ -1,0 +1,195 @@
+"""A machine's figures at one point of model, batch and context, each with interval and mark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from golden.config import ModelConfig
+from sim.interval import Interval
+
+MARKS = {
+    "measured": "on the machine named, by this project or by the owner of the baselines file",
+    "rtl-exact": "equal to the cycles of the RTL",
+    "modelled": "by the simulator, from constants with sources and ranges",
+    "published": "by the source named",
+    "derived": "computed from measured or published figures by the formula given",
+}
+"""Marks of figures, and what each says of where a figure comes from."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A quantity with its interval and its mark (a key of ``MARKS``)."""
+
+    value: Interval
+    mark: str
+
+    def __post_init__(self) -> None:
+        if self.mark not in MARKS:
+            raise ValueError(f"mark must be one of {', '.join(MARKS)}, not {self.mark!r}")
+
+    def computed(self, value: Interval) -> Figure:
+        """Return a figure that follows from this one: what is modelled stays so."""
+        return Figure(value, "modelled" if self.mark == "modelled" else "derived")
+
+    def to_dict(self) -> dict[str, object]:
+        """Return interval and mark."""
+        return {**self.value.to_dict(), "mark": self.mark}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roof:
+    """Where a decode step stands under its machine's roofs.
+
+    Parameters
+    ----------
+    operations, bytes
+        Operations of a step (two a weight or cached element used); bytes of DRAM that it must move.
+    bytes_per_second, operations_per_second
+        Peak of DRAM, and of the unit that multiplies the weights; None if it is not known.
+    source
+        Where the peaks come from.
+    """
+
+    operations: int
+    bytes: int
+    bytes_per_second: float
+    operations_per_second: float | None
+    source: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields."""
+        return {
+            "operations": self.operations,
+            "bytes": self.bytes,
+            "peak_bytes_per_second": self.bytes_per_second,
+            "peak_operations_per_second": self.operations_per_second,
+            "source": self.source,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A machine at one point.
+
+    Parameters
+    ----------
+    machine
+        What tables call it.
+    ours
+        Whether it is an estimate of one of our machines; else a baseline.
+    batch, context
+        Sequences decoded at once; positions that each token attends to.
+    weights
+        Weights of linears and head that a token is multiplied by.
+    tokens_per_second
+        Decoded tokens a second of the whole batch.
+    joule_per_token
+        J; None if the source has none.
+    linear_cycles
+        Cycles of the FBI-linears of a step; None for baselines.
+    roof
+        None if bytes or peaks are not known.
+    provenance
+        Texts by name: source, command, date, notes.
+    """
+
+    machine: str
+    ours: bool
+    batch: int
+    context: int
+    weights: int
+    tokens_per_second: Figure
+    joule_per_token: Figure | None
+    linear_cycles: Figure | None = None
+    roof: Roof | None = None
+    provenance: dict[str, str]
+
+    @property
+    def point(self) -> tuple[int, int]:
+        """Batch and context."""
+        return self.batch, self.context
+
+    @cached_property
+    def tokens_per_second_per_watt(self) -> Figure | None:
+        """Tokens a second and watt, the same as tokens per joule."""
+        if self.joule_per_token is None:
+            return None
+        return self.joule_per_token.computed(self.joule_per_token.value.reciprocal())
+
+    @cached_property
+    def energy_delay_js(self) -> Figure | None:
+        """Energy of a token times the time of the step that makes it, J s."""
+        if self.joule_per_token is None:
+            return None
+        step = self.tokens_per_second.value.reciprocal() * self.batch
+        return self.joule_per_token.computed(self.joule_per_token.value * step)
+
+    @cached_property
+    def weights_per_joule(self) -> Figure | None:
+        """Weights that a token is multiplied by, a joule."""
+        if self.joule_per_token is None:
+            return None
+        return self.joule_per_token.computed(
+            self.joule_per_token.value.reciprocal() * self.weights
+        )
+
+    @cached_property
+    def limit_share(self) -> Figure | None:
+        """Tokens a second over those that the peak bandwidth of the machine's DRAM allows."""
+        if self.roof is None:
+            return None
+        limit = self.roof.bytes_per_second / self.roof.bytes * self.batch
+        return self.tokens_per_second.computed(self.tokens_per_second.value * (1 / limit))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the entry for JSON; what is not known is null."""
+        return {
+            "machine": self.machine,
+            "ours": self.ours,
+            "batch": self.batch,
+            "context": self.context,
+            **{
+                name: None if (figure := getattr(self, name)) is None else figure.to_dict()
+                for name in METRICS
+            },
+            "roof": None if self.roof is None else self.roof.to_dict(),
+            "provenance": dict(self.provenance),
+        }
+
+
+METRICS = (
+    "tokens_per_second", "joule_per_token", "tokens_per_second_per_watt", "energy_delay_js",
+    "weights_per_joule", "limit_share", "linear_cycles",
+)  # fmt: skip
+"""Figures of an entry, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absent:
+    """A machine without figures at one point, and why."""
+
+    machine: str
+    ours: bool
+    batch: int
+    context: int
+    reason: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields."""
+        return {
+            "machine": self.machine, "ours": self.ours, "batch": self.batch,
+            "context": self.context, "reason": self.reason,
+        }
+
+
+def weights_used(model: ModelConfig) -> int:
+    """Return the weights of linears and head that every decoded token is multiplied by."""
+    return model.binary_weights + model.vocab_size * model.hidden_size
+
+
+def decode_operations(model: ModelConfig, batch: int, context: int) -> int:
+    """Return the operations of a decode step: two a weight and token, four a cached element."""
+    width = model.num_attention_heads * model.head_dim
+    return batch * (2 * weights_used(model) + 4 * model.num_hidden_layers * width * context)

@@ -1,0 +1,52 @@
+"""A comparison from fixed data: one board, and baselines that win, lose and lack figures."""
+
+import json
+
+import pytest
+
+from golden.config import named_model
+from signacc.compare.comparison import compare
+from sim.baselines import SCHEMA
+from sim.system import named_system
+
+MODEL = "fbi-43m"
+
+
+def baseline(**changes):
+    """Return a legal baseline of MODEL at batch 1, context 128."""
+    return {
+        "name": "gpu", "model": MODEL, "batch": 1, "context": 128, "tokens_per_second": 5000.0,
+        "joule_per_token": 0.05, "mark": "measured", "source": "a <test> GPU & nothing else",
+        "command": "python bench.py", "date": "2026-01-31",
+    } | changes  # fmt: skip
+
+
+ENTRIES = (
+    baseline(),
+    baseline(batch=4, tokens_per_second=100.0),
+    baseline(name="frugal", tokens_per_second=10.0, joule_per_token=1e-6),
+    baseline(name="silent", batch=4, joule_per_token=None, mark="published", command=None,
+             date=None),
+    baseline(name="peer", model="someone-else", mark="published", joule_per_token=None),
+)  # fmt: skip
+
+
+def write(path, entries=ENTRIES):
+    """Write a baselines file; return its path."""
+    path.write_text(json.dumps({"schema": SCHEMA, "baselines": list(entries)}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def own_file(tmp_path_factory):
+    """Return a baselines file."""
+    return write(tmp_path_factory.mktemp("baselines") / "own.json")
+
+
+@pytest.fixture(scope="session")
+def result(own_file):
+    """Return the comparison of kv260 and tiny (too small) with the baselines of the file."""
+    systems = [named_system("kv260"), named_system("tiny")]
+    return compare(
+        MODEL, named_model(MODEL), systems, batches=(4, 1), contexts=(128,), files=[own_file]
+    )

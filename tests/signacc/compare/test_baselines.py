@@ -1,0 +1,87 @@
+"""Baselines as entries: only decoding, only what stands in the files, limits by hand."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from golden.config import named_model
+from signacc.compare import baselines
+from signacc.compare.baselines import baseline_entries, step_bytes
+from sim.errors import InputError
+
+from .conftest import MODEL, baseline, write
+
+
+def names(entries):
+    return [(entry.machine, entry.batch) for entry in entries]
+
+
+def test_own_entries_come_with_the_shipped_and_replace_equal_points(tmp_path):
+    model = named_model(MODEL)
+    shipped, _ = baseline_entries(MODEL, model, [])
+    path = write(tmp_path / "own.json",
+                 [baseline(), baseline(tokens_per_second=7.0), baseline(batch=2)])  # fmt: skip
+    entries, _ = baseline_entries(MODEL, model, [path])
+    assert names(entries) == [*names(shipped), ("gpu", 1), ("gpu", 2)]
+    assert entries[-2].tokens_per_second.value.nominal == 7.0
+
+
+def test_published_figures_of_other_models_are_set_apart(own_file):
+    _, others = baseline_entries(MODEL, named_model(MODEL), [own_file])
+    assert [entry.machine for entry in others if entry.model == "someone-else"] == ["peer"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens_per_second": 0}, r"baselines\[0\]: tokens_per_second must be .* not 0"),
+        ({"joule_per_token": -1}, "joule_per_token must be a finite number above 0, not -1"),
+        ({"batch": 0}, "batch must be a positive integer, not 0"),
+    ],
+)
+def test_impossible_figures_are_refused_by_field(tmp_path, change, message):
+    path = write(tmp_path / "own.json", [baseline(**change)])
+    with pytest.raises(InputError, match=message):
+        baseline_entries(MODEL, named_model(MODEL), [path])
+
+
+def test_missing_figures_are_refused_by_field(tmp_path):
+    data = baseline()
+    del data["tokens_per_second"]
+    with pytest.raises(InputError, match=r"baselines\[0\] must give tokens_per_second"):
+        baseline_entries(MODEL, named_model(MODEL), [write(tmp_path / "own.json", [data])])
+
+
+def test_fields_of_newer_files_are_used(monkeypatch):
+    """Prefill and points without a figure are left out; spread becomes the interval."""
+    full = baseline() | {"notes": "", "phase": "decode", "path": "sign1", "spread": 0.02}
+    entries = [
+        SimpleNamespace(**full | {"name": "h200"}),
+        SimpleNamespace(**full | {"phase": "prefill"}),
+        SimpleNamespace(**full | {"batch": 64, "tokens_per_second": None}),
+    ]
+    monkeypatch.setattr(baselines, "load_baselines", lambda files: entries)
+    (entry,), others = baseline_entries(MODEL, named_model(MODEL), [])
+    assert entry.machine == "h200-sign1"
+    speed = entry.tokens_per_second.value
+    assert (speed.low, speed.nominal, speed.high) == pytest.approx((4950, 5000, 5050))
+    assert entry.limit_share is not None
+    assert others == []
+
+
+def test_bytes_of_a_step_by_hand():
+    model = named_model("fbi-7b")
+    linears = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
+    head, cache = 2 * 32000 * 4096, 2 * 2 * 32 * 4096 * 512
+    assert step_bytes(model, 16, 1, 512) == 2 * linears + head + cache
+    coefficients = 32 * 4 * (6 * 4096 + 11008)
+    assert step_bytes(model, 1, 3, 512) == linears // 8 + coefficients + head + 3 * cache
+
+
+def test_a_limit_is_stated_only_where_path_and_peak_are_known(own_file):
+    entries, _ = baseline_entries(MODEL, named_model(MODEL), [own_file])
+    by_name = {entry.machine: entry for entry in entries}
+    assert by_name["gpu"].limit_share is None
+    share = by_name["h200-bf16-compiled"].limit_share
+    assert share.mark == "derived"
+    assert 0 < share.value.nominal < 1

@@ -1,0 +1,78 @@
+"""signacc compare: what it prints and writes, and bad input in one sentence with exit code 2."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from signacc.cli import main
+
+from .conftest import MODEL, baseline, write
+
+POINT = ("--model", MODEL, "--batch", "1,4", "--context", "128", "--preset", "kv260")
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["compare", *map(str, arguments)])
+
+
+def refused(result, *parts):
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    for part in parts:
+        assert part in result.stderr.strip().splitlines()[-1]
+
+
+def test_json_is_the_whole_answer(own_file):
+    result = invoke(*POINT, "--baselines", own_file, "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert {entry["machine"] for entry in data["entries"]} == {"kv260", "gpu", "frugal", "silent"}
+    assert data["batches"] == [1, 4]
+
+
+def test_no_baseline_at_all_is_said_and_is_no_zero(capsys):
+    result = invoke(*POINT, "--json")
+    data = json.loads(result.stdout)
+    assert data["verdicts"] == []
+    assert {entry["reason"] for entry in data["absent"]} == {"no baseline for this point"}
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (("--model", "gpt-9"), ("gpt-9",)),
+        (("--preset", "nothing"), ("a system is one of", "'nothing'")),
+        (("--preset", "kv260", "--preset", "kv260"), ("given once, not kv260 again",)),
+        (("--batch", "1,x"), ("--batch must be integers of at least 1", "'1,x'")),
+        (("--batch", "0"), ("--batch", "'0'")),
+        (("--context", ""), ("--context", "''")),
+        (("--context", "4096"), ("max_position_embeddings = 2048", "not 4096")),
+        (("--baselines", "/no/such.json"), ("cannot read /no/such.json",)),
+        (("--system", "/no/such.json"), ("cannot read /no/such.json",)),
+    ],
+)
+def test_bad_input(options, parts):
+    refused(invoke(*options), *parts)
+
+
+def test_an_impossible_baseline_is_refused_and_nothing_is_written(tmp_path):
+    path = write(tmp_path / "own.json", [baseline(tokens_per_second=-3)])
+    out = tmp_path / "out"
+    refused(invoke(*POINT, "--baselines", path, "--out", out),
+            "baselines[0]: tokens_per_second", "-3")  # fmt: skip
+    assert not out.exists()
+
+
+def test_a_folder_of_another_shape_never_passes_for_a_known_model(tmp_path):
+    folder = tmp_path / "fbi-7b"
+    folder.mkdir()
+    shape = {
+        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 100,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(shape))
+    result = invoke("--model", folder, "--batch", 1, "--context", 512, "--preset", "tiny", "--json")
+    data = json.loads(result.stdout)
+    assert data["model"] == str(folder)
+    assert {entry["machine"] for entry in data["entries"]} == {"tiny"}

@@ -1,0 +1,67 @@
+"""Verdicts against hand arithmetic, and that nothing absent turns into a figure."""
+
+import pytest
+
+from golden.config import named_model
+from signacc.compare.comparison import ENERGY, SPEED, Verdict, compare
+from sim.interval import Interval
+from sim.system import estimate, named_system
+
+from .conftest import MODEL, baseline, write
+
+
+def test_ours_are_the_simulator_s_figures(result):
+    for entry in result.ours:
+        own = estimate(named_model(MODEL), named_system("kv260"), batch=entry.batch, context=128)
+        assert entry.tokens_per_second.value == own.tokens_per_second
+        assert entry.joule_per_token.value == own.energy_per_token_j
+        share = own.tokens_per_second.nominal / own.bandwidth_limit_tokens_per_second
+        assert entry.limit_share.value.nominal == pytest.approx(share)
+        assert entry.linear_cycles.mark == "rtl-exact"
+
+
+def test_speed_meets_the_fastest_and_energy_the_most_frugal(result):
+    ours = result.ours[0]
+    assert ours.point == (1, 128)
+    speed = result.verdict(SPEED, "kv260", 1, 128)
+    assert speed.against == "gpu"
+    assert speed.gain.nominal == pytest.approx(ours.tokens_per_second.value.nominal / 5000)
+    energy = result.verdict(ENERGY, "kv260", 1, 128)
+    assert energy.against == "frugal"
+    assert energy.gain.low == pytest.approx(1e-6 / ours.joule_per_token.value.high)
+    assert energy.winner == "baseline"
+
+
+def test_a_baseline_without_energy_gives_no_energy_verdict(result):
+    """At batch 4 the gpu has an energy, the published one has not and is the faster one."""
+    assert result.verdict(SPEED, "kv260", 4, 128).against == "silent"
+    assert result.verdict(ENERGY, "kv260", 4, 128).against == "gpu"
+
+
+def test_absent_is_absent(result):
+    reasons = {(a.machine, a.batch): a.reason for a in result.absent}
+    assert reasons["frugal", 4] == "no baseline for this point"
+    assert "K must be from 1 to 256 on preset tiny" in reasons["tiny", 1]
+    assert {entry.machine for entry in result.at(4, 128)} == {"kv260", "gpu", "silent"}
+    assert result.verdict(SPEED, "tiny", 1, 128) is None
+
+
+def test_a_crossover_names_the_two_batches_and_interpolates_nothing(tmp_path):
+    path = write(tmp_path / "own.json",
+                 [baseline(batch=1, tokens_per_second=1e6),
+                  baseline(batch=8, tokens_per_second=1.0)])  # fmt: skip
+    result = compare(
+        MODEL, named_model(MODEL), [named_system("kv260")], batches=(1, 2, 8), contexts=(128,),
+        files=[path],
+    )
+    (found,) = [c for c in result.crossovers() if c.aspect == SPEED]
+    assert found.batches == (1, 8)
+    assert found.before == "baseline"
+
+
+@pytest.mark.parametrize(
+    ("gain", "winner"),
+    [((1.1, 2, 3), "ours"), ((0.1, 0.2, 0.9), "baseline"), ((0.9, 2, 3), "open")],
+)
+def test_an_interval_that_holds_1_is_open(gain, winner):
+    assert Verdict(SPEED, "a", "b", 1, 1, Interval(*gain)).winner == winner
