@@ -11,6 +11,7 @@ import click
 from golden.config import MODELS, ModelConfig
 from signacc.console import progress
 from signacc.files import write_files
+from signacc.plots import check_matplotlib
 from signacc.simulate import model_shape
 from sim.errors import InputError
 from sim.system import SYSTEM_NAMES, SystemConfig, named_system, system_from_file
@@ -99,15 +100,30 @@ def chosen_comparison(options: CompareOptions) -> Comparison:
         )
 
 
-def run_command(options: CompareOptions) -> None:
-    """Compare, print, and write what was asked for."""
-    result = chosen_comparison(options)
-    report = to_json(result)
+def _files(
+    options: CompareOptions, result: Comparison, report: dict[str, object]
+) -> dict[Path, list[bytes]]:
+    """Return what is to be written, by path."""
     files: dict[Path, list[bytes]] = {}
     if options.out is not None:
+        from .charts import png_images
+
         folder = Path(options.out)
         folder.mkdir(parents=True, exist_ok=True)
         files[folder / "compare.json"] = [json.dumps(report, indent=2).encode() + b"\n"]
+        with progress("drawing"):
+            images = png_images(result)
+        files |= {folder / f"{name}.png": [image] for name, image in images.items()}
+    return files
+
+
+def run_command(options: CompareOptions) -> None:
+    """Compare, print, and write what was asked for."""
+    if options.out is not None:
+        check_matplotlib()
+    result = chosen_comparison(options)
+    report = to_json(result)
+    files = _files(options, result, report)
     write_files(files)
     if options.as_json:
         click.echo(json.dumps(report))

@@ -1,6 +1,7 @@
 """signacc compare: what it prints and writes, and bad input in one sentence with exit code 2."""
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -57,6 +58,7 @@ def test_bad_input(options, parts):
 
 
 def test_an_impossible_baseline_is_refused_and_nothing_is_written(tmp_path):
+    pytest.importorskip("matplotlib")
     path = write(tmp_path / "own.json", [baseline(tokens_per_second=-3)])
     out = tmp_path / "out"
     refused(invoke(*POINT, "--baselines", path, "--out", out),
@@ -76,3 +78,20 @@ def test_a_folder_of_another_shape_never_passes_for_a_known_model(tmp_path):
     data = json.loads(result.stdout)
     assert data["model"] == str(folder)
     assert {entry["machine"] for entry in data["entries"]} == {"tiny"}
+
+
+def test_out_holds_json_and_plots(tmp_path, own_file):
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "new" / "out"
+    result = invoke(*POINT, "--baselines", own_file, "--out", out)
+    assert result.exit_code == 0, result.output
+    names = ["bars.png", "compare.json", "crossover.png", "heat_map.png", "roofline.png"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert json.loads((out / "compare.json").read_text())["model"] == MODEL
+    assert f"wrote {out / 'bars.png'}" in result.stdout.replace("\n", "")
+
+
+def test_without_matplotlib_plots_are_refused_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    refused(invoke(*POINT, "--out", tmp_path / "out"), "plots need matplotlib")
+    assert not (tmp_path / "out").exists()
