@@ -37,6 +37,11 @@ def _colour(result: Comparison, machine: str) -> str:
     return LIGHT[SERIES[result.machines.index(machine) % len(SERIES)]]
 
 
+def _label(name: str) -> str:
+    """Return a name as matplotlib shows it letter by letter: no formulas, nothing hidden."""
+    return ("\u2009" if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
 def _error(value: Any, scale: float = 1.0) -> list[list[float]]:
     return [[(value.nominal - value.low) * scale], [(value.high - value.nominal) * scale]]
 
@@ -82,7 +87,8 @@ def _machine_legend(result: Comparison, figure: Any, machines: Sequence[str]) ->
     ours = {system.name for system in result.systems}
     figure.legend(
         handles=[
-            Patch(facecolor=_colour(result, m), edgecolor=LIGHT["surface"], linewidth=0, label=m,
+            Patch(facecolor=_colour(result, m), edgecolor=LIGHT["surface"], linewidth=0,
+                  label=_label(m),
                   hatch=None if m in ours else "////")
             for m in machines
         ],
@@ -144,7 +150,7 @@ def heat_map(result: Comparison, figure: Any) -> str:
     for row, machine in zip(grid, machines, strict=True):
         for axis, aspect in zip(row, ASPECTS, strict=True):
             _cells(result, axis, aspect, machine, reach)
-            axis.set_title(f"{machine}: {aspect}")
+            axis.set_title(_label(f"{machine}: {aspect}"))
     return (
         "Gain of each machine over the best baseline of the point, nominal; above 1 (violet) ours "
         "is better, below 1 (orange) the baseline. A cell with a question mark is open: the "
@@ -211,7 +217,7 @@ def crossover(result: Comparison, figure: Any) -> str:
                               [g.high - g.nominal for _, g in line]],
                         color=_colour(result, machine), marker=_MARKERS[index % len(_MARKERS)],
                         linestyle=_LINES[index % len(_LINES)], linewidth=1.1, markersize=4.5,
-                        elinewidth=0.8, capsize=2, label=f"{machine}, context {context}",
+                        elinewidth=0.8, capsize=2, label=_label(f"{machine}, context {context}"),
                     )  # fmt: skip
         axis.axhline(1, color=LIGHT["ink"], linewidth=1.0)
         axis.set(xscale="log", yscale="log", xlabel="batch", title=_TITLES[aspect])

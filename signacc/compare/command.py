@@ -19,6 +19,7 @@ from sim.system import SYSTEM_NAMES, SystemConfig, named_system, system_from_fil
 from .comparison import Comparison, compare
 from .figures import weights_used
 from .report import print_tables, to_json
+from .sensitivity import Flip, sensitivity
 
 DEFAULT_PRESETS = tuple(
     name for name in ("ulx3s", "kv260", "u280", "asic7") if name in SYSTEM_NAMES
@@ -101,7 +102,7 @@ def chosen_comparison(options: CompareOptions) -> Comparison:
 
 
 def _files(
-    options: CompareOptions, result: Comparison, report: dict[str, object]
+    options: CompareOptions, result: Comparison, report: dict[str, object], flips: list[Flip]
 ) -> dict[Path, list[bytes]]:
     """Return what is to be written, by path."""
     files: dict[Path, list[bytes]] = {}
@@ -114,20 +115,29 @@ def _files(
         with progress("drawing"):
             images = png_images(result)
         files |= {folder / f"{name}.png": [image] for name, image in images.items()}
+    if options.html is not None:
+        from .charts import svg_images
+        from .page import html_page
+
+        with progress("drawing the page"):
+            page = html_page(result, svg_images(result), flips)
+        files[Path(options.html)] = [page.encode()]
     return files
 
 
 def run_command(options: CompareOptions) -> None:
     """Compare, print, and write what was asked for."""
-    if options.out is not None:
+    if options.out is not None or options.html is not None:
         check_matplotlib()
     result = chosen_comparison(options)
-    report = to_json(result)
-    files = _files(options, result, report)
+    with progress("what turns the verdicts", total=len(result.systems)) as step:
+        flips = sensitivity(result, step.to)
+    report = to_json(result, flips)
+    files = _files(options, result, report, flips)
     write_files(files)
     if options.as_json:
         click.echo(json.dumps(report))
         return
-    print_tables(result)
+    print_tables(result, flips)
     for path in files:
         click.echo(f"  wrote {path}")

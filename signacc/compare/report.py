@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
-from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -15,6 +14,7 @@ from signacc.report import quantity, si
 from .comparison import ASPECTS, Comparison, Verdict
 from .figures import MARKS, Figure
 from .machines import facts_of
+from .sensitivity import Flip
 
 SCHEMA = "signacc-compare-1"
 """Value of a report's ``schema`` key."""
@@ -36,11 +36,12 @@ LETTERS = {
     "measured": "m", "rtl-exact": "x", "modelled": "~", "published": "p", "derived": "d",
 }
 """Marks as one character, for narrow tables."""
+_RANGES = {None: "", True: " (inside its range: not settled)", False: " (outside its range)"}
 _WHOLE = ("tokens/s", "J/token", "tok/s/W", "EDP", "weights/J", "limit", "cycles", "winner")
 _WINNERS = {"ours": "ours", "baseline": "baseline", "open": "open"}
 
 
-def to_json(result: Comparison, sensitivities: Iterable[Any] = ()) -> dict[str, object]:
+def to_json(result: Comparison, flips: Iterable[Flip] = ()) -> dict[str, object]:
     """Return the comparison as a dictionary that ``json.dumps`` takes; unknown figures are null."""
     from importlib.metadata import version
 
@@ -55,7 +56,7 @@ def to_json(result: Comparison, sensitivities: Iterable[Any] = ()) -> dict[str, 
         "absent": [entry.to_dict() for entry in result.absent],
         "verdicts": [verdict.to_dict() for verdict in result.verdicts],
         "crossovers": [crossover.to_dict() for crossover in result.crossovers()],
-        "sensitivity": [entry.to_dict() for entry in sensitivities],
+        "sensitivity": [entry.to_dict() for entry in flips],
         "other_models": [other.to_dict() for other in result.others],
         "costs": {
             name: {"cost": facts.cost, "source": facts.cost_source, "mark": "published"}
@@ -92,7 +93,7 @@ def _percent(figure: Figure) -> str:
     return f"{figure.value.nominal:.0%} {LETTERS[figure.mark]}"
 
 
-def print_tables(result: Comparison) -> None:
+def print_tables(result: Comparison, flips: Iterable[Flip] = ()) -> None:
     """Print a table of machines for every point, the verdicts, and what is absent."""
     for batch, context in result.points:
         _point_table(result, batch, context)
@@ -104,12 +105,15 @@ def print_tables(result: Comparison) -> None:
             f"  {crossover.aspect}, {crossover.machine}, context {crossover.context}: the winner "
             f"changes between batch {low} ({crossover.before}) and {high}"
         )
+    for flip in flips:
+        out.print(
+            f"  {flip.aspect}, {flip.machine}, {flip.batch}x{flip.context}: the verdict turns with "
+            f"{flip.constant} times {quantity(flip.factor)} ~{_RANGES[flip.inside]}"
+        )
     _absences(result)
     _others(result)
-    for name in result.machines:
-        facts = facts_of(name)
-        if facts is not None and facts.cost is not None:
-            out.print(f"  cost of {name}: {facts.cost} p ({facts.cost_source})")
+    for text, machines in _costs(result).items():
+        out.print(f"  cost of {', '.join(machines)}: {text}")
     marks = ", ".join(f"{short} {name}" for name, short in LETTERS.items())
     out.print(f"  marks: {marks}; below a figure: its interval, low to high")
     out.print(
@@ -187,6 +191,17 @@ def points_text(points: list[tuple[int, int]]) -> str:
 def _absences(result: Comparison) -> None:
     for machine, reason, points in absences(result):
         out.print(f"  absent: {machine} at {points_text(points)} (batch x context): {reason}")
+
+
+def _costs(result: Comparison) -> dict[str, list[str]]:
+    """Return machines by the text of their cost."""
+    found: dict[str, list[str]] = {}
+    for name in result.machines:
+        facts = facts_of(name)
+        if facts is not None and facts.cost is not None:
+            text = f"{facts.cost} {LETTERS['published']} ({facts.cost_source})"
+            found.setdefault(text, []).append(name)
+    return found
 
 
 def _others(result: Comparison) -> None:

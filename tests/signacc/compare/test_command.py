@@ -95,3 +95,20 @@ def test_without_matplotlib_plots_are_refused_and_nothing_is_written(tmp_path, m
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     refused(invoke(*POINT, "--out", tmp_path / "out"), "plots need matplotlib")
     assert not (tmp_path / "out").exists()
+
+
+def test_html_is_one_page_with_all_plots(tmp_path, own_file):
+    pytest.importorskip("matplotlib")
+    page = tmp_path / "report.html"
+    result = invoke(*POINT, "--baselines", own_file, "--html", page)
+    assert result.exit_code == 0, result.output
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == 4
+    assert "var(--series-0)" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_page_in_no_folder_is_refused(tmp_path, own_file):
+    pytest.importorskip("matplotlib")
+    refused(invoke(*POINT, "--baselines", own_file, "--html", tmp_path / "no" / "page.html"),
+            "No such file or directory")  # fmt: skip

@@ -1,0 +1,28 @@
+"use strict";
+// Column heads become buttons that sort; without this script the tables are as they were written.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const body = table.tBodies[0];
+  const heads = [...table.tHead.rows[0].cells];
+  const key = (row, index) => {
+    const cell = row.cells[index];
+    return cell.dataset.value !== undefined ? Number(cell.dataset.value) : cell.textContent.trim();
+  };
+  const compare = (a, b) =>
+    typeof a === "number" && typeof b === "number" ? a - b
+      : typeof a === "number" ? -1
+      : typeof b === "number" ? 1
+      : a.localeCompare(b);
+  heads.forEach((head, index) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = head.textContent;
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const rows = [...body.rows].sort((a, b) => compare(key(a, index), key(b, index)));
+      body.append(...(down ? rows.reverse() : rows));
+    });
+  });
+}

@@ -1,0 +1,159 @@
+"""The page: parses, loads nothing, marks every figure, escapes texts; and it renders."""
+
+import re
+import shutil
+import struct
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from importlib.util import find_spec
+
+import pytest
+
+from golden.config import named_model
+from signacc.compare.comparison import compare
+from signacc.compare.figures import MARKS
+from signacc.compare.page import html_page
+from signacc.compare.sensitivity import sensitivity
+from sim.system import named_system
+
+from .conftest import MODEL, baseline, write
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+EVIL = '<img src=x onerror="alert(1)"> & $x_1$'
+
+
+class Page(HTMLParser):
+    """Checks that elements close in order; collects attributes and figure cells."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes = [], [], []
+        self.cells, self.heads = [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, key, value) for key, value in attributes]
+        if tag not in VOID:
+            self.open.append((tag, dict(attributes)))
+        if tag == "td" and dict(attributes).get("class") == "figure":
+            self.cells.append({"text": "", "mark": None})
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, key, value) for key, value in attributes]
+
+    def handle_endtag(self, tag):
+        assert self.open, tag
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        inside = [tag for tag, _ in self.open]
+        if any(t == "td" and a.get("class") == "figure" for t, a in self.open):
+            key = "mark" if inside[-1] == "abbr" else "text"
+            self.cells[-1][key] = (self.cells[-1][key] or "") + data
+
+
+@pytest.fixture(scope="module")
+def text(result):
+    return html_page(result, {}, sensitivity(result))
+
+
+def test_it_is_well_formed_and_has_every_section(text):
+    page = Page(text)
+    assert page.open == []
+    ids = [value for _, key, value in page.attributes if key == "id"]
+    assert len(ids) == len(set(ids))
+    links = [value[1:] for tag, key, value in page.attributes if (tag, key) == ("a", "href")]
+    assert links == ids
+    assert ("html", "lang", "en") in page.attributes
+
+
+def test_nothing_is_loaded(text):
+    page = Page(text)
+    assert not {"link", "img", "iframe", "object", "embed", "base", "form"} & set(page.tags)
+    for tag, key, value in page.attributes:
+        assert key not in ("src", "srcset", "action"), (tag, value)
+        assert not key.startswith("on"), (tag, value)
+        if key.endswith("href"):
+            assert value.startswith("#")
+    style = re.search(r"<style>(.*?)</style>", text, re.S)[1]
+    assert "@import" not in style
+    assert "url(" not in style
+    assert ("meta", "content", "default-src 'none'; style-src 'unsafe-inline'; "
+            "script-src 'unsafe-inline'") in page.attributes  # fmt: skip
+
+
+def test_every_figure_has_a_mark(text, result):
+    page = Page(text)
+    assert len(page.cells) > 5 * len(result.entries)
+    for cell in page.cells:
+        assert any(character.isdigit() for character in cell["text"]), cell
+        assert cell["mark"] in MARKS
+    assert {cell["mark"] for cell in page.cells} == set(MARKS)
+
+
+def test_texts_of_files_are_escaped(tmp_path):
+    path = write(tmp_path / "own.json", [
+        baseline(name=EVIL, source=EVIL, notes=EVIL),
+        baseline(name=EVIL, model=EVIL, source=EVIL, mark="published"),
+    ])  # fmt: skip
+
+
+    result = compare(MODEL, named_model(MODEL), [named_system("kv260")], batches=[1],
+                     contexts=[128, 512], files=[path])  # fmt: skip
+    plots = {}
+    if find_spec("matplotlib") is not None:
+        from signacc.compare.charts import svg_images
+
+        plots = svg_images(result)
+    text = html_page(result, plots, sensitivity(result))
+    assert "<img" not in text
+    assert "&lt;img src=x" in text
+    page = Page(text)
+    assert not [key for _, key, _ in page.attributes if key.startswith("on")]
+
+
+
+
+def test_an_empty_comparison_says_so(result):
+    text = html_page(replace(result, ours=(), baselines=(), absent=(), others=()), {}, [])
+    assert "No baseline of fbi-43m at these points" in text
+    assert "Nothing is absent" in text
+    assert Page(text).open == []
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser",
+                                                "google-chrome"))), None)  # fmt: skip
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_chromium_shows_it_in_light_and_dark(tmp_path, text, dark):
+    """A corner of the page has the colour of the theme; sorting ran (heads became buttons)."""
+    page, shot = tmp_path / "page.html", tmp_path / "page.png"
+    page.write_text(text, encoding="utf-8")
+    common = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+              f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,900",
+              f"--blink-settings=preferredColorScheme={0 if dark else 1}"]  # fmt: skip
+    done = subprocess.run(
+        [*common, f"--screenshot={shot}", page.as_uri()], capture_output=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    image = shot.read_bytes()
+    assert image[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", image[16:24])
+    assert (width, height) == (1200, 900)
+    pillow = pytest.importorskip("PIL.Image")
+    with pillow.open(shot) as picture:
+        corner = picture.convert("RGB").getpixel((2, 2))
+        colours = picture.convert("RGB").getcolors(1 << 24)
+    assert (max(corner) < 64) if dark else (min(corner) > 192)
+    assert len(colours) > 50  # text is there, anti-aliased, in several colours
+    if not dark:
+        dom = subprocess.run([*common, "--dump-dom", page.as_uri()], capture_output=True,
+                             timeout=120, text=True)  # fmt: skip
+        heads = text.count('<th scope="col"')
+        assert dom.stdout.count('<button type="button">') == heads

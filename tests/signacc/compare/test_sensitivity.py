@@ -1,0 +1,89 @@
+"""Factors that turn a verdict, against closed forms and by putting them back in."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from golden.config import named_model
+from signacc.compare.comparison import ENERGY, SPEED
+from signacc.compare.sensitivity import Flip, flips, knobs, sensitivity, turning_factor
+from sim.system import estimate, named_system
+
+from .conftest import MODEL
+
+
+@pytest.mark.parametrize(
+    ("gain", "factor"),
+    [
+        (lambda f: 4 * f, 1 / 4),
+        (lambda f: f / 7, 7),
+        (lambda f: 3 / f, 3),
+        (lambda f: 2.0, None),
+        (lambda f: min(0.9, f), None),
+        (lambda f: 1.5 - abs(math.log(f / 1.2)), 1.2 * math.exp(-0.5)),  # of two
+    ],
+)
+def test_bisection_finds_the_nearest_root(gain, factor):
+    assert turning_factor(gain) == (factor if factor is None else pytest.approx(factor, rel=2e-3))
+
+
+def test_a_baseline_s_own_figure_turns_the_verdict_at_the_gain(result):
+    """Speed: the baseline must get slower by just the gain; energy: the other way round."""
+    for aspect in (SPEED, ENERGY):
+        verdict = result.verdict(aspect, "kv260", 1, 128)
+        best = result.best(aspect, 1, 128)
+        found = flips(result.model, named_system("kv260"), aspect, best)
+        (own,) = [flip for flip in found if flip.side == "baseline"] or [None]
+        expected = verdict.gain.nominal if aspect == SPEED else 1 / verdict.gain.nominal
+        if 1 / 100 < expected < 100:
+            assert own.factor == pytest.approx(expected, rel=2e-3)
+        else:
+            assert own is None
+
+
+def test_each_factor_turns_the_verdict_and_a_little_less_does_not(result):
+    """At batch 4 the gpu needs 0.05 J: set it to twice ours, so that ours wins by 2."""
+    system, model = named_system("kv260"), named_model(MODEL)
+
+    def joules(changed):
+        return estimate(model, changed, context=128).energy_per_token_j.nominal
+
+    mine = joules(system)
+    best = result.best(ENERGY, 1, 128)
+    figure = best.joule_per_token
+    best = replace(best, joule_per_token=replace(figure, value=figure.value * (2 * mine / 1e-6)))
+    found = [flip for flip in flips(model, system, ENERGY, best) if flip.side == "ours"]
+    assert {flip.constant for flip in found} >= {"static power", "DRAM energy per bit"}
+    by_name = {knob.name: knob for knob in knobs(ENERGY, system)}
+    for flip in found:
+        apply, log = by_name[flip.constant].apply, math.log(flip.factor)
+        assert joules(apply(system, math.exp(log * 1.01))) > 2 * mine
+        assert joules(apply(system, math.exp(log * 0.97))) < 2 * mine
+
+
+def test_every_knob_moves_its_figure():
+    system = named_system("kv260")
+    for knob in knobs(ENERGY, system):
+        assert knob.low <= 1 <= knob.high
+        assert knob.apply(system, 3.0) != system
+        assert knob.apply(system, 1.0) == system
+
+
+def test_at_most_three_a_verdict_and_both_sides_are_heard(result):
+    found = sensitivity(result)
+    for aspect in (SPEED, ENERGY):
+        mine = [flip for flip in found if flip.aspect == aspect]
+        assert len(mine) <= 3
+        logs = [abs(math.log(flip.factor)) for flip in mine]
+        assert logs == sorted(logs)
+    assert "baseline" in {flip.side for flip in found}
+
+
+@pytest.mark.parametrize(
+    ("factor", "low", "high", "inside"),
+    [(1.5, 0.5, 2, True), (2.5, 0.5, 2, False), (2.5, 1, 1, None)],
+)
+def test_whether_the_range_reaches_the_factor(factor, low, high, inside):
+    flip = Flip(SPEED, "a", "b", 1, 1, "c", "ours", factor, low, high)
+    assert flip.inside is inside
