@@ -17,7 +17,7 @@ from sim.workload import COEFFICIENT_BYTES_PER_INPUT, PUBLISHED
 from .figures import Entry, Figure, Roof, decode_operations, weights_used
 from .machines import facts_of
 
-_WEIGHT_BITS = {"bf16": 16, "fp16": 16, "int8": 8, "int4": 4, "sign1": 1}
+_WEIGHT_BITS = {"bf16": 16, "fp16": 16, "int8": 8, "int4": 4, "sign": 1, "sign1": 1}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _path(entry: Baseline) -> str:
 
 def _machine(entry: Baseline) -> str:
     path = _path(entry)
-    return entry.name if not path or path in entry.name.split("-") else f"{entry.name}-{path}"
+    return entry.name if path in entry.name else f"{entry.name}-{path}"
 
 
 def _speed(entry: Baseline) -> Figure:
@@ -85,7 +85,7 @@ def step_bytes(model: ModelConfig, weight_bits: int, batch: int, context: int) -
 
 
 def _roof(entry: Baseline, model: ModelConfig) -> Roof | None:
-    facts, bits = facts_of(entry.name), _WEIGHT_BITS.get(_path(entry))
+    facts, bits = facts_of(entry.name), _WEIGHT_BITS.get(_path(entry).split("-")[0])
     if facts is None or facts.peak_gb_s is None or bits is None:
         return None
     peak = facts.peak_tera_operations_s

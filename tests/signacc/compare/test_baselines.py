@@ -54,7 +54,7 @@ def test_missing_figures_are_refused_by_field(tmp_path):
 
 def test_fields_of_newer_files_are_used(monkeypatch):
     """Prefill and points without a figure are left out; spread becomes the interval."""
-    full = baseline() | {"notes": "", "phase": "decode", "path": "sign1", "spread": 0.02}
+    full = baseline() | {"notes": "", "phase": "decode", "path": "sign-a16", "spread": 0.02}
     entries = [
         SimpleNamespace(**full | {"name": "h200"}),
         SimpleNamespace(**full | {"phase": "prefill"}),
@@ -62,7 +62,7 @@ def test_fields_of_newer_files_are_used(monkeypatch):
     ]
     monkeypatch.setattr(baselines, "load_baselines", lambda files: entries)
     (entry,), others = baseline_entries(MODEL, named_model(MODEL), [])
-    assert entry.machine == "h200-sign1"
+    assert entry.machine == "h200-sign-a16"
     speed = entry.tokens_per_second.value
     assert (speed.low, speed.nominal, speed.high) == pytest.approx((4950, 5000, 5050))
     assert entry.limit_share is not None
