@@ -109,7 +109,7 @@ def roofline(result: Comparison, figure: Any) -> str:
         axes.errorbar(
             roof.operations / roof.bytes, rate.nominal, yerr=_error(rate), color=colour,
             marker="o" if entry.ours else "s",
-            markersize=4 + 1.2 * math.log2(entry.batch) ** 0.8, elinewidth=0.9, capsize=2,
+            markersize=5.5 + 1.2 * math.log2(entry.batch) ** 0.8, elinewidth=0.9, capsize=2,
             markeredgecolor=LIGHT["surface"], markeredgewidth=0.6, zorder=3,
         )
     axes.set(xscale="log", yscale="log", xlim=(low, high),
