@@ -1,0 +1,137 @@
+"""The check that a path must pass before it is timed.
+
+Two levels, both on random inputs drawn afresh:
+
+- a whole model of the measured widths, two layers deep, decode and prefill, against float64
+  (:mod:`.reference`): the relative error of the logits may be at most twice that of plain PyTorch
+  in the path's own 16-bit format. Twice, because a path may order its roundings differently, never
+  add as many again;
+- for the 1-bit path, each linear against golden's, which is exact (:func:`check_linear`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from golden.config import ModelConfig
+from golden.linear import fbi_linear
+
+from .decoder import Cache, Decoder
+from .errors import DeviceError
+from .paths import Path
+from .reference import Reference
+from .weights import FUSED
+
+LAYERS = 2
+ROUNDINGS = 2.0
+"""How many times the error of plain 16-bit PyTorch a path may have."""
+
+SIGMAS = 6.0
+"""Width of the interval for a sum of independent rounding errors: one in 10^9 lies outside."""
+
+
+class GateError(DeviceError):
+    """A path computes something else than the model; it is not timed."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Result of one check: relative error, what was allowed, and of which inputs."""
+
+    what: str
+    error: float
+    allowed: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is a number and small enough."""
+        return bool(np.isfinite(self.error)) and self.error <= self.allowed
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields, and whether it passed."""
+        return asdict(self) | {"passed": self.passed}
+
+
+def relative_error(out: Tensor, truth: Tensor) -> float:
+    """Return ``‖out − truth‖ / ‖truth‖``."""
+    return float((out.double() - truth).norm() / truth.norm())
+
+
+def shallow(config: ModelConfig) -> ModelConfig:
+    """Return the model with two layers: the same matrices and kernels, a small reference."""
+    return replace(config, num_hidden_layers=min(LAYERS, config.num_hidden_layers))
+
+
+def check_model(path: Path, *, batch: int, past: int, length: int) -> list[Check]:
+    """Check one decode step after `past` positions, and a prefill of `length` positions.
+
+    `path` is of :func:`shallow` shape; its weights are used as they are.
+    """
+    config = path.config
+    decoder, exact = Decoder(path), Reference(path)
+    plain = Reference(path, path.dtype)
+    vocabulary = config.vocab_size
+
+    def run(what: str, tokens: Tensor, keys: list[Tensor], values: list[Tensor], out: Tensor):
+        truth = exact(tokens, keys, values)
+        allowed = ROUNDINGS * relative_error(plain(tokens, keys, values), truth)
+        return Check(f"{what}, batch {batch}", relative_error(out, truth), allowed)
+
+    tokens = torch.randint(0, vocabulary, (batch, 1), device=path.device)
+    cache = Cache(config, batch, past + 3, path)
+    before = [[c[:, :, :past].clone() for c in side] for side in (cache.keys, cache.values)]
+    out = decoder.decode(tokens[:, 0], cache, past)
+    checks = [run(f"decode at position {past}", tokens, *before, out)]
+    tokens = torch.randint(0, vocabulary, (batch, length), device=path.device)
+    cache = Cache(config, batch, length, path)
+    none = [c[:, :, :0] for c in cache.keys]
+    out = decoder.prefill(tokens, cache)
+    checks.append(run(f"prefill of {length}", tokens, none, none, out))
+    return checks
+
+
+def check_linears(path: Path, *, count: int, prepared: Callable[[str, Tensor], Tensor]) -> Check:
+    """Check the first layer's 1-bit linears with golden's exact ones, on the path's own inputs.
+
+    `prepared` gives what the path feeds a linear (float16, after norm or SwiGLU). The allowance of
+    output i is one rounding of y to float16, and :data:`SIGMAS` standard deviations of K
+    independent roundings of the products α·x (half an ulp of float16 each, a third of it squared on
+    average; Higham & Mary, SIAM J. Sci. Comput. 41 (2019), on probabilistic bounds).
+    The result is the largest error in units of its allowance, so 1 is allowed.
+    """
+    worst = 0.0
+    for part in FUSED:
+        signs = path.weights[0][part].signs  # type: ignore[attr-defined]
+        inputs = signs.alpha.shape[1]
+        width = 2 * inputs if part == "down" else inputs
+        x = torch.randn((count, width), device=path.device).to(path.dtype)
+        y = path.linear(0, part, x, None).cpu().double().numpy()
+        h = prepared(part, x).cpu().numpy()
+        start = 0
+        for i, rows in enumerate(signs.rows):
+            alpha, beta = signs.alpha[i].cpu().numpy(), signs.beta[i].cpu().numpy()
+            packed = signs.packed[start : start + rows].cpu().numpy()
+            truth = fbi_linear(h, packed, alpha, beta).astype(np.float64)
+            products = h.astype(np.float64) * alpha
+            spread = np.sqrt((products**2).sum(1, keepdims=True) / 3) * 2.0**-11
+            # h itself may be rounded the other way where its float32 value is near a tie
+            allowed = 2.0**-10 * np.abs(truth) + SIGMAS * 2 * spread + 2.0**-24
+            error = np.abs(y[:, start : start + rows] - truth) / allowed
+            worst = max(worst, float(np.nan_to_num(error, nan=np.inf).max()))
+            start += rows
+    return Check(f"linears against golden, batch {count}", worst, 1.0)
+
+
+def require(checks: list[Check]) -> None:
+    """Raise GateError unless all checks passed."""
+    for check in checks:
+        if not check.passed:
+            raise GateError(
+                f"{check.what}: the relative error must be at most {check.allowed:.3g}, "
+                f"not {check.error:.3g}; this path is not timed"
+            )

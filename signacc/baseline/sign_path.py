@@ -1,0 +1,289 @@
+"""The native 1-bit path: binary matrix instructions for few vectors, unpacking GEMM for many."""
+
+from __future__ import annotations
+
+import functools
+from ctypes import c_float, c_int, c_void_p
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+import torch
+import triton
+from torch import Tensor
+
+from golden.config import ModelConfig
+from golden.errors import InputError
+
+from . import sign_gemm
+from .nvrtc import Kernel, compile_cubin
+from .packing import TILE_K, TILE_N, tile_order, word_order
+from .paths import _PROLOGUES, Path
+from .weights import FUSED, Signs, dense_of, random_signs
+
+GEMV_LIMIT = 16
+"""Most vectors that go to the binary matrix instructions; chosen by measurement (H200)."""
+
+_WARPS = 8
+_STAGED = 4  # vectors whose bit planes lie in shared memory at once
+
+
+@dataclass(frozen=True)
+class GemmTile:
+    """Tile of the unpacking GEMM: vectors, outputs, words; warps and pipeline stages."""
+
+    block_m: int
+    block_n: int
+    block_w: int
+    warps: int
+    stages: int
+    flat: bool = False
+
+
+def gemm_tile(count: int, outputs: int) -> GemmTile:
+    """Return the tile for `count` vectors, chosen by measurement (H200)."""
+    wide = outputs >= 8192
+    if count <= 32:
+        return GemmTile(32, 64, 64, 4, 4)
+    if count <= 64:
+        return GemmTile(64 if wide else 32, 64, 64, 4, 4)
+    if count <= 1024:
+        return GemmTile(128, 128, 64, 4, 3) if wide else GemmTile(128, 64, 64, 4, 4)
+    return GemmTile(256, 128, 64, 8, 3)
+
+
+def int8_tile(count: int, outputs: int) -> GemmTile:
+    """Return the tile of the int8 kernel for `count` vectors, chosen by measurement (H200)."""
+    if count <= 64:
+        return GemmTile(64, 64, 128, 4, 4)
+    if count <= 1024:
+        return GemmTile(128 if outputs >= 8192 else 64, 64, 128, 4, 4)
+    return GemmTile(256, 128, 128, 8, 3)
+
+
+def split_for(outputs: int, inputs: int, rows: tuple[int, ...]) -> int:
+    """Return how many warps share a tile of 16 outputs, 1, 2, 4 or 8.
+
+    The fewest that give 1,024 warps, about eight for each processor of a large GPU; a block's tiles
+    lie in one linear.
+    """
+    split = 1
+    while split < _WARPS and outputs // TILE_N * split < 1024 and 2 * split <= inputs // TILE_K:
+        split *= 2
+    while split < _WARPS and any(n // TILE_N % (_WARPS // split) for n in rows):
+        split *= 2
+    return split
+
+
+@functools.cache
+def _source() -> str:
+    return FilePath(__file__).with_name("bitplane.cu").read_text(encoding="utf-8")
+
+
+
+
+@functools.cache
+def _kernel(name: str, shared: int, **defines: int) -> Kernel:
+    major, minor = torch.cuda.get_device_capability()
+    cubin = compile_cubin(_source(), arch=f"sm_{major}{minor}", defines=defines)
+    return Kernel(cubin, name, shared=shared, early=major >= 9)
+
+
+def _plane_bytes(inputs: int, act_bits: int) -> int:
+    """Bytes of a vector's bit planes."""
+    return inputs // TILE_K * 32 * act_bits
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    signs: Signs
+    tiles: Tensor
+    words: Tensor
+
+    @property
+    def first(self) -> int:
+        return self.signs.rows[0]
+
+    @property
+    def second(self) -> int:
+        return sum(self.signs.rows[:2])
+
+
+def _pointer(tensor: Tensor) -> c_void_p:
+    return c_void_p(tensor.data_ptr())
+
+
+class SignPath(Path):
+    """1-bit weights with scale and shift on the input axis; float16 activations.
+
+    Parameters
+    ----------
+    act_bits
+        16 or 8: width of the quantized activations of the matrix-instruction path.
+    """
+
+    dtype = torch.float16
+
+    def __init__(
+        self, config: ModelConfig, device: torch.device, *, act_bits: int = 16,
+        gemv_limit: int = GEMV_LIMIT,
+    ) -> None:
+        if act_bits not in (8, 16):
+            raise InputError(f"act_bits of the GPU's 1-bit path must be 8 or 16, not {act_bits}")
+        super().__init__(config, device)
+        self.name = f"sign-a{act_bits}"
+        self.act_bits = act_bits
+        self.gemv_limit = gemv_limit
+        self.weights = [
+            {part: self._matrix(random_signs(config, part, device)) for part in FUSED}
+            for _ in range(config.num_hidden_layers)
+        ]
+
+    def _matrix(self, signs: Signs) -> _Matrix:
+        words = word_order(signs.packed, self.act_bits)
+        return _Matrix(signs, tile_order(signs.packed), words)
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.config.binary_weights // 8
+
+    def dense(self, layer: int, part: str) -> Tensor:
+        return dense_of(self.weights[layer][part].signs)
+
+    def linear(self, layer: int, part: str, x: Tensor, y: Tensor | None) -> Tensor:
+        matrix = self.weights[layer][part]
+        residual = y is not None
+        if y is None:
+            y = torch.empty((len(x), len(matrix.words)), dtype=self.dtype, device=self.device)
+        run = self._gemv if len(x) <= self.gemv_limit else self._gemm
+        run(matrix, x, y, residual, _PROLOGUES[part], self.gain(layer, part))
+        return y
+
+    def _gemv(
+        self, matrix: _Matrix, x: Tensor, y: Tensor, residual: bool, prologue: int,
+        gain: Tensor | None,
+    ) -> None:
+        signs = matrix.signs
+        outputs, inputs = len(matrix.words), 8 * signs.packed.shape[1]
+        count, sets = len(x), len(signs.rows)
+        stream = torch.cuda.current_stream().cuda_stream
+        split = split_for(outputs, inputs, signs.rows)
+        blocks = outputs // TILE_N // (_WARPS // split)
+        shape = {"K": inputs, "PLANES": self.act_bits}
+        source = [_pointer(x), _pointer(x if gain is None else gain), _pointer(signs.alpha),
+                  _pointer(signs.beta)]
+        eps = c_float(self.config.rms_norm_eps)
+        ends = [c_int(matrix.first), c_int(matrix.second), c_int(residual)]
+        if count == 1:
+            kernel = _kernel("sign_gemv_one", _plane_bytes(inputs, self.act_bits), MODE=prologue,
+                             SPLIT=split, **shape)
+            kernel.launch((blocks, 1), 32 * _WARPS,
+                          [_pointer(matrix.tiles), *source, _pointer(y), eps, *ends], stream)
+            return
+        planes = torch.empty(
+            (sets, count, _plane_bytes(inputs, self.act_bits) // 4), dtype=torch.int32,
+            device=self.device,
+        )
+        meta = torch.empty((sets, count, 4), dtype=torch.int32, device=self.device)
+        _kernel("prepare", 0, MODE=prologue, **shape).launch(
+            (sets, count), 32 * _WARPS, [*source, _pointer(planes), _pointer(meta), eps], stream
+        )
+        batch = min(count, _STAGED)
+        shared = batch * (_plane_bytes(inputs, self.act_bits) + _WARPS * TILE_N * 4)
+        _kernel("sign_gemv", shared, SPLIT=split, BATCH=batch, **shape).launch(
+            (blocks, 1), 32 * _WARPS,
+            [_pointer(matrix.tiles), _pointer(planes), _pointer(meta), _pointer(y), c_int(count),
+             c_int(outputs), *ends],
+            stream,
+        )
+
+    def _gemm(
+        self, matrix: _Matrix, x: Tensor, y: Tensor, residual: bool, prologue: int,
+        gain: Tensor | None,
+    ) -> None:
+        ends = matrix.first, matrix.second
+        eps = self.config.rms_norm_eps
+        if self.act_bits == 16:
+            folded, shifts = fold(x, matrix.signs, prologue, gain, eps)
+            sign_gemm_into(matrix.words, folded, shifts, y, residual, *ends, gemm_tile(*y.shape))
+        else:
+            quantized = quantize(x, matrix.signs, prologue, gain, eps)
+            sign_gemm_int8_into(matrix.words, quantized, y, residual, *ends, int8_tile(*y.shape))
+
+
+def fold(
+    x: Tensor, signs: Signs, prologue: int, gain: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Return α·f(x), float16 ``[sets, M, K]``, and β·f(x), float32 ``[sets, M]``."""
+    sets, inputs = signs.alpha.shape
+    folded = torch.empty((sets, len(x), inputs), dtype=torch.float16, device=x.device)
+    shifts = torch.empty((sets, len(x)), dtype=torch.float32, device=x.device)
+    block = triton.next_power_of_2(inputs)
+    sign_gemm.fold_kernel[(len(x),)](
+        x, x if gain is None else gain, signs.alpha, signs.beta, folded, shifts, len(x), eps,
+        size=inputs, block=block, sets=sets, prologue=prologue,
+        num_warps=min(16, max(4, block // 512)),
+    )
+    return folded, shifts
+
+
+def sign_gemm_into(
+    words: Tensor, folded: Tensor, shifts: Tensor, y: Tensor, residual: bool, first: int,
+    second: int, tile: GemmTile,
+) -> None:
+    """Write the signs' products with `folded`, plus `shifts`, into ``y [M, N]``."""
+    outputs = len(words)
+    _, count, inputs = folded.shape
+    grid = (triton.cdiv(count, tile.block_m), triton.cdiv(outputs, tile.block_n))
+    sign_gemm.sign_gemm_kernel[grid](
+        words, folded, shifts, y, count, outputs, first, second,
+        size=inputs, residual=residual, block_m=tile.block_m, block_n=tile.block_n,
+        block_w=tile.block_w, stages=tile.stages, flat=tile.flat, num_warps=tile.warps,
+    )
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """Vectors on the integer grid of the contract, A = 8, one grid for each set of scales.
+
+    ``q`` int8 ``[sets, M, K]``; by set and vector, float32: ``scale`` of a unit and ``shift`` β·x;
+    int32: ``total`` Σ q.
+    """
+
+    q: Tensor
+    shift: Tensor
+    scale: Tensor
+    total: Tensor
+
+
+def quantize(
+    x: Tensor, signs: Signs, prologue: int, gain: Tensor | None, eps: float
+) -> Quantized:
+    """Return f(x) scaled by each α and quantized to 8 bits, as golden does."""
+    sets, inputs = signs.alpha.shape
+    q = torch.empty((sets, len(x), inputs), dtype=torch.int8, device=x.device)
+    shift, scale = (
+        torch.empty((sets, len(x)), dtype=torch.float32, device=x.device) for _ in range(2)
+    )
+    total = torch.empty((sets, len(x)), dtype=torch.int32, device=x.device)
+    block = triton.next_power_of_2(inputs)
+    sign_gemm.quantize_kernel[(len(x),)](
+        x, x if gain is None else gain, signs.alpha, signs.beta, q, shift, scale, total, len(x),
+        eps, size=inputs, block=block, sets=sets, prologue=prologue,
+        num_warps=min(16, max(4, block // 512)),
+    )
+    return Quantized(q, shift, scale, total)
+
+
+def sign_gemm_int8_into(
+    words: Tensor, x: Quantized, y: Tensor, residual: bool, first: int, second: int, tile: GemmTile
+) -> None:
+    """Write the signs' products with quantized vectors into ``y [M, N]``."""
+    outputs = len(words)
+    _, count, inputs = x.q.shape
+    grid = (triton.cdiv(count, tile.block_m), triton.cdiv(outputs, tile.block_n))
+    sign_gemm.sign_gemm_int8_kernel[grid](
+        words, x.q, x.shift, x.scale, x.total, y, count, outputs, first, second,
+        size=inputs, residual=residual, block_m=tile.block_m, block_n=tile.block_n,
+        block_w=tile.block_w, stages=tile.stages, flat=tile.flat,
+        assembly=not triton.knobs.runtime.interpret, num_warps=tile.warps,
+    )
