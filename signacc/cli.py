@@ -448,6 +448,49 @@ def compare(**options: Any) -> None:
 
 
 @main.command()
+@click.option("--device", default="cuda", show_default=True, help="What to measure: cuda.")
+@click.option("--model", "models", multiple=True, help="Model shape; repeat for several "
+              "[default: fbi-130m, fbi-1.3b, fbi-7b].")
+@click.option("--path", "paths", multiple=True,
+              help="bf16, int4, sign-a16 or sign-a8; repeat for several [default: all].")
+@click.option("--phase", "phases", multiple=True,
+              help="decode or prefill; repeat for both [default: both].")
+@click.option("--batch", "batches", multiple=True, type=click.IntRange(1, 65536),
+              help="Sequences at once; repeat for several [default: 1, 4, 16, 64, 256].")
+@click.option("--context", "contexts", multiple=True, type=click.IntRange(2),
+              help="Positions; repeat for several [default: 128, 512, 2048].")
+@click.option("--name", default="gpu", show_default=True, help="What entries are named after.")
+@click.option("--seconds", default=0.5, show_default=True, type=click.FloatRange(0.01, 3600),
+              help="Time of the repeats of a point.")
+@click.option("--energy-seconds", default=5.0, show_default=True,
+              type=click.FloatRange(1, 3600), help="Steady state under each energy.")
+@click.option("--energy/--no-energy", default=True, show_default=True,
+              help="Energy of a subset of the points.")
+@click.option("-o", "--output", required=True, metavar="FILE.json", help="File to write.")
+@_json
+def baseline(device: str, models: tuple[str, ...], paths: tuple[str, ...],
+             phases: tuple[str, ...], batches: tuple[int, ...], contexts: tuple[int, ...],
+             name: str, seconds: float, energy_seconds: float, energy: bool, output: str,
+             as_json: bool) -> None:
+    """Measure decoders on a GPU: dense bf16, library INT4, and native 1-bit.
+
+    Every path is checked against golden and float before it is timed. The file can be given
+    wherever baselines are read.
+
+    \b
+    Example: signacc baseline --device cuda --name h200 -o h200.json
+    """
+    import shlex
+
+    from signacc.baseline.command import checked_plan, run_command
+
+    plan = checked_plan(models, paths, phases, batches, contexts, energy)
+    run_command(device, plan, output=output, name=name,
+                command=shlex.join(["signacc", *sys.argv[1:]]), seconds=seconds,
+                energy_seconds=energy_seconds, as_json=as_json)
+
+
+@main.command()
 @_model
 @click.option("--prompt", required=True, help="Text to continue.")
 @_writing

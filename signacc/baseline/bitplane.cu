@@ -8,7 +8,8 @@
 // Compiled by NVRTC, without headers. Macros: K inputs (a multiple of 256), PLANES 8 or 16; MODE (what
 // a linear does to its input: 0 nothing, 1 norm, 2 SwiGLU) for prepare and sign_gemv_one; SPLIT
 // (warps that share a tile of outputs) for the two GEMVs, BATCH (vectors staged at once) for
-// sign_gemv. Blocks have 256 threads.
+// sign_gemv. AHEAD 1 fetches gain and scales before the kernel ahead has ended and lets the next start
+// only then, which pays for small models; 0 does neither. Blocks have 256 threads.
 
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -89,7 +90,8 @@ __device__ __forceinline__ Sixteen load_written(const u16 *from) {
     return Sixteen{__ldcg(p), __ldcg(p + 1)};
 }
 
-// Gain and scales of a thread's inputs: in registers if there is one round of them, else in L2.
+// Gain and scales of a thread's inputs. Fetched ahead into registers if there is one round of them,
+// else into L2.
 struct Constants {
     Sixteen gain, alpha, beta;
 };
@@ -106,7 +108,8 @@ __device__ __forceinline__ Constants load_constants(
 
 __device__ __forceinline__ Constants fetch_constants(
     const u16 *gain, const u16 *alpha, const u16 *beta) {
-    if (ROUNDS == 1) return load_constants(gain, alpha, beta, 0);
+    if (AHEAD && ROUNDS == 1) return load_constants(gain, alpha, beta, 0);
+    if (!AHEAD) return Constants{};
     for (int k = threadIdx.x * 64; k < K; k += THREADS * 64) {  // a line of 128 bytes each
         if (MODE == 1) asm volatile("prefetch.global.L2 [%0];" ::"l"(gain + k));
         asm volatile("prefetch.global.L2 [%0];" ::"l"(alpha + k));
@@ -179,7 +182,7 @@ __device__ __forceinline__ Vector quantize(
     float shift = 0.0f, top = 0.0f;
 #pragma unroll
     for (int r = 0; r < ROUNDS; r++) {
-        const Constants c = ROUNDS == 1 ? fetched : load_constants(gain, alpha, beta, r);
+        const Constants c = (AHEAD && ROUNDS == 1) ? fetched : load_constants(gain, alpha, beta, r);
 #pragma unroll
         for (int i = 0; i < 16; i++) {
             if (MODE == 1) value[r][i] = widen(narrow(value[r][i] * factor * c.gain[i]));
@@ -333,8 +336,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) sign_gemv_one(
     const int row0 = blockIdx.x * TILES * 16;
     const int set = (row0 >= first) + (row0 >= second);
     const Constants fetched = fetch_constants(gain, alpha + set * K, beta + set * K);
-    let_next_start();
+    if (!AHEAD) let_next_start();
     wait_for_previous();
+    if (AHEAD) let_next_start();
     const Vector v = quantize(
         x, gain, alpha + set * K, beta + set * K, fetched, (u16 *)memory, eps, scratch);
     __syncthreads();

@@ -11,7 +11,6 @@ from golden.config import ModelConfig
 from . import ops
 from .paths import Path
 
-
 LIBRARY_BATCH = 16
 """Sequences from which PyTorch's attention is faster than :func:`.ops.attend` (H200, measured)."""
 
@@ -69,7 +68,8 @@ class Decoder:
         heads, kv_heads = self.config.num_attention_heads, self.config.num_key_value_heads
         if len(qkv) < LIBRARY_BATCH:
             return ops.attend(
-                qkv, self.cos, self.sin, keys, values, last, heads=heads, splits=splits
+                qkv, self.cos, self.sin, keys, values, last, heads=heads, splits=splits,
+                overlap=self.path.overlap,
             )
         query = ops.rotate(qkv, self.cos, self.sin, keys, values, heads=heads, start=last)
         mixed = F.scaled_dot_product_attention(

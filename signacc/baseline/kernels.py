@@ -17,13 +17,13 @@ _PLAIN, _NORM, _SILU = tl.constexpr(PLAIN), tl.constexpr(NORM), tl.constexpr(SIL
 
 @triton.jit
 def _overlap(early: tl.constexpr):
-    """Let the next kernel start, and wait for the one before (programmatic dependent launch).
+    """Wait for the kernel before, then let the next one start (programmatic dependent launch).
 
     `early` says that this kernel itself may have been started before its predecessor's end.
     """
     if early:
-        gdc_launch_dependents()
         gdc_wait()
+        gdc_launch_dependents()
 
 
 @triton.jit
@@ -221,7 +221,8 @@ def rotate_kernel(
         at = (sequence * kv_heads + part - heads).to(tl.int64) * capacity + start + position
         target = keys + at * 2 * half
     else:
-        at = (sequence * kv_heads + part - heads - kv_heads).to(tl.int64) * capacity + start + position
+        v_head = sequence * kv_heads + part - heads - kv_heads
+        at = v_head.to(tl.int64) * capacity + start + position
         target = values + at * 2 * half
     tl.store(target + d, x1)
     tl.store(target + half + d, x2)

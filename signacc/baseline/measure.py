@@ -5,67 +5,23 @@ from __future__ import annotations
 import gc
 import statistics
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from golden.config import ModelConfig
 
 from . import work
-from .decoder import Cache, Decoder
-from .paths import Path
+from .points import Point, Result
 from .power import Meter
 from .timing import Ceilings, capture, repeated, steady
 
-PHASES = ("decode", "prefill")
-CHUNK_TOKENS = 16384
+if TYPE_CHECKING:  # these need Triton
+    from .decoder import Cache, Decoder
+    from .paths import Path
+
+CHUNK_TOKENS = 8192
 """Most tokens that a prefill handles at once; larger batches are prefilled part by part."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """What is measured; `energy` asks for a steady state long enough for the energy counter."""
-
-    model: str
-    path: str
-    phase: str
-    batch: int
-    context: int
-    energy: bool = False
-
-
-@dataclass(frozen=True)
-class Result:
-    """One measured point; None where memory did not suffice.
-
-    Attributes
-    ----------
-    tokens_per_second
-        Decoded or prefilled tokens of the whole batch.
-    spread
-        (max − min) / median of the repeats.
-    bandwidth_share, compute_share
-        Bytes and operations that the step must do, over its time and the ceiling of this run.
-    limit_share
-        The step's shortest possible time by either ceiling, over its time.
-    """
-
-    point: Point
-    tokens_per_second: float
-    spread: float
-    repeats: int
-    bandwidth_share: float
-    compute_share: float
-    limit_share: float
-    joule_per_token: float | None = None
-    watts: float | None = None
-    energy_seconds: float | None = None
-    energy_source: str | None = None
-
-    def to_dict(self) -> dict[str, object]:
-        """Return a flat dictionary."""
-        data = asdict(self)
-        return data.pop("point") | data
 
 
 def parts_of(batch: int, context: int) -> int:
@@ -99,7 +55,7 @@ def step_of(
 
 def measure(
     decoder: Decoder, cache: Cache, point: Point, ceilings: Ceilings, meter: Meter | None, *,
-    seconds: float, energy_seconds: float, repeats: int = 7,
+    seconds: float, energy_seconds: float, repeats: int = 5,
 ) -> Result:
     """Measure one point with a cache of its batch and context.
 
@@ -174,6 +130,8 @@ def measure_all(
 
 def make_cache(path: Path, config: ModelConfig, batch: int, context: int) -> Cache:
     """Return a full cache of a batch; raises torch.OutOfMemoryError."""
+    from .decoder import Cache
+
     return Cache(config, batch, context, path)
 
 

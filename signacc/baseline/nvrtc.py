@@ -1,7 +1,7 @@
 """Compile CUDA C++ at run time and launch it on PyTorch's stream.
 
 NVRTC comes with the CUDA builds of PyTorch; both libraries are called through ctypes, so that no
-compiler has to be installed. Functions used are documented in NVIDIA's NVRTC and driver API manuals.
+compiler has to be installed. The functions are documented in NVIDIA's NVRTC and driver API manuals.
 """
 
 from __future__ import annotations

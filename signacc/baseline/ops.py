@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 import triton
 from torch import Tensor, empty, float32
@@ -16,12 +14,14 @@ __all__ = ["NORM", "PLAIN", "SILU", "attend", "gemv", "rms_norm", "rotate", "sil
 _BLOCK_T = 64
 
 
-@functools.cache
-def _early(device: torch.device) -> dict[str, bool]:
-    """Launch options: overlap with the kernel before, on devices that can (Hopper and later)."""
-    if device.type != "cuda" or torch.cuda.get_device_capability(device)[0] < 9:
-        return {"early": False}
-    return {"early": True, "launch_pdl": True}
+def can_overlap(device: torch.device) -> bool:
+    """Return whether kernels may start before the one ahead has ended: on Hopper and later."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 9
+
+
+def _early(overlap: bool) -> dict[str, bool]:
+    """Launch options of a kernel that overlaps with the one before, or not."""
+    return {"early": True, "launch_pdl": True} if overlap else {"early": False}
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -51,17 +51,19 @@ def empty_like(x: Tensor) -> Tensor:
 def gemv(
     weight: Tensor, x: Tensor, y: Tensor, *, prologue: int = PLAIN, gain: Tensor | None = None,
     eps: float = 0.0, residual: bool = False, rows: int, block: int, warps: int, unroll: int,
+    overlap: bool = False,
 ) -> Tensor:
     """Write ``weight [N, K]`` times f of the one vector ``x`` into ``y [1, N]``, and return it.
 
     With `residual` it is added to what `y` holds. `rows` outputs and `block` inputs make
-    a tile of a program of `warps`, which unrolls `unroll` of them.
+    a tile of a program of `warps`, which unrolls `unroll` of them;
+    `overlap` starts it while the kernel ahead still runs.
     """
     outputs, size = weight.shape
     kernels.gemv_kernel[(triton.cdiv(outputs, rows),)](
         weight, x, weight if gain is None else gain, y, outputs, eps,
         size=size, prologue=prologue, residual=residual, rows=rows, block=block, unroll=unroll,
-        num_warps=warps, **_early(x.device),
+        num_warps=warps, **_early(overlap),
     )
     return y
 
@@ -76,7 +78,7 @@ def splits_for(pairs: int, last: int, processors: int) -> int:
 
 def attend(
     qkv: Tensor, cos: Tensor, sin: Tensor, keys: Tensor, values: Tensor, last: int, *,
-    heads: int, splits: int,
+    heads: int, splits: int, overlap: bool = False,
 ) -> Tensor:
     """Return ``[B, heads·D]``: a new token at position `last` attends to all up to itself.
 
@@ -90,6 +92,8 @@ def attend(
         Cache ``[B, kv, capacity, D]``; position `last` is written.
     splits
         Spans of the cache computed side by side, at most one a 64 positions.
+    overlap
+        Start while the kernel ahead still runs.
     """
     batch, kv_heads, capacity, dim = keys.shape
     span = _BLOCK_T * max(1, -(-last // (splits * _BLOCK_T)))
@@ -103,12 +107,12 @@ def attend(
     kernels.attend_kernel[(pairs, splits)](
         qkv, cos, sin, keys, values, parts, sums, last, capacity, dim**-0.5,
         span=span, heads=heads, kv_heads=kv_heads, half=dim // 2, splits=splits, block=_BLOCK_T,
-        num_warps=4, **_early(qkv.device),
+        num_warps=4, **_early(overlap),
     )
     if splits > 1:
         kernels.combine_kernel[(pairs,)](
             parts, sums, out, splits=splits, block=triton.next_power_of_2(splits), dim=dim,
-            num_warps=4, **_early(qkv.device),
+            num_warps=4, **_early(overlap),
         )
     return out
 

@@ -1,8 +1,8 @@
 """The linears of a decoder, in each number format that is measured; one class a path.
 
-A path keeps the residual stream ``x [M, hidden]`` and knows five steps of a layer: ``qkv``, ``out``,
-``gate_up``, ``down`` and, once, ``head``. Norms and SwiGLU belong to the linear behind them, so
-that a path may fuse them into it; ``out`` and ``down`` add to x in place.
+A path reads and adds to the residual stream ``x [M, hidden]``. It knows four steps of a layer,
+``qkv``, ``out``, ``gate_up`` and ``down``, and the ``head``. Norms and SwiGLU belong to the linear
+behind them, so that a path may fuse them into it; ``out`` and ``down`` add to x in place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from golden.config import ModelConfig
 
 from . import ops
 from .ops import NORM, PLAIN, SILU
-from .weights import FUSED, Frame, random_frame, random_matrix
+from .weights import FUSED, Frame, Signs, random_frame, random_matrix
 
 _PROLOGUES = {"qkv": NORM, "out": PLAIN, "gate_up": NORM, "down": SILU}
 
@@ -51,16 +51,22 @@ class Path(ABC):
         ``bf16``, ``int4`` or ``sign``, as in the records.
     dtype
         Of activations, cache, embedding, norms and head.
+    act_bits
+        Bits of quantized activations; None if they stay floating point.
     frame
         Embedding, head and norms.
+    overlap
+        Whether kernels start while the one ahead still runs.
     """
 
     name: str
     dtype: torch.dtype
+    act_bits: int | None = None
 
     def __init__(self, config: ModelConfig, device: torch.device) -> None:
         self.config = config
         self.device = device
+        self.overlap = ops.can_overlap(device)
         self.frame: Frame = random_frame(config, self.dtype, device)
 
     @property
@@ -71,6 +77,10 @@ class Path(ABC):
     @abstractmethod
     def dense(self, layer: int, part: str) -> Tensor:
         """Return the matrix that a fused linear stands for, ``[N, K]`` float64, for the check."""
+
+    def signs(self, layer: int, part: str) -> Signs:
+        """Return a fused 1-bit matrix; only 1-bit paths have any."""
+        raise NotImplementedError(f"{self.name} has no signs")
 
     @abstractmethod
     def linear(self, layer: int, part: str, x: Tensor, y: Tensor | None) -> Tensor:
@@ -107,7 +117,7 @@ class Path(ABC):
         return ops.gemv(
             weight, x, y, prologue=prologue, gain=gain, eps=self.config.rms_norm_eps,
             residual=residual, rows=tile.rows, block=tile.block, warps=tile.warps,
-            unroll=tile.unroll,
+            unroll=tile.unroll, overlap=self.overlap,
         )
 
 

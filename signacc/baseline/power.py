@@ -6,6 +6,7 @@ Functions and codes are those of NVIDIA's NVML API reference.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -142,5 +143,5 @@ class Meter:
 
 def trapezoid(samples: list[tuple[float, float]]) -> float:
     """Return the integral over time of samples (s, W), J."""
-    pairs = zip(samples, samples[1:], strict=False)
-    return sum((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in pairs)
+    steps = itertools.pairwise(samples)
+    return sum((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in steps)

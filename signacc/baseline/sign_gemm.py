@@ -1,8 +1,8 @@
 """Triton kernels of the 1-bit path for many vectors: packed signs, tensor cores, no dense weights.
 
 ``y_i = Σ_j s_ij·(α_j·x_j) + Σ_j β_j·x_j``: :func:`fold_kernel` makes α·x and β·x once a vector,
-:func:`sign_gemm_kernel` turns sign bits into ±1 in registers and multiplies. Bit ``b`` of word ``w``
-of a row is the sign of input ``b·K/16 + w`` (see :func:`signacc.baseline.packing.word_order`), so
+:func:`sign_gemm_kernel` turns sign bits into ±1 in registers and multiplies. Bit ``b`` of word
+``w`` of a row is the sign of input ``b·K/16 + w`` (:func:`signacc.baseline.packing.word_order`), so
 one word tile serves 16 products of tiles that are contiguous in the activations.
 """
 
@@ -45,7 +45,6 @@ def sign_gemm_kernel(
     words, folded, shifts, y, count, outputs, first, second,
     size: tl.constexpr, residual: tl.constexpr,
     block_m: tl.constexpr, block_n: tl.constexpr, block_w: tl.constexpr, stages: tl.constexpr,
-    flat: tl.constexpr,
 ):
     """y[m, n] = Σ_j s_nj·folded[g, m, j] + shifts[g, m], plus y itself if `residual`.
 
@@ -61,22 +60,7 @@ def sign_gemm_kernel(
     inside_n = n < outputs
     acts = folded + g * count * size + m.to(tl.int64)[None, :] * size
     total = tl.zeros((block_n, block_m), tl.float32)
-    if flat:
-        for i in tl.range(0, 16 * tl.cdiv(per_row, block_w), num_stages=stages):
-            w = (i // 16) * block_w + tl.arange(0, block_w)
-            b = i % 16
-            inside_w = w < per_row
-            word = tl.load(
-                words + n.to(tl.int64)[:, None] * per_row + w[None, :],
-                mask=inside_n[:, None] & inside_w[None, :], other=0,
-            )
-            act = tl.load(
-                acts + (b * per_row + w)[:, None],
-                mask=inside_w[:, None] & inside_m[None, :], other=0.0,
-            )
-            bits = ((word.to(tl.int32) << (15 - b)) & 0x8000) ^ 0xBC00
-            total = tl.dot(bits.to(tl.int16).to(tl.float16, bitcast=True), act, total)
-    for start in range(0, 0 if flat else per_row, block_w):
+    for start in range(0, per_row, block_w):
         w = start + tl.arange(0, block_w)
         inside_w = w < per_row
         word = tl.load(
@@ -143,7 +127,7 @@ def sign_gemm_int8_kernel(
     words, folded, shifts, scales, totals, y, count, outputs, first, second,
     size: tl.constexpr, residual: tl.constexpr,
     block_m: tl.constexpr, block_n: tl.constexpr, block_w: tl.constexpr, stages: tl.constexpr,
-    assembly: tl.constexpr, flat: tl.constexpr,
+    assembly: tl.constexpr,
 ):
     """As :func:`sign_gemm_kernel` on int8 activations, exact: y = scale·(2·Σ bit·q − Σ q) + shift.
 
@@ -158,22 +142,7 @@ def sign_gemm_int8_kernel(
     inside_n = n < outputs
     acts = folded + g * count * size + m.to(tl.int64)[None, :] * size
     total = tl.zeros((block_n, block_m), tl.int32)
-    if flat:
-        for i in tl.range(0, 8 * tl.cdiv(per_row, block_w), num_stages=stages):
-            w = (i // 8) * block_w + tl.arange(0, block_w)
-            b = i % 8
-            inside_w = w < per_row
-            word = tl.load(
-                words + n.to(tl.int64)[:, None] * per_row + w[None, :],
-                mask=inside_n[:, None] & inside_w[None, :], other=0,
-            )
-            act = tl.load(
-                acts + (b * per_row + w)[:, None],
-                mask=inside_w[:, None] & inside_m[None, :], other=0,
-            )
-            bit = ((word.to(tl.int32) >> b) & 1).to(tl.int8)
-            total = tl.dot(bit, act, total, out_dtype=tl.int32)
-    for start in range(0, 0 if flat else per_row, block_w):
+    for start in range(0, per_row, block_w):
         w = start + tl.arange(0, block_w)
         inside_w = w < per_row
         word = tl.load(

@@ -24,6 +24,7 @@ GEMV_LIMIT = 16
 """Most vectors that go to the binary matrix instructions; chosen by measurement (H200)."""
 
 _WARPS = 8
+_LARGE = 4096  # hidden size from which starting kernels early costs more than it gains (H200)
 _STAGED = 4  # vectors whose bit planes lie in shared memory at once
 
 
@@ -36,7 +37,6 @@ class GemmTile:
     block_w: int
     warps: int
     stages: int
-    flat: bool = False
 
 
 def gemm_tile(count: int, outputs: int) -> GemmTile:
@@ -56,7 +56,7 @@ def int8_tile(count: int, outputs: int) -> GemmTile:
     if count <= 64:
         return GemmTile(64, 64, 128, 4, 4)
     if count <= 1024:
-        return GemmTile(128 if outputs >= 8192 else 64, 64, 128, 4, 4)
+        return GemmTile(128, 64, 128, 4, 3) if outputs >= 8192 else GemmTile(64, 64, 128, 4, 4)
     return GemmTile(256, 128, 128, 8, 3)
 
 
@@ -133,6 +133,7 @@ class SignPath(Path):
         self.name = f"sign-a{act_bits}"
         self.act_bits = act_bits
         self.gemv_limit = gemv_limit
+        self.overlap = self.overlap and config.hidden_size < _LARGE
         self.weights = [
             {part: self._matrix(random_signs(config, part, device)) for part in FUSED}
             for _ in range(config.num_hidden_layers)
@@ -148,6 +149,9 @@ class SignPath(Path):
 
     def dense(self, layer: int, part: str) -> Tensor:
         return dense_of(self.weights[layer][part].signs)
+
+    def signs(self, layer: int, part: str) -> Signs:
+        return self.weights[layer][part].signs
 
     def linear(self, layer: int, part: str, x: Tensor, y: Tensor | None) -> Tensor:
         matrix = self.weights[layer][part]
@@ -168,7 +172,7 @@ class SignPath(Path):
         stream = torch.cuda.current_stream().cuda_stream
         split = split_for(outputs, inputs, signs.rows)
         blocks = outputs // TILE_N // (_WARPS // split)
-        shape = {"K": inputs, "PLANES": self.act_bits}
+        shape = {"K": inputs, "PLANES": self.act_bits, "AHEAD": int(self.overlap)}
         source = [_pointer(x), _pointer(x if gain is None else gain), _pointer(signs.alpha),
                   _pointer(signs.beta)]
         eps = c_float(self.config.rms_norm_eps)
@@ -237,7 +241,7 @@ def sign_gemm_into(
     sign_gemm.sign_gemm_kernel[grid](
         words, folded, shifts, y, count, outputs, first, second,
         size=inputs, residual=residual, block_m=tile.block_m, block_n=tile.block_n,
-        block_w=tile.block_w, stages=tile.stages, flat=tile.flat, num_warps=tile.warps,
+        block_w=tile.block_w, stages=tile.stages, num_warps=tile.warps,
     )
 
 
@@ -284,6 +288,6 @@ def sign_gemm_int8_into(
     sign_gemm.sign_gemm_int8_kernel[grid](
         words, x.q, x.shift, x.scale, x.total, y, count, outputs, first, second,
         size=inputs, residual=residual, block_m=tile.block_m, block_n=tile.block_n,
-        block_w=tile.block_w, stages=tile.stages, flat=tile.flat,
+        block_w=tile.block_w, stages=tile.stages,
         assembly=not triton.knobs.runtime.interpret, num_warps=tile.warps,
     )

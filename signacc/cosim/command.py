@@ -156,7 +156,7 @@ def _whole_model(story: _Story | None, preset: str):
     report = estimate(story.config, system, context=context).to_json()
     figures = [
         entry for entry in baselines_for(story.model)
-        if entry.batch == 1 and entry.context == context
+        if entry.batch == 1 and entry.context == context and entry.phase == "decode"
     ]
     return max(figures, key=lambda entry: entry.tokens_per_second, default=None), report
 

@@ -1,0 +1,65 @@
+"""The command behind ``signacc baseline``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from golden.config import named_model
+from golden.errors import InputError
+from signacc.files import write_text
+
+from .errors import DeviceError
+from .plan import PATHS, PHASES, Plan
+
+
+def checked_plan(
+    models: Sequence[str], paths: Sequence[str], phases: Sequence[str], batches: Sequence[int],
+    contexts: Sequence[int], energy: bool,
+) -> Plan:
+    """Return the plan; raises InputError for an unknown name or a context beyond the model's."""
+    defaults = Plan()
+    models = models or defaults.models
+    for what, values, legal in (("path", paths, PATHS), ("phase", phases, PHASES)):
+        for value in values:
+            if value not in legal:
+                raise InputError(f"a {what} is one of {', '.join(legal)}, not {value!r}")
+    for model in models:
+        longest = named_model(model).max_position_embeddings
+        for context in contexts:
+            if context > longest:
+                raise InputError(
+                    f"a context of {model} must be at most {longest} positions, not {context}"
+                )
+    return Plan(models, paths or defaults.paths, phases or defaults.phases,
+                batches or defaults.batches, contexts or defaults.contexts, energy)
+
+
+def run_command(
+    device: str, plan: Plan, *, output: str, name: str, command: str, seconds: float,
+    energy_seconds: float, as_json: bool,
+) -> None:
+    """Measure on `device` and write the baselines file, also after every decoder."""
+    path = Path(output)
+    if not path.parent.is_dir():
+        raise InputError(f"the output's folder must exist; there is none at {path.parent}")
+    if device != "cuda":
+        raise DeviceError(f"baseline measures on the device cuda, not {device!r}")
+    from .device import require_gpu
+
+    require_gpu()
+    from .run import Run
+
+    run = Run(
+        plan, name=name, command=command, seconds=seconds, energy_seconds=energy_seconds,
+        save=lambda record: write_text(path, json.dumps(record.to_json(), indent=1) + "\n"),
+        say=lambda text: click.echo(text, err=True),
+    )
+    record = run()
+    if as_json:
+        click.echo(json.dumps(record.to_json()))
+    else:
+        click.echo(f"{path}: {len(record.baselines)} points, {len(record.gaps)} without a figure")

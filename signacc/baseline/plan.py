@@ -1,0 +1,50 @@
+"""Which points a run measures, in which order, and with which decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .points import Point
+
+PATHS = ("bf16", "sign-a16", "sign-a8", "int4")
+"""Measured number formats: dense bf16, own 1-bit with 16- and 8-bit activations, library INT4."""
+
+MODELS = ("fbi-130m", "fbi-1.3b", "fbi-7b")
+BATCHES = (1, 4, 16, 64, 256)
+CONTEXTS = (128, 512, 2048)
+PHASES = ("decode", "prefill")
+
+ENERGY_CONTEXT = 512
+ENERGY_BATCHES = {"decode": (1, 256), "prefill": ()}
+"""Points whose energy is measured: each takes 5 s or more, so not all of them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure; every combination is one point."""
+
+    models: Sequence[str] = MODELS
+    paths: Sequence[str] = PATHS
+    phases: Sequence[str] = PHASES
+    batches: Sequence[int] = BATCHES
+    contexts: Sequence[int] = CONTEXTS
+    energy: bool = True
+
+    def points(self, model: str, path: str) -> list[Point]:
+        """Return the points of one decoder; phases of one batch and context share a cache."""
+        return [
+            Point(model, path, phase, batch, context, self._energy(phase, batch, context))
+            for batch in self.batches
+            for context in self.contexts
+            for phase in self.phases
+        ]
+
+    def _energy(self, phase: str, batch: int, context: int) -> bool:
+        usual = batch in ENERGY_BATCHES[phase] and context == ENERGY_CONTEXT
+        alone = len(self.batches) * len(self.contexts) == 1
+        return self.energy and (usual or alone)
+
+    def decoders(self) -> Iterable[tuple[str, str]]:
+        """Return (model, path) of every decoder, largest models first."""
+        return [(model, path) for model in reversed(self.models) for path in self.paths]
