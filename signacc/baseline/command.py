@@ -42,7 +42,7 @@ def run_command(
     device: str, plan: Plan, *, output: str, name: str, command: str, seconds: float,
     energy_seconds: float, as_json: bool,
 ) -> None:
-    """Measure on `device` and write the baselines file, also after every decoder."""
+    """Measure on `device` and write the baselines file, anew after every point."""
     path = Path(output)
     if not path.parent.is_dir():
         raise InputError(f"the output's folder must exist; there is none at {path.parent}")

@@ -22,6 +22,7 @@ from .power import Meter, NvmlBoard
 from .timing import Ceilings, measure_ceilings
 
 if TYPE_CHECKING:  # these need Triton
+    from .decoder import Decoder
     from .gate import Check
     from .paths import Path
 
@@ -45,6 +46,20 @@ def make_path(name: str, config: ModelConfig, device: torch.device) -> Path:
     return SignPath(config, device, act_bits=16 if name == "sign-a16" else 8)
 
 
+def make_decoder(name: str, model: str, device: torch.device) -> Decoder:
+    """Return a whole decoder of the path called `name` with random weights."""
+    from .decoder import Decoder
+
+    return Decoder(make_path(name, named_model(model), device))
+
+
+def triton_version() -> str:
+    """Return the version of Triton."""
+    import triton
+
+    return triton.__version__
+
+
 def check_path(name: str, model: str, device: torch.device) -> list[Check]:
     """Check a path at a model's widths (:mod:`.gate`); raises GateError if it is wrong."""
     from .gate import check_linears, check_model, require, shallow
@@ -60,7 +75,7 @@ def check_path(name: str, model: str, device: torch.device) -> list[Check]:
 
 
 class Run:
-    """Measures a plan; `save` gets the record after every decoder, `say` what is going on.
+    """Measures a plan; `save` gets the record after every point, `say` what is going on.
 
     Parameters
     ----------
@@ -85,8 +100,6 @@ class Run:
 
     def __call__(self) -> Record:
         """Measure everything; a path that fails its check leaves gaps, and the rest goes on."""
-        from .decoder import Decoder
-
         self.device = require_gpu()
         uuid = str(torch.cuda.get_device_properties(self.device).uuid)
         board = NvmlBoard(uuid)
@@ -105,13 +118,14 @@ class Run:
             points = self.plan.points(model, path_name)
             try:
                 self._check(path_name, model)
-                decoder = Decoder(make_path(path_name, named_model(model), self.device))
+                decoder = make_decoder(path_name, model, self.device)
                 results = measure_all(
                     decoder, points, self.ceilings, self.meter, seconds=self.seconds,
                     energy_seconds=self.energy_seconds,
                 )
                 for point, result in results:
                     self._add(point, result)
+                    self.save(self.record())
             except GateError as error:
                 self._miss(points, str(error))
             except torch.OutOfMemoryError:
@@ -166,12 +180,10 @@ class Run:
                 )
 
     def _provenance(self) -> Provenance:
-        import triton
-
         return Provenance(
             gpu=torch.cuda.get_device_name(self.device), driver=self.driver,
             versions={"python": platform.python_version(), "torch": torch.__version__,
-                      "triton": triton.__version__, "cuda": str(torch.version.cuda)},
+                      "triton": triton_version(), "cuda": str(torch.version.cuda)},
             command=self.command, date=datetime.now(UTC).date().isoformat(),
             energy_source=self.meter.source if self.meter is not None else None,
             idle_watts=self.idle,

@@ -7,7 +7,8 @@ entry has these keys; those after ``date`` may be left out:
 ``name``             the machine and software measured, e.g. ``h200-bf16``
 ``model``            name of the model, e.g. ``fbi-7b``
 ``batch``            sequences at once, integer of at least 1
-``context``          positions that a token attends to; of a prefill, its tokens; at least 1
+``context``          positions that a token attends to; of a prefill, its tokens; at least 1;
+                     null if a published source does not say
 ``tokens_per_second``  tokens per second of the whole batch, above 0
 ``joule_per_token``  energy per token, above 0, J; null if it was not measured
 ``mark``             ``measured`` (by this project) or ``published`` (by the source's authors)

@@ -59,7 +59,7 @@ class Baseline:
     name: str
     model: str
     batch: int
-    context: int
+    context: int | None
     tokens_per_second: float
     joule_per_token: float | None
     mark: str
@@ -82,8 +82,9 @@ class Baseline:
             value = getattr(self, field)
             if not is_text(value):
                 raise InputError(f"{field} must be a non-empty text, not {value!r}")
-        for field in ("batch", "context"):
-            self._check_count(field)
+        self._check_count("batch")
+        if self.context is not None or self.mark != "published":
+            self._check_count("context")
         self._check_above_zero("tokens_per_second")
         for field in ("joule_per_token", "energy_seconds"):
             if getattr(self, field) is not None:

@@ -1,10 +1,22 @@
 import json
+from pathlib import Path
 
 import pytest
 
+import sim.baselines
 from golden.config import MODELS
-from sim.baselines import SCHEMA, Baseline, baselines_for, load_baselines, load_file
+from sim.baselines import (
+    SCHEMA,
+    SCHEMA_MEASURED,
+    Baseline,
+    baselines_for,
+    load_baselines,
+    load_file,
+    load_record,
+)
 from sim.errors import InputError
+
+FOLDER = Path(sim.baselines.__file__).parent
 
 GOOD = {
     "name": "some-gpu",
@@ -29,13 +41,35 @@ def test_shipped_figures_are_legal_and_possible():
     shipped = load_baselines()
     assert {entry.model for entry in shipped} >= {"fbi-130m", "fbi-1.3b", "fbi-7b"}
     for entry in shipped:
+        if entry.mark == "published":
+            continue
         assert entry.model in MODELS
-        if entry.name.startswith("h200"):
+        if entry.watts is not None:
             # an H200 is limited to 700 W; idle is some 70 W
             assert 70 < entry.watts < 700
-            # 16-bit weights read once a token cannot arrive faster than its 4.8 TB/s
-            weights = 2 * MODELS[entry.model].binary_weights
-            assert entry.tokens_per_second * weights < 4.8e12
+        if entry.phase == "decode":
+            # weights read once a step cannot arrive faster than its 4.8 TB/s
+            bits = {"int4": 4, "sign-a16": 1, "sign-a8": 1}.get(entry.path, 16)
+            weights = bits / 8 * MODELS[entry.model].binary_weights
+            assert entry.tokens_per_second / entry.batch * weights < 4.8e12
+
+
+def test_published_figures_name_their_source_and_no_command():
+    published = [entry for entry in load_baselines() if entry.mark == "published"]
+    assert len(published) >= 5
+    assert all(entry.source and entry.command is None for entry in published)
+
+
+def test_the_aims_that_the_measured_file_holds():
+    """What docs/baselines.md says of the H200, on the record itself."""
+    record = load_record(FOLDER / "h200-fbi-7b.json")
+    rate = {(e.path, e.phase, e.batch, e.context): e for e in record.baselines}
+    dense, sign = (rate[path, "decode", 1, 512] for path in ("bf16", "sign-a16"))
+    assert dense.limit_share >= 0.8
+    assert sign.limit_share >= 0.25
+    assert sign.tokens_per_second >= 3 * dense.tokens_per_second
+    reasons = {gap.reason for gap in record.gaps if gap.path != "int4"}
+    assert reasons == {"out of memory"}
 
 
 def test_lookup_is_exact():
@@ -77,6 +111,16 @@ def test_every_key_is_required_by_name(key):
         ({"date": 2026}, "date must be YYYY-MM-DD or null, not 2026"),
         ({"command": None}, "notes must say why a measured figure has no command or no date"),
         ({"notes": None}, "notes must be a text, not None"),
+        ({"phase": "train"}, "phase must be one of decode, prefill, not 'train'"),
+        ({"path": ""}, "path must be a non-empty text or null, not ''"),
+        ({"spread": -0.1}, "spread must be a finite number of at least 0, not -0.1"),
+        ({"repeats": 0}, "repeats must be a positive integer, not 0"),
+        ({"limit_share": 5}, "limit_share must be above 0 and at most 4, not 5"),
+        ({"bandwidth_share": 0}, "bandwidth_share must be above 0 and at most 4, not 0"),
+        ({"energy_source": "guess"}, "energy_source must be one of counter, sampled or null"),
+        ({"energy_source": "counter", "joule_per_token": None}, "joule_per_token must be given"),
+        ({"energy_seconds": 0}, "energy_seconds must be a finite number above 0, not 0"),
+        ({"context": None}, "context must be a positive integer, not None"),
         ({"watts": 3}, "keys must be among name, .* not watts"),
     ],
 )
@@ -100,7 +144,7 @@ def test_bad_files_are_refused(tmp_path):
     broken.write_text("[]", encoding="utf-8")
     with pytest.raises(InputError, match=r"must hold a JSON object, not list"):
         load_file(broken)
-    with pytest.raises(InputError, match="schema must be 'signacc-baselines-1' or .*, not 'other'"):
+    with pytest.raises(InputError, match=r"'signacc-baselines-2', not 'other'"):
         load_file(write(broken, [], schema="other"))
     with pytest.raises(InputError, match="baselines must be a list, not dict"):
         load_file(write(broken, {}))
@@ -108,3 +152,62 @@ def test_bad_files_are_refused(tmp_path):
         load_file(write(broken, [GOOD, {**GOOD, "batch": -1}]))
     with pytest.raises(InputError, match=r"baselines\[0\] must be a JSON object, not int"):
         load_file(write(broken, [1]))
+
+
+MEASURED = {
+    "gpu": "some GPU",
+    "driver": "1.2",
+    "versions": {"torch": "2"},
+    "command": "signacc baseline",
+    "date": "2026-01-31",
+    "energy_source": "counter",
+    "idle_watts": 100.0,
+    "copy_bytes_per_second": 4e12,
+    "matmul_flop_per_second": 8e14,
+    "checks": [],
+}
+POINT = {"name": "gpu-bf16", "model": "fbi-7b", "batch": 1, "context": 512,
+         "tokens_per_second": 100.0, "joule_per_token": 2.0, "path": "bf16"}
+GAP = {"name": "gpu-bf16", "model": "fbi-7b", "path": "bf16", "phase": "decode", "batch": 256,
+       "context": 2048, "reason": "out of memory"}
+
+
+def measured(path, provenance=MEASURED, point=POINT, gap=GAP):
+    content = {"schema": SCHEMA_MEASURED, "provenance": provenance, "baselines": [point],
+               "gaps": [gap]}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_a_measured_file_is_read_and_written_back(tmp_path):
+    record = load_record(measured(tmp_path / "m.json"))
+    entry = record.baselines[0]
+    assert (entry.command, entry.date, entry.mark) == ("signacc baseline", "2026-01-31", "measured")
+    assert entry.source == "some GPU, driver 1.2"
+    assert record.gaps[0].reason == "out of memory"
+    (tmp_path / "again.json").write_text(json.dumps(record.to_json()), encoding="utf-8")
+    assert load_record(tmp_path / "again.json") == record
+    assert record.to_json()["baselines"] == [POINT]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"provenance": MEASURED | {"gpu": ""}}, "provenance: gpu must be a non-empty text"),
+        ({"provenance": MEASURED | {"date": "x"}}, "provenance: date must be YYYY-MM-DD"),
+        ({"provenance": MEASURED | {"versions": {"a": 1}}}, "versions must map names to texts"),
+        ({"provenance": MEASURED | {"idle_watts": -1}}, "idle_watts must be a finite number"),
+        ({"provenance": MEASURED | {"energy_source": "x"}}, "energy_source must be one of"),
+        ({"provenance": MEASURED | {"checks": 1}}, "checks must be a list of objects"),
+        ({"provenance": MEASURED | {"more": 1}}, "provenance: keys must be among .* not more"),
+        ({"provenance": {"gpu": "x"}}, "provenance must give command, "),
+        ({"provenance": None}, "provenance must be a JSON object, not NoneType"),
+        ({"gap": GAP | {"reason": ""}}, r"gaps\[0\]: reason must be a non-empty text"),
+        ({"gap": GAP | {"phase": "x"}}, r"gaps\[0\]: phase must be one of"),
+        ({"gap": GAP | {"batch": 0}}, r"gaps\[0\]: batch must be a positive integer, not 0"),
+        ({"point": POINT | {"joule_per_token": 0.5}}, "must make at least the idle power"),
+    ],
+)
+def test_impossible_measured_files_are_refused_by_field_name(tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        load_record(measured(tmp_path / "m.json", **change))

@@ -1,0 +1,43 @@
+import pytest
+import torch
+from click.testing import CliRunner
+
+from signacc.cli import main
+
+
+def invoke(tmp_path, *arguments):
+    return CliRunner().invoke(
+        main, ["baseline", "-o", str(tmp_path / "out.json"), *arguments]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "tpu"], "baseline measures on the device cuda, not 'tpu'"),
+        (["--path", "int3"], "a path is one of bf16, sign-a16, sign-a8, int4, not 'int3'"),
+        (["--phase", "train"], "a phase is one of decode, prefill, not 'train'"),
+        (["--model", "gpt"], "a model is one of fbi-130m, "),
+        (["--context", "4096"], "a context of fbi-130m must be at most 2048 positions, not 4096"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path, arguments, message):
+    result = invoke(tmp_path, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_gpu_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = invoke(tmp_path)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: baseline needs a CUDA GPU")
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_outputs_folder_must_exist(tmp_path):
+    result = CliRunner().invoke(main, ["baseline", "-o", str(tmp_path / "none" / "x.json")])
+    assert result.exit_code == 2
+    assert "the output's folder must exist" in result.stderr

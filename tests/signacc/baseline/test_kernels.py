@@ -1,0 +1,131 @@
+"""Triton kernels in Triton's interpreter, held to float64 and to golden; skipped without Triton."""
+
+import os
+
+import pytest
+import torch
+
+os.environ["TRITON_INTERPRET"] = "1"
+pytest.importorskip("triton")
+
+from golden.config import ModelConfig
+from golden.errors import InputError
+from model.fbi import FbiLlm
+from signacc.baseline import gate, ops, weights
+from signacc.baseline.errors import GateError
+from signacc.baseline.paths import DensePath, dense_int4, quantize_int4
+from signacc.baseline.reference import Reference
+from signacc.baseline.sign_path import SignPath, split_for
+
+CPU = torch.device("cpu")
+CONFIG = ModelConfig(
+    hidden_size=256, intermediate_size=256, num_hidden_layers=1, num_attention_heads=4,
+    num_key_value_heads=2, vocab_size=48, max_position_embeddings=160,
+)
+
+
+def path(name, seed):
+    torch.manual_seed(seed)
+    if name == "bf16":
+        return DensePath(CONFIG, CPU)
+    return SignPath(CONFIG, CPU, act_bits=int(name), gemv_limit=0)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("name", ["bf16", "16", "8"])
+def test_a_decoder_passes_the_check(name, batch):
+    checks = gate.check_model(path(name, seed=batch), batch=batch, past=130, length=3)
+    assert [check.passed for check in checks] == [True, True], checks
+
+
+@pytest.mark.parametrize("name", ["16", "8"])
+def test_one_bit_linears_are_goldens(name):
+    assert gate.check_linears(path(name, seed=5), count=2).error < 0.9
+
+
+def test_a_wrong_weight_bit_fails_the_check():
+    wrong = path("16", seed=6)
+    wrong.weights[0]["qkv"].words[3, 5] ^= 4
+    check = gate.check_linears(wrong, count=1)
+    assert not check.passed
+    with pytest.raises(GateError, match="linears against golden, batch 1: the error must be at"):
+        gate.require([check])
+
+
+def test_attention_does_not_depend_on_the_splits():
+    torch.manual_seed(7)
+    last, dim = 130, 16
+    qkv = torch.randn(2, 8 * dim)
+    table = torch.randn(2, 160, dim // 2)
+    keys, values = torch.randn(2, 2, 2, 160, dim)
+    results = [
+        ops.attend(qkv, *table, keys.clone(), values.clone(), last, heads=4, splits=splits)
+        for splits in (1, 3)
+    ]
+    torch.testing.assert_close(*results)
+    assert ops.splits_for(32, 511, 132) == 8
+    assert ops.splits_for(8192, 511, 132) == 1
+    assert ops.splits_for(32, 0, 132) == 1
+
+
+def test_the_reference_is_the_training_model():
+    """The oracle of the check, held to the model that trains, on the same matrices."""
+    torch.manual_seed(8)
+    dense = DensePath(CONFIG, CPU)
+    model = FbiLlm(CONFIG, binary=False).double()
+    frame, layer = dense.frame, model.model.layers[0]
+    attention, mlp = layer.self_attn, layer.mlp
+    q, k, v = dense.weights[0]["qkv"].split([256, 128, 128])
+    gate_rows, up_rows = dense.weights[0]["gate_up"].chunk(2)
+    pairs = [
+        (attention.q_proj, q), (attention.k_proj, k), (attention.v_proj, v),
+        (attention.o_proj, dense.weights[0]["out"]), (mlp.gate_proj, gate_rows),
+        (mlp.up_proj, up_rows), (mlp.down_proj, dense.weights[0]["down"]),
+        (layer.input_layernorm, frame.norms[0][0]),
+        (layer.post_attention_layernorm, frame.norms[0][1]),
+        (model.model.norm, frame.final_norm), (model.lm_head, frame.head),
+        (model.model.embed_tokens, frame.embedding),
+    ]
+    with torch.no_grad():
+        for module, value in pairs:
+            module.weight.copy_(value)
+        tokens = torch.randint(0, 48, (2, 7))
+        empty = [torch.zeros(2, 2, 0, 64)]
+        # the training model's norms take their statistics in fp32
+        torch.testing.assert_close(
+            Reference(dense)(tokens, empty, empty), model(tokens)[:, -1], rtol=1e-4, atol=1e-6
+        )
+
+
+def test_int4_codes_are_within_half_a_step():
+    torch.manual_seed(9)
+    weight = torch.randn(8, 256)
+    packed, scales = quantize_int4(weight)
+    error = (dense_int4(packed, scales) - weight).abs()
+    step = scales[..., 0].T.double().repeat_interleave(128, 1)
+    # half a step, and bf16's rounding of scale and zero point (2^-8 of 8 steps each)
+    assert (error <= step * (0.5 + 16 * 2**-8)).all()
+
+
+def test_signs_stand_for_their_dense_matrix():
+    torch.manual_seed(10)
+    signs = weights.random_signs(CONFIG, "qkv", CPU)
+    dense = weights.dense_of(signs)
+    assert dense.shape == (512, 256)
+    bit = (int(signs.packed[300, 2]) >> 5) & 1  # output 44 of k_proj, input 21
+    sign = 1 if bit else -1
+    assert dense[300, 21] == sign * signs.alpha[1, 21].double() + signs.beta[1, 21].double()
+
+
+def test_blocks_of_a_gemv_stay_in_one_linear():
+    assert split_for(12288, 4096, (4096,) * 3) == 2
+    assert split_for(4096, 11008, (4096,)) == 4
+    assert split_for(2304, 768, (768,) * 3) in (1, 2, 4, 8)
+    for rows in ((48, 48, 48), (4096, 128, 128)):
+        split = split_for(sum(rows), 4096, rows)
+        assert all(n // 16 % (8 // split) == 0 for n in rows)
+
+
+def test_other_activation_widths_are_refused():
+    with pytest.raises(InputError, match="must be 8 or 16, not 12"):
+        SignPath(CONFIG, CPU, act_bits=12)

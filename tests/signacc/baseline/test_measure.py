@@ -1,0 +1,129 @@
+"""Measuring with a fake device: no GPU, no Triton."""
+
+import json
+
+import pytest
+import torch
+
+from golden.config import named_model
+from signacc.baseline import measure, run, timing, work
+from signacc.baseline.errors import GateError
+from signacc.baseline.plan import Plan
+from signacc.baseline.points import Point, Result
+from sim.baselines import load_record
+
+
+def result(point):
+    return Result(point, 100.0, 0.01, 5, 0.5, 0.1, 0.5)
+
+
+def test_out_of_memory_is_one_point_and_the_rest_goes_on(monkeypatch):
+    class Cache:
+        keys = (torch.zeros(0),)
+
+    monkeypatch.setattr(measure, "make_cache", lambda *_: Cache())
+
+    class Decoder:
+        path = config = None
+
+    def fake(decoder, cache, point, *_, **__):
+        if point.batch == 256:
+            raise torch.OutOfMemoryError
+        return result(point)
+
+    monkeypatch.setattr(measure, "measure", fake)
+    Cache.keys = (torch.zeros(1, 1, 2),)
+    points = [Point("m", "bf16", "decode", batch, 2) for batch in (1, 256, 4)]
+    found = list(
+        measure.measure_all(Decoder(), points, None, None, seconds=1, energy_seconds=1)
+    )
+    assert [r is None for _, r in found] == [False, True, False]
+
+
+class Board:
+    def __init__(self, uuid):
+        pass
+
+    def joules(self):
+        raise AssertionError("no energy was asked for")
+
+    def driver(self):
+        return "1.2"
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A fake GPU; returns what `measure_all` gives for each path."""
+    outcomes = {}
+
+    class Properties:
+        uuid = "x"
+
+    monkeypatch.setattr(run, "require_gpu", lambda: torch.device("cpu"))
+    monkeypatch.setattr(run, "NvmlBoard", Board)
+    monkeypatch.setattr(run, "measure_ceilings", lambda: timing.Ceilings(4e12, 8e14))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Properties)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "fake GPU")
+    monkeypatch.setattr(run, "triton_version", lambda: "0")
+    monkeypatch.setattr(run, "make_decoder", lambda name, model, device: name)
+
+    def check(name, model, device):
+        if outcomes.get(name) == "wrong":
+            raise GateError("decode: the error must be at most 0.1, not 0.5; it is not timed")
+        return []
+
+    def measure_all(decoder, points, *_, **__):
+        if outcomes.get(decoder) == "unsupported":
+            raise RuntimeError("no kernel for this device\nmore")
+        for point in points:
+            yield point, None if point.batch == 256 else result(point)
+
+    monkeypatch.setattr(run, "check_path", check)
+    monkeypatch.setattr(run, "measure_all", measure_all)
+    return outcomes
+
+
+def test_a_run_records_figures_and_gaps_by_reason(machine, tmp_path):
+    machine |= {"int4": "unsupported", "sign-a8": "wrong"}
+    saved = []
+    plan = Plan(models=("fbi-7b",), batches=(1, 256), contexts=(512,), phases=("decode",),
+                energy=False)
+    measured = run.Run(plan, name="gpu", command="signacc baseline", seconds=1, energy_seconds=5,
+                       save=saved.append, say=lambda text: None)()
+    assert saved[-1].baselines == measured.baselines
+    assert [(e.name, e.batch) for e in measured.baselines] == [("gpu-bf16", 1), ("gpu-sign-a16", 1)]
+    reasons = {(gap.path, gap.batch): gap.reason for gap in measured.gaps}
+    assert reasons["bf16", 256] == "out of memory"
+    assert reasons["int4", 1] == "does not run: no kernel for this device"
+    assert reasons["sign-a8", 256].startswith("decode: the error must be at most 0.1")
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(measured.to_json()), encoding="utf-8")
+    assert load_record(path) == measured
+
+
+def test_floors_of_the_7b_model():
+    config = named_model("fbi-7b")
+    # facts of the published shapes: packed linears 810 MB, fp16 head 262 MB
+    packed = work.decode_bytes(config, config.binary_weights // 8, 1, 512)
+    cache = 32 * 2 * 4096 * 512 * 2
+    assert packed - cache == pytest.approx((810 + 262) * 1e6, rel=1e-3)
+    assert work.decode_flops(config, 2, 512) == 2 * work.decode_flops(config, 1, 512)
+    one = work.prefill_flops(config, 1, 1)
+    assert one == work.decode_flops(config, 1, 1)
+
+
+def test_a_prefill_is_cut_into_equal_parts():
+    assert measure.parts_of(256, 512) == 16
+    assert measure.parts_of(1, 2048) == 1
+    assert measure.parts_of(4, 128) == 1
+
+
+def test_energy_is_asked_of_a_subset_or_of_a_single_point():
+    plan = Plan()
+    points = plan.points("fbi-7b", "bf16")
+    assert len(points) == 30
+    assert {(p.phase, p.batch, p.context) for p in points if p.energy} == {
+        ("decode", 1, 512), ("decode", 256, 512)
+    }
+    assert all(p.energy for p in Plan(batches=(4,), contexts=(128,)).points("m", "bf16"))
+    assert not any(p.energy for p in Plan(energy=False).points("m", "bf16"))
