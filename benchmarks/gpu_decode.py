@@ -10,7 +10,6 @@ replays.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import platform
 import statistics
@@ -27,33 +26,7 @@ from torch import Tensor
 from golden.config import ModelConfig, named_model
 from model.fbi import FbiLlm
 from model.teacher import rotate
-
-
-class Nvml:
-    """Total energy of one board, in joules, since the driver was loaded."""
-
-    def __init__(self, index: int) -> None:
-        self._lib = ctypes.CDLL("libnvidia-ml.so.1")
-        self._check(self._lib.nvmlInit_v2())
-        self._handle = ctypes.c_void_p()
-        uuid = "GPU-" + str(torch.cuda.get_device_properties(index).uuid)
-        self._check(self._lib.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(self._handle)))
-
-    def _check(self, code: int) -> None:
-        if code:
-            raise RuntimeError(f"NVML must answer 0, not {code}")
-
-    def joules(self) -> float:
-        value = ctypes.c_ulonglong()
-        self._check(
-            self._lib.nvmlDeviceGetTotalEnergyConsumption(self._handle, ctypes.byref(value))
-        )
-        return value.value / 1000
-
-    def driver(self) -> str:
-        text = ctypes.create_string_buffer(96)
-        self._check(self._lib.nvmlSystemGetDriverVersion(text, 96))
-        return text.value.decode()
+from signacc.baseline.power import NvmlBoard
 
 
 class Decoder:
@@ -104,7 +77,7 @@ class Decoder:
         return graph
 
 
-def measure(graph: torch.cuda.CUDAGraph, nvml: Nvml, seconds: float) -> dict[str, float]:
+def measure(graph: torch.cuda.CUDAGraph, nvml: NvmlBoard, seconds: float) -> dict[str, float]:
     """Replay for `seconds`; median tokens/s of stretches of 50 tokens, J/token of the whole."""
     for _ in range(200):
         graph.replay()
@@ -139,7 +112,7 @@ def measure(graph: torch.cuda.CUDAGraph, nvml: Nvml, seconds: float) -> dict[str
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def main(models: str, context: int, seconds: float, out: Path) -> None:
     """Measure each model shape, random weights, and write one JSON file."""
-    nvml = Nvml(torch.cuda.current_device())
+    nvml = NvmlBoard(str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid))
     torch.zeros(1, device="cuda")
     time.sleep(2)
     energy, start = nvml.joules(), time.perf_counter()

@@ -111,3 +111,26 @@ def test_the_document_of_the_buses_quotes_their_record():
         kind = "memory" if core["axi"]["memory"] else "streams"
         logic = core["lut"] - core["lutram"]
         assert f"| `{core['config']['name']}` | {kind} | {logic:,} | {core['ff']:,} |" in text
+
+
+def test_the_baselines_page_quotes_the_records():
+    """Tables of docs/baselines.md are the measured files."""
+    text = (ROOT / "docs/baselines.md").read_text(encoding="utf-8")
+    for model in ("fbi-7b", "fbi-1.3b"):
+        entries = load_file(ROOT / f"sim/baselines/h200-{model}.json")
+        rows = {}
+        for entry in entries:
+            if entry.context == 512:
+                share = f" ({100 * entry.limit_share:.0f} %)" if entry.limit_share else ""
+                rows.setdefault((entry.phase, entry.batch), {})[entry.path] = (
+                    f"{entry.tokens_per_second:,.0f}{share}"
+                )
+            if entry.joule_per_token is not None:
+                row = f"| {entry.joule_per_token:.4g} | {entry.watts:.0f} |"
+                assert f"| {model} | {entry.path} | {entry.batch} {row}" in text
+        assert len(rows) == 10
+        for (_, batch), cells in rows.items():
+            row = " | ".join(
+                cells.get(path, "–") for path in ("bf16", "int4", "sign-a16", "sign-a8")
+            )
+            assert f"| {model} | {batch} | {row} |" in text
