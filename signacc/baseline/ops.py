@@ -26,7 +26,7 @@ def _early(overlap: bool) -> dict[str, bool]:
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Return the normed rows of ``x [M, K]``."""
-    y = empty_like(x)
+    y = torch.empty_like(x)
     size = x.shape[1]
     block = triton.next_power_of_2(size)
     kernels.rms_norm_kernel[(len(x),)](
@@ -41,11 +41,6 @@ def silu_mul(x: Tensor) -> Tensor:
     y = empty((len(x), size), dtype=x.dtype, device=x.device)
     kernels.silu_mul_kernel[(len(x), triton.cdiv(size, 1024))](x, y, size=size, block=1024)
     return y
-
-
-def empty_like(x: Tensor) -> Tensor:
-    """Return an uninitialised contiguous tensor of the shape and type of `x`."""
-    return empty(x.shape, dtype=x.dtype, device=x.device)
 
 
 def gemv(

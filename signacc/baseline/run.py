@@ -14,7 +14,7 @@ from golden.config import ModelConfig, named_model
 from sim.baselines import Baseline, Gap, Provenance, Record
 
 from .device import require_gpu
-from .errors import GateError
+from .errors import DeviceError
 from .measure import measure_all, release
 from .plan import Plan
 from .points import Point, Result
@@ -126,7 +126,7 @@ class Run:
                 for point, result in results:
                     self._add(point, result)
                     self.save(self.record())
-            except GateError as error:
+            except DeviceError as error:  # fails its check, or has no compiler
                 self._miss(points, str(error))
             except torch.OutOfMemoryError:
                 self._miss(points, "out of memory: the weights do not fit")
