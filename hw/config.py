@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 from . import triples
+from .floats import FLOATS, FP16, FloatFormat
 
 
 class ConfigError(ValueError):
@@ -25,13 +26,6 @@ def clog2(value: int) -> int:
     return (value - 1).bit_length()
 
 
-# Exact products of two float16 values are integers in units of 2**-48 (the square of the
-# smallest subnormal, 2**-24); a finite product is below 2**32. See docs/contract.md.
-PRODUCT_LSB_EXP = -48
-PRODUCT_BITS = 80  # magnitude of a finite product in units of 2**-48
-
-INPUT_QUEUE_DEPTH = 2
-"""Entries of the register slice on every input port."""
 VECTORS_AHEAD = 2
 """Token vectors that may be past the command port and not yet being quantized."""
 BANKS = 2
@@ -40,16 +34,20 @@ TABLE_BANKS = 2
 """Banks of every lookup table: one is written while the other is read."""
 MEMORY_LATENCY = 2
 """Cycles of a read from block memory: its own register, and one that it can absorb."""
-FRONT_END_LATENCY = 8
+BIN_BANKS = 2
+"""Vectors whose shift*x may stand in the bins: one is summed while the other is reduced."""
+FRONT_END_LATENCY = 7
 """Cycles from the last accepted chunk of one activation to its vector being summarized."""
+REDUCE_OVERHEAD = 2
+"""Cycles of the reducer beside its places and additions."""
 QUANTIZE_LATENCY = 7
 """Cycles from the last step of the quantizer to the vector being usable by the array."""
-CONVERT_LATENCY = 12
+CONVERT_LATENCY = 10
 """Cycles from a sum standing in the drain's pipeline to its result at the result port."""
 SELECT_BITS = 3
 """Bits of a chunk's number that one stage of the drain decodes."""
 
-TILE_QUEUE_LATENCY = 3
+TILE_QUEUE_LATENCY = 1
 """Cycles from sums entering the queue of finished tiles to their being ready for the drain."""
 PARTIAL_SUM_DISTANCE = MEMORY_LATENCY + 3
 """Cycles from a beat to the next one that may add to the same partial sums (tables)."""
@@ -66,6 +64,8 @@ SCALE_LATENCY = 5
 """Cycles that scales on the output axis add to the drain."""
 SCALE_LSB_BITS = 24
 """A finite float16 scale is an integer times 2**-24."""
+SMALLEST_STEP = 24
+"""Results are multiples of 2**24 units of the exact products, in both formats."""
 MOST_ENTRIES = 64
 """Largest number of signed sums of one group that a row chooses from."""
 
@@ -119,6 +119,8 @@ class EngineConfig:
         Beats in that memory; 0 with weights from a stream.
     act_bits
         A: width of the quantized activations, 4 to 24.
+    act_format
+        Format of activations and results: ``fp16`` (float16) or ``bf16`` (bfloat16).
     k_max, n_max
         Largest K (inputs) and N (outputs) of a layer; they size buffers and counters.
     act_par
@@ -147,6 +149,7 @@ class EngineConfig:
     weights: str = "stream"
     weight_words: int = 0
     act_bits: int = 16
+    act_format: str = "fp16"
     k_max: int
     n_max: int
     act_par: int = 1
@@ -199,6 +202,10 @@ class EngineConfig:
             raise ConfigError(
                 "structure triple needs weights of +1 and -1: "
                 "ternary must be false with it, not true"
+            )
+        if self.act_format not in FLOATS:
+            raise ConfigError(
+                f"act_format must be one of {', '.join(FLOATS)}, not {self.act_format!r}"
             )
         if self.scale_out not in SCALES_OUT:
             raise ConfigError(
@@ -278,20 +285,105 @@ class EngineConfig:
         """Signed width that holds k_max terms of magnitude at most 2**(A-1) - 1."""
         return self.act_bits + clog2(self.k_max)
 
+    # ---- exact products and the reduced shift sum ------------------------------------------
+
+    @property
+    def float(self) -> FloatFormat:
+        """Format of activations and results."""
+        return FLOATS[self.act_format]
+
+    @property
+    def product_lsb_exp(self) -> int:
+        """Exponent of the unit of exact products: -48, or -157 with bfloat16 activations."""
+        smallest = 2 - (1 << self.float.exponent_bits - 1) - self.float.fraction_bits
+        return smallest - SCALE_LSB_BITS
+
+    @property
+    def product_bits(self) -> int:
+        """Bits of a finite product's magnitude in its unit: 80 or 301."""
+        return self.product_shift_max + self.product_significand
+
+    @property
+    def product_significand(self) -> int:
+        """Bits of a product's significand: 22 or 19."""
+        return self.float.significand + FP16.significand
+
+    @property
+    def product_shift_max(self) -> int:
+        """Largest exponent of a product, in units above the smallest: 58 or 282."""
+        return self.float.exponent_ones - 2 + FP16.exponent_ones - 2
+
     @property
     def exponent_bits(self) -> int:
-        """Width of the block exponent in units above 2**-48 (0 to 80 - act_bits + 1)."""
-        return PRODUCT_BITS.bit_length()
+        """Width of the block exponent in units of products (0 to product_bits - act_bits + 1)."""
+        return self.product_bits.bit_length()
+
+    @property
+    def bin_digit(self) -> int:
+        """log2 of the exponents that share a bin of shift*x."""
+        return 4 if self.act_format == "fp16" else 5
+
+    @property
+    def bins(self) -> int:
+        """Bins of shift*x by exponent: 4 or 9."""
+        return (self.product_shift_max >> self.bin_digit) + 1
+
+    @property
+    def bin_bits(self) -> int:
+        """Signed width of a lane's bin."""
+        return self.product_significand + (1 << self.bin_digit) + clog2(self.chunks_max)
+
+    @property
+    def sum_lsb_bits(self) -> int:
+        """Places of the drain's sums below 2**exponent: those of scales on the output axis."""
+        return SCALE_LSB_BITS * self.scales
+
+    @property
+    def window_bound(self) -> int:
+        """The reduced shift sum is right beside sums below 2**window_bound in magnitude.
+
+        At least what keeps a window's place from being negative.
+        """
+        sums = self.scaled_bits if self.scales else self.acc_bits
+        return max(sums - 1, SMALLEST_STEP - 5 + self.sum_lsb_bits)
+
+    @property
+    def window_low_bits(self) -> int:
+        """Bits of the window from below the sums' unit to where sums do not reach."""
+        return self.float.significand + self.window_bound + 2
+
+    @property
+    def window_bits(self) -> int:
+        """Signed width of the reduced shift sum. docs/design/0007-reduced-shift-sum.md."""
+        return 1 + self.float.significand + 2 + self.window_low_bits
 
     @property
     def wide_bits(self) -> int:
-        """Signed width of the exact result: accumulator plus beta*x.
+        """Signed width of the drain's sum: a finished sum plus the reduced beta*x."""
+        return self.window_bits + 1
 
-        In units of 2**-48, or of 2**-72 with scales on the output axis. docs/contract.md.
-        """
-        if self.scales:
-            return 121 + clog2(self.k_max)
-        return PRODUCT_BITS + clog2(self.k_max) + 2
+    @property
+    def reduce_end(self) -> int:
+        """Places of beta*x that the reducer reads: all of its bits, and all that a window needs."""
+        largest = self.product_bits - self.act_bits + 1 - self.sum_lsb_bits  # exponent
+        needed = largest + self.window_bound + 2 + self.float.significand + 3
+        return max(needed, self.product_bits + clog2(self.k_max) + 1)
+
+    @property
+    def place_bits(self) -> int:
+        """Width of a place of beta*x above that of the smallest normal result."""
+        return (self.reduce_end - SMALLEST_STEP - self.float.fraction_bits).bit_length()
+
+    @property
+    def reduce_cycles(self) -> int:
+        """Cycles from the reducer taking a vector to its window standing in the table."""
+        places = self.float.significand + self.sum_lsb_bits + self.reduce_end
+        return places + self.bins * (self.act_par + 1) + REDUCE_OVERHEAD
+
+    @property
+    def vector_slots(self) -> int:
+        """Vectors between the command port and their last result, a power of two."""
+        return 1 << clog2(16 * self.m_par)
 
     @property
     def scales(self) -> bool:
@@ -422,8 +514,14 @@ class EngineConfig:
 
     @property
     def select_stages(self) -> int:
-        """Pipeline registers of the drain in which a chunk's sums are selected, at least one."""
-        return max(1, -(-clog2(self.n_par // self.out_par * self.m_par) // SELECT_BITS))
+        """Cycles in which a chunk's sums are selected, and its window is read.
+
+        With tables both are reads of block memory; else registers select among all sums.
+        """
+        if self.words_outer:
+            return MEMORY_LATENCY
+        stages = -(-clog2(self.n_par // self.out_par * self.m_par) // SELECT_BITS)
+        return max(MEMORY_LATENCY, stages)
 
     @property
     def result_latency(self) -> int:
@@ -440,6 +538,7 @@ class EngineConfig:
         """Fixed block latencies, as they stand in the sidecar."""
         return {
             "front_end": self.front_end_latency,
+            "reduce": self.reduce_cycles,
             "quantize": QUANTIZE_LATENCY,
             "tables": self.table_latency if self.words_outer else 0,
             "array": self.array_latency,

@@ -13,17 +13,17 @@ from .array import Array, Parts
 from .buffers import ActivationBuffer, ProductBuffer
 from .config import (
     BANKS,
-    INPUT_QUEUE_DEPTH,
     MEMORY_LATENCY,
     TABLE_BANKS,
     VECTORS_AHEAD,
     ConfigError,
     EngineConfig,
 )
-from .drain import Drain, TileHold
+from .drain import Drain
 from .frontend import FrontEnd
-from .memories import BlockMemory, TileQueue
+from .memories import BlockMemory, TileHold, TileQueue
 from .quantizer import Quantizer
+from .queues import InputRegister, ShiftQueue
 from .sequencer import Sequencer, TableSequencer
 from .tables import TableArray, TableControl
 from .tree import delay
@@ -45,7 +45,7 @@ class Engine(wiring.Component):
     -------
     cmd : In stream of {k, n} or, with m_par > 1, {k, n, m}
         m token vectors through one layer.
-    act : In stream of act_par float16
+    act : In stream of act_par floats of act_format
         ceil(k / act_par) chunks for each vector.
     coef : In stream of act_par {scale, shift}
         Alpha and beta of the same inputs, in step with `act`.
@@ -110,7 +110,7 @@ class Engine(wiring.Component):
             m.submodules.sequencer = sequencer = Sequencer(config)
             self._stationary(m, quantizer, buffers, sequencer, drain)
 
-        # ---- register slices on the input ports -----------------------------------------
+        # ---- registers on the input ports ------------------------------------------------
         sinks = {
             "cmd": front_end.command,
             "act": front_end.act,
@@ -123,27 +123,30 @@ class Engine(wiring.Component):
         for port, sink in sinks.items():
             source = getattr(self, port)
             width = len(Value.cast(source.payload))
-            queue = fifo.SyncFIFO(width=width, depth=INPUT_QUEUE_DEPTH)
-            m.submodules[f"{port}_queue"] = queue
+            m.submodules[f"{port}_register"] = slot = InputRegister(width)
             m.d.comb += [
-                queue.w_data.eq(source.payload),
-                queue.w_en.eq(source.valid),
-                source.ready.eq(queue.w_rdy),
-                sink.payload.eq(queue.r_data),
-                sink.valid.eq(queue.r_rdy),
-                queue.r_en.eq(sink.ready),
+                slot.i.payload.eq(source.payload),
+                slot.i.valid.eq(source.valid),
+                source.ready.eq(slot.i.ready),
+                sink.payload.eq(slot.o.payload),
+                sink.valid.eq(slot.o.valid),
+                slot.o.ready.eq(sink.ready),
             ]
 
         # ---- front end to quantizer ----------------------------------------------------
-        shapes = fifo.SyncFIFO(width=layouts.command(config).size, depth=VECTORS_AHEAD)
-        summaries = fifo.SyncFIFO(width=layouts.summary(config).size, depth=VECTORS_AHEAD)
-        m.submodules.shapes, m.submodules.summaries = shapes, summaries
+        m.submodules.shapes = shapes = ShiftQueue(layouts.command(config).size, VECTORS_AHEAD)
+        m.submodules.summaries = summaries = fifo.SyncFIFO(
+            width=layouts.summary(config).size, depth=VECTORS_AHEAD
+        )
         m.d.comb += [
             product_buffer.write_data.eq(front_end.product),
             product_buffer.write_valid.eq(front_end.product_valid),
             product_buffer.read_next.eq(quantizer.chunk_freed),
             quantizer.product.eq(product_buffer.read_data),
             front_end.chunk_freed.eq(quantizer.chunk_freed),
+            front_end.slots_freed.eq(drain.slots_freed),
+            drain.window.eq(front_end.window),
+            drain.window_valid.eq(front_end.window_valid),
             shapes.w_data.eq(front_end.layer),
             shapes.w_en.eq(front_end.layer_valid),
             shapes.r_en.eq(quantizer.source_taken),
@@ -166,9 +169,8 @@ class Engine(wiring.Component):
             ]
 
         # ---- status --------------------------------------------------------------------
-        # At most: ahead of the quantizer, in the banks, and those whose results wait.
-        waiting = config.tile_slots + TABLE_BANKS + config.result_queue_depth + 1
-        most = VECTORS_AHEAD + (BANKS + waiting) * config.m_par
+        # At most: those between command and drain, and those whose results wait.
+        most = config.vector_slots + config.result_queue_depth + config.result_latency
         inside = Signal(range(most + 1))
         entered = front_end.layer_valid
         left = self.result.valid & self.result.ready & self.result.payload.last
@@ -177,8 +179,11 @@ class Engine(wiring.Component):
         return m
 
     def _batches(self, m: Module, quantizer: Quantizer, name: str, depth: int, sink) -> None:
-        """Queue quantized batches for `sink`, which sees them once they are written."""
-        queue = fifo.SyncFIFO(width=layouts.batch(self.config).size, depth=depth)
+        """Queue quantized batches for `sink`, which sees them once they are written.
+
+        They have moved through the queue by then.
+        """
+        queue = ShiftQueue(layouts.batch(self.config).size, depth)
         m.submodules[name] = queue
         written = Signal(range(depth + 1), name=f"{name}_written")
         valid = bind(m, written != 0, f"{name}_valid")
@@ -212,7 +217,9 @@ class Engine(wiring.Component):
         """Join quantizer, sequencer, arrays and drain: sums stay, activations come again."""
         config = self.config
         self._batches(m, quantizer, "batches", BANKS, sequencer.batch)
-        m.submodules.hold = hold = TileHold(len(drain.sums))
+        m.submodules.hold = hold = TileHold(
+            len(drain.part_sums), drain.parts, config.select_stages
+        )
         # The buffers take MEMORY_LATENCY cycles, so do the weights and tags.
         weights = self._weights(m, sequencer)
         valid = delay(m, sequencer.issue, MEMORY_LATENCY, "valid", reset_less=False)
@@ -222,7 +229,8 @@ class Engine(wiring.Component):
             sequencer.tile_freed.eq(drain.tile_taken),
             drain.tile.eq(sequencer.tile),
             drain.tile_valid.eq(hold.tile_valid),
-            drain.sums.eq(hold.tile_sums),
+            hold.part.eq(drain.part),
+            drain.part_sums.eq(hold.part_sums),
             hold.tile_taken.eq(drain.tile_taken),
         ]
         arrays = [Array(config, parts=self._parts) for _ in buffers]
@@ -249,7 +257,7 @@ class Engine(wiring.Component):
         # Behind the table maker: at most one batch for every table that waits.
         self._batches(m, quantizer, "batches", BANKS + TABLE_BANKS, sequencer.batch)
         m.submodules.tiles = tiles = TileQueue(
-            layouts.tile(config).size, len(drain.sums), config.tile_slots
+            layouts.tile(config).size, len(drain.part_sums), drain.parts, config.tile_slots
         )
         made = delay(
             m, control.made, config.table_latency - 1, "made", reset_less=False
@@ -264,7 +272,8 @@ class Engine(wiring.Component):
             tiles.tile_taken.eq(drain.tile_taken),
             drain.tile.eq(tiles.tile_info),
             drain.tile_valid.eq(tiles.tile_valid),
-            drain.sums.eq(tiles.tile_sums),
+            tiles.part.eq(drain.part),
+            drain.part_sums.eq(tiles.part_sums),
         ]
         # An entry's place travels with it, from the step to the write.
         write_delay = MEMORY_LATENCY + config.generator_stages

@@ -1,31 +1,33 @@
 """Front end: multiplies each activation once by its scale and once by its shift.
 
 The products with the scale go, exact, to the product buffer; their largest leading-one position
-gives the block exponent. The products with the shift are summed in an accumulator wide enough to
-be exact (a Kulisch accumulator), so that shift*x needs no rounding of its own.
+gives the block exponent. The products with the shift are summed exactly, in bins by exponent
+(hw.bins), so that shift*x needs no rounding of its own; the reducer makes a window of their sum.
 """
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind, equals, leading_one, shift_left
-from .config import PRODUCT_BITS, VECTORS_AHEAD, EngineConfig
+from .arith import bind, equals, leading_one
+from .bins import Bins
+from .config import BIN_BANKS, VECTORS_AHEAD, EngineConfig, clog2
+from .floats import FP16, FloatFormat
+from .reducer import Reducer
 from .tree import delay, register
-
-_EXPONENT_ALL_ONES = 31
 
 
 class FrontEnd(wiring.Component):
-    """Takes commands and chunks, gives products and vector summaries.
+    """Takes commands and chunks, gives products, vector summaries, and later vector windows.
 
     The vectors of a command come one after the other; each is a vector of its own from here to
     the quantizer. Latency: a summary is offered front_end_latency - 1 cycles after the last chunk
-    was accepted.
+    was accepted. Its window follows reduce_cycles after the next cycle, or after the cycle that
+    follows the window before it.
 
     Parameters
     ----------
@@ -46,6 +48,11 @@ class FrontEnd(wiring.Component):
         Pulse: the summary of the oldest vector that has none yet.
     vector_taken : In
         Pulse: the quantizer took the oldest vector.
+    window, window_valid : Out
+        Pulse: the reduced shift sum of the oldest vector that has none yet.
+    slots_freed : In
+        Vectors whose windows are not needed any more from the next cycle on; vector_slots may
+        be between command and here.
     error : Out
         Sticky: a command with K, N or M out of range was dropped.
     """
@@ -65,12 +72,15 @@ class FrontEnd(wiring.Component):
                 "summary": Out(layouts.summary(config)),
                 "summary_valid": Out(1),
                 "vector_taken": In(1),
+                "window": Out(layouts.window(config)),
+                "window_valid": Out(1),
+                "slots_freed": In(clog2(config.m_par + 1)),
                 "error": Out(1),
             }
         )
 
     def elaborate(self, platform):
-        """Build the loader and the multiply, align, sum pipeline."""
+        """Build the loader, the multipliers, the search for the exponent."""
         m = Module()
         config = self.config
         lanes = range(config.act_par)
@@ -83,6 +93,8 @@ class FrontEnd(wiring.Component):
         rest = Signal.like(asked.k)  # inputs of the vector still to come
         free_chunks = Signal(range(config.chunks_max + 1), init=config.chunks_max)
         free_vectors = Signal(range(VECTORS_AHEAD + 1), init=VECTORS_AHEAD)
+        free_banks = Signal(range(BIN_BANKS + 1), init=BIN_BANKS)
+        free_slots = Signal(range(config.vector_slots + 1), init=config.vector_slots)
 
         may_load = bind(m, loading & (free_chunks != 0), "may_load")
         accept = bind(m, may_load & self.act.valid & self.coef.valid, "accept")
@@ -99,7 +111,8 @@ class FrontEnd(wiring.Component):
         if config.m_par > 1:
             in_range.append((given.m != 0) & (given.m <= config.m_par))
         legal = bind(m, Cat(*in_range).all(), "legal")
-        idle = bind(m, ~loading & (free_vectors != 0), "idle")
+        room = (free_vectors != 0) & (free_banks != 0) & (free_slots != 0)
+        idle = bind(m, ~loading & room, "idle")
         continued = bind(m, idle & (more != 0), "continued")
         commanded = bind(m, idle & equals(more, 0) & self.command.valid, "commanded")
         m.d.comb += [
@@ -123,6 +136,8 @@ class FrontEnd(wiring.Component):
         m.d.sync += [
             free_chunks.eq(free_chunks - accept + self.chunk_freed),
             free_vectors.eq(free_vectors - self.layer_valid + self.vector_taken),
+            free_banks.eq(free_banks - self.layer_valid + self.window_valid),
+            free_slots.eq(free_slots - self.layer_valid + self.slots_freed),
         ]
 
         # ---- tags: tag(t) is (valid, first, last) of what stage t has registered --------------
@@ -148,94 +163,87 @@ class FrontEnd(wiring.Component):
         # ---- stage 2: decode --------------------------------------------------------------
         # ---- stage 3: multiply, with nothing between the registers and the multiplier ---------
         special = []
-        scaled, shifted = [], []
+        scaled = Signal(layouts.products(config), name="scaled", reset_less=True)
+        shifted = Signal(
+            layouts.Lanes(layouts.signed_product(config), config.act_par),
+            name="shifted", reset_less=True,
+        )  # fmt: skip
         for lane in lanes:
-            x = _decode(m, operands["x", lane], f"x_{lane}")
+            x = _decode(m, operands["x", lane], config.float, f"x_{lane}")
             special.append(x["special"])
-            for name, target in (("scale", scaled), ("shift", shifted)):
-                other = _decode(m, operands[name, lane], f"{name}_{lane}")
+            for name in ("scale", "shift"):
+                other = _decode(m, operands[name, lane], FP16, f"{name}_{lane}")
                 special.append(other["special"])
+                negative = bind(m, x["negative"] ^ other["negative"], f"{name}_{lane}_neg")
+                factor = other["mantissa"]
+                if name == "shift":  # the sign goes through the multiplier
+                    factor = Mux(negative, -factor, factor)[: len(factor) + 1].as_signed()
                 # A copy of x for each multiplier: its registers can move into the block.
                 left = register(m, x["mantissa"], f"{name}_{lane}_left")
-                right = register(m, other["mantissa"], f"{name}_{lane}_right")
-                shift = register(m, x["exponent"] + other["exponent"] - 2, f"{name}_{lane}_exp")
-                negative = register(m, x["negative"] ^ other["negative"], f"{name}_{lane}_neg")
-                product = Signal(layouts.PRODUCT, name=f"{name}_product_{lane}", reset_less=True)
-                m.d.sync += [
-                    product.magnitude.eq(left * right),
-                    product.shift.eq(shift),
-                    product.negative.eq(negative),
-                ]
-                target.append(product)
-        poison = delay(m, Cat(*special).any(), 2, "poison")
-        for lane in lanes:
-            m.d.comb += self.product[lane].eq(scaled[lane])
-        m.d.comb += self.product_valid.eq(tag(3)[0])
+                right = register(m, factor, f"{name}_{lane}_right")
+                exponent = register(m, x["exponent"] + other["exponent"] - 2, f"{name}_{lane}_exp")
+                if name == "shift":
+                    m.d.sync += [
+                        shifted[lane].significand.eq(left * right),
+                        shifted[lane].shift.eq(exponent),
+                    ]
+                else:
+                    m.d.sync += [
+                        scaled[lane].magnitude.eq(left * right),
+                        scaled[lane].shift.eq(exponent),
+                        scaled[lane].negative.eq(register(m, negative, f"negative_{lane}")),
+                    ]
+        valid, starts, ends = tag(3)
+        m.submodules.bins = bins = Bins(config)
+        m.d.comb += [
+            self.product.eq(scaled),
+            self.product_valid.eq(valid),
+            bins.products.eq(shifted),
+            bins.valid.eq(valid),
+            bins.first.eq(starts),
+            bins.last.eq(ends),
+        ]
 
-        # ---- stages 4 to 6: leading one of scale*x; shift*x aligned in two steps, signed --------
-        tops, terms = [], []
+        # ---- stages 4 and 5: leading one of scale*x --------------------------------------------
+        tops = []
         for lane in lanes:
             magnitude = scaled[lane].magnitude
             position = register(m, leading_one(m, magnitude, f"position_{lane}"), f"lead_{lane}")
             some = register(m, magnitude.any(), f"some_{lane}")
             exponent = register(m, scaled[lane].shift, f"lead_exp_{lane}")
-            tops.append(
-                delay(m, register(m, Mux(some, position + exponent, 0), f"top_{lane}"), 1, "top")
-            )
-            product = shifted[lane]
-            width = len(product.magnitude) + 15
-            low = register(
-                m,
-                shift_left(m, product.magnitude, product.shift[:4], width, f"align_{lane}"),
-                f"aligned_{lane}",
-            )
-            shift = register(m, product.shift[4:], f"aligned_exp_{lane}")
-            high = register(
-                m,
-                shift_left(m, low, Cat(Const(0, 4), shift), PRODUCT_BITS, f"align_far_{lane}"),
-                f"aligned_far_{lane}",
-            )
-            negative = delay(m, product.negative, 2, f"aligned_neg_{lane}")
-            terms.append(
-                register(m, Mux(negative, -high, high), f"term_{lane}")
-            )
-        poison = delay(m, poison, 3, "poison_far")
+            tops.append(register(m, Mux(some, position + exponent, 0), f"top_{lane}"))
 
-        # ---- one stage per level: largest leading one and sum of the chunk ------------------
+        # ---- one stage per level: largest leading one of the chunk -------------------------------
         for level in range(config.chunk_levels):
             tops = _level(
                 m, tops, lambda a, b, level=level: Mux(a > b, a, b), f"top_level_{level}"
             )
-            terms = _level(m, terms, lambda a, b: a + b, f"term_level_{level}")
-        poison = delay(m, poison, config.chunk_levels, "poison_chunk")
-        (chunk_top,), (chunk_sum,) = tops, terms
+        poison = delay(m, Cat(*special).any(), 4 + config.chunk_levels, "poison")
+        (chunk_top,) = tops
 
-        # ---- last two stages: over the chunks of the vector, then the summary ------------------
-        valid, starts, ends = tag(6 + config.chunk_levels)
-        summarized, _, summarized_end = tag(7 + config.chunk_levels)
+        # ---- last stage: over the chunks of the vector, then the summary -------------------------
+        valid, starts, ends = tag(5 + config.chunk_levels)
         top = Signal.like(chunk_top, name="vector_top", reset_less=True)
         poisoned = Signal(reset_less=True)
-        total = Signal(layouts.shift_sum_shape(config))
-        next_top = bind(m, Mux(starts | (chunk_top > top), chunk_top, top), "next_top")
-        next_total = bind(m, (total + chunk_sum)[: len(total)].as_signed(), "next_total")
         headroom = config.act_bits - 2
         with m.If(valid):
             m.d.sync += [
-                top.eq(next_top),
+                top.eq(Mux(starts | (chunk_top > top), chunk_top, top)),
                 poisoned.eq(poison | (poisoned & ~starts)),
-                total.eq(next_total),
             ]
-        # The last sum leaves at once, so the next vector finds zero without a choice at the adder.
-        with m.If(valid & ends):
-            m.d.sync += total.eq(0)
-        top_done = register(m, next_top, "top_done")
-        poison_done = register(m, poison | (poisoned & ~starts), "poison_done")
-        total_done = register(m, next_total, "total_done")
+        m.submodules.reducer = reducer = Reducer(config)
         m.d.comb += [
-            self.summary.exponent.eq(Mux(top_done > headroom, top_done - headroom, 0)),
-            self.summary.poison.eq(poison_done),
-            self.summary.shift_sum.eq(total_done),
-            self.summary_valid.eq(summarized & summarized_end),
+            self.summary.exponent.eq(Mux(top > headroom, top - headroom, 0)),
+            self.summary.poison.eq(poisoned),
+            self.summary_valid.eq(delay(m, valid & ends, 1, "summarized", reset_less=False)),
+            reducer.summary.eq(self.summary),
+            reducer.summary_valid.eq(self.summary_valid),
+            bins.read_bin.eq(reducer.read_bin),
+            bins.read_lane.eq(reducer.read_lane),
+            bins.read_bank.eq(reducer.read_bank),
+            reducer.read_data.eq(bins.read_data),
+            self.window.eq(reducer.window),
+            self.window_valid.eq(reducer.window_valid),
         ]
         return m
 
@@ -249,13 +257,13 @@ def _level(m: Module, items: list[Value], combine, name: str) -> list[Value]:
     return pairs + ([register(m, items[-1], f"{name}_rest")] if len(items) % 2 else [])
 
 
-def _decode(m: Module, bits: Value, name: str) -> dict[str, Value]:
-    """Split a float16 bit pattern: value = mantissa * 2**(exponent - 25), exponent >= 1."""
-    field = bits[10:15]
+def _decode(m: Module, bits: Value, form: FloatFormat, name: str) -> dict[str, Value]:
+    """Split a float: value = mantissa * 2**(exponent - 1) of its smallest step, exponent >= 1."""
+    field = bits[form.fraction_bits : 15]
     normal = bind(m, field.any(), f"{name}_normal")
     return {
-        "mantissa": bind(m, Cat(bits[:10], normal), f"{name}_mantissa"),
+        "mantissa": bind(m, Cat(bits[: form.fraction_bits], normal), f"{name}_mantissa"),
         "exponent": bind(m, Mux(normal, field, 1), f"{name}_exponent"),
         "negative": bits[15],
-        "special": bind(m, field == _EXPONENT_ALL_ONES, f"{name}_special"),
+        "special": bind(m, field == form.exponent_ones, f"{name}_special"),
     }

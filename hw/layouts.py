@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Format, Value, signed
 from amaranth.lib import data
 
-from .config import PRODUCT_BITS, EngineConfig, clog2
+from .config import EngineConfig, clog2
 
 
 class Lanes(data.ArrayLayout):
@@ -44,7 +44,7 @@ def load(config: EngineConfig) -> data.StructLayout:
 
 
 def activations(config: EngineConfig) -> Lanes:
-    """A chunk of act_par activations, float16 bit patterns, element 0 lowest."""
+    """A chunk of act_par activations, bit patterns of act_format, element 0 lowest."""
     return Lanes(16, config.act_par)
 
 
@@ -70,27 +70,62 @@ def results(config: EngineConfig) -> data.StructLayout:
     return data.StructLayout(fields)
 
 
-PRODUCT = data.StructLayout({"magnitude": 22, "shift": 6, "negative": 1})
-"""An exact product: magnitude * 2**shift in units of 2**-48."""
+def product(config: EngineConfig) -> data.StructLayout:
+    """An exact product: magnitude * 2**shift in units of 2**product_lsb_exp."""
+    return data.StructLayout(
+        {
+            "magnitude": config.product_significand,
+            "shift": config.product_shift_max.bit_length(),
+            "negative": 1,
+        }
+    )
 
 
 def products(config: EngineConfig) -> Lanes:
     """A chunk of exact products."""
-    return Lanes(PRODUCT, config.act_par)
+    return Lanes(product(config), config.act_par)
 
 
-def shift_sum_shape(config: EngineConfig):
-    """Shape of the exact sum of shift * x, in units of 2**-48."""
-    return signed(PRODUCT_BITS + clog2(config.k_max) + 1)
+def signed_product(config: EngineConfig) -> data.StructLayout:
+    """An exact product as above, its sign within the significand."""
+    return data.StructLayout(
+        {
+            "significand": signed(config.product_significand + 1),
+            "shift": config.product_shift_max.bit_length(),
+        }
+    )
 
 
 def summary(config: EngineConfig) -> data.StructLayout:
-    """What the front end knows of a vector once all of it went by."""
+    """What the quantizer must know of a vector once all of it went by."""
+    return data.StructLayout({"exponent": config.exponent_bits, "poison": 1})
+
+
+def leading(config: EngineConfig) -> data.StructLayout:
+    """The leading bits of a positive number, to be rounded.
+
+    ``kept * 2**drop`` half steps, `sticky` if anything was below; a step is the smallest one.
+    """
+    return data.StructLayout(
+        {"kept": config.float.significand + 1, "sticky": 1, "drop": config.place_bits}
+    )
+
+
+def window(config: EngineConfig) -> data.StructLayout:
+    """The exact sum of shift * x of a vector, reduced to what matters beside its sums.
+
+    `base` is added to each sum; `sticky` says that the vector's sum has bits below; a magnitude
+    whose leading one is the highest possible has its rounding place at `place`. `positive` and
+    `negative` are what is left where a sum and the base come to 0 or -1 in units of sums.
+    """
     return data.StructLayout(
         {
-            "exponent": config.exponent_bits,
+            "base": signed(config.window_bits),
+            "sticky": 1,
+            "place": config.place_bits,
             "poison": 1,
-            "shift_sum": shift_sum_shape(config),
+            "positive": leading(config),
+            "negative": leading(config),
         }
     )
 
@@ -102,16 +137,13 @@ def vector(config: EngineConfig) -> data.StructLayout:
 
 def batch(config: EngineConfig) -> data.StructLayout:
     """The quantized vectors of a command on their way to the array."""
-    return data.StructLayout(
-        {"layer": command(config), "summaries": Lanes(summary(config), config.m_par)}
-    )
+    return data.StructLayout({"layer": command(config)})
 
 
 def tile(config: EngineConfig) -> data.StructLayout:
     """What the drain must know of a tile: n_par outputs of every vector of a command."""
     return data.StructLayout(
         {
-            "summaries": Lanes(summary(config), config.m_par),
             "vectors": clog2(config.m_par + 1),
             "count": clog2(config.n_par + 1),
             "last": 1,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
-from amaranth.hdl import unsigned
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from .arith import bind
-from .config import clog2
+from .arith import bind, select
+from .config import SELECT_BITS, clog2
+from .tree import delay, register
 
 
 class BlockMemory(wiring.Component):
@@ -75,11 +76,77 @@ class BlockMemory(wiring.Component):
         return m
 
 
+class NarrowedMemory(wiring.Component):
+    """Block memory that is written in wide words and read in narrow parts of them.
+
+    Read latency MEMORY_LATENCY. Written as one write port per part: synthesis joins them to one
+    wide port, as block memories have it, and the choice of a part costs no logic.
+
+    Parameters
+    ----------
+    part, parts, depth
+        Bits of a part, parts in a word (filled up to a power of two), words.
+
+    Members
+    -------
+    write_addr, write_data, write_en : In
+        A word: its first part lowest.
+    read_addr, read_part : In
+    read_data : Out
+    """
+
+    def __init__(self, part: int, parts: int, depth: int):
+        self.part, self.parts = part, parts
+        self.depth = max(2, depth)
+        address = clog2(self.depth)
+        super().__init__(
+            {
+                "write_addr": In(address),
+                "write_data": In(part * parts),
+                "write_en": In(1),
+                "read_addr": In(address),
+                "read_part": In(max(1, clog2(parts))),
+                "read_data": Out(part),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Place the memory and its output register."""
+        m = Module()
+        part_bits = clog2(self.parts)
+        m.submodules.words = storage = memory.Memory(
+            shape=unsigned(self.part), depth=self.depth << part_bits, init=[],
+            attrs={"no_rw_check": 1},
+        )
+        for i in range(1 << part_bits):
+            write = storage.write_port()
+            m.d.comb += [
+                write.addr.eq(Cat(Const(i, part_bits), self.write_addr)),
+                write.en.eq(self.write_en),
+            ]
+            if i < self.parts:
+                m.d.comb += write.data.eq(self.write_data.word_select(i, self.part))
+        read = storage.read_port()
+        output = Signal(self.part, name="output_register", reset_less=True)
+        m.d.comb += [
+            read.addr.eq(Cat(self.read_part[:part_bits], self.read_addr)),
+            self.read_data.eq(output),
+        ]
+        m.d.sync += output.eq(read.data)
+        return m
+
+
 class TileQueue(wiring.Component):
     """Finished tiles that wait for the drain: what is known of a tile first, its sums later.
 
     Sums written in cycle t are offered in cycle t + TILE_QUEUE_LATENCY if the queue was empty; one
-    tile a cycle otherwise. The writer counts room.
+    tile a cycle otherwise. The writer counts room, and writes `info` at least four cycles before
+    the sums.
+
+    Parameters
+    ----------
+    info_bits, part_bits, parts, depth
+        Bits of `info`; bits of a part of the sums, and how many; tiles.
 
     Members
     -------
@@ -87,56 +154,65 @@ class TileQueue(wiring.Component):
         What the drain must know of the next tile, before its sums.
     sums, sums_valid : In
         Sums of the oldest tile that has none yet.
-    tile_info, tile_sums, tile_valid : Out
+    tile_info, tile_valid : Out
         The oldest tile.
+    part : In, part_sums : Out
+        Which part of its sums is wanted; the part, MEMORY_LATENCY cycles later.
     tile_taken : In
-        Pulse: the drain is done with it.
+        Pulse: the drain has asked for all of it.
     """
 
-    def __init__(self, info_bits: int, sum_bits: int, depth: int):
+    def __init__(self, info_bits: int, part_bits: int, parts: int, depth: int):
         self.depth = max(2, depth)
-        self._widths = {"info": info_bits, "sums": sum_bits}
+        self.parts = parts
         super().__init__(
             {
                 "info": In(info_bits),
                 "info_valid": In(1),
-                "sums": In(sum_bits),
+                "sums": In(part_bits * parts),
                 "sums_valid": In(1),
                 "tile_info": Out(info_bits),
-                "tile_sums": Out(sum_bits),
                 "tile_valid": Out(1),
+                "part": In(max(1, clog2(parts))),
+                "part_sums": Out(part_bits),
                 "tile_taken": In(1),
             }
         )
 
     def elaborate(self, platform):
-        """Build two memories with one read pointer, and two stages of valid bits."""
+        """Build the memory of sums; that of infos, read ahead; their pointers."""
         m = Module()
-        waiting = Signal(range(self.depth + 1))
+        waiting = Signal(range(self.depth + 1))  # infos in memory
+        summed = Signal(range(self.depth + 1))  # tiles whose sums are there
         in_memory, in_output = Signal(), Signal()
         move = bind(m, in_memory & (~in_output | self.tile_taken), "move")
         read = bind(m, (waiting != 0) & (~in_memory | move), "read")
-        read_pointer = self._pointer(m, read, "read_pointer")
         m.d.sync += [
-            waiting.eq(waiting + self.sums_valid - read),
+            waiting.eq(waiting + self.info_valid - read),
+            summed.eq(summed + self.sums_valid - self.tile_taken),
             in_memory.eq(read | (in_memory & ~move)),
             in_output.eq(move | (in_output & ~self.tile_taken)),
         ]
-        m.d.comb += self.tile_valid.eq(in_output)
-        for name, target in (("info", self.tile_info), ("sums", self.tile_sums)):
-            valid = getattr(self, f"{name}_valid")
-            m.submodules[f"{name}_memory"] = storage = BlockMemory(
-                self._widths[name], self.depth
-            )
-            m.d.comb += [
-                storage.write_addr.eq(self._pointer(m, valid, f"{name}_pointer")),
-                storage.write_data.eq(getattr(self, name)),
-                storage.write_en.eq(valid),
-                storage.read_addr.eq(read_pointer),
-                storage.read_en.eq(read),
-                storage.move_en.eq(move),
-                target.eq(storage.read_data),
-            ]
+        m.submodules.info_memory = infos = BlockMemory(len(self.info), self.depth)
+        m.submodules.sums_memory = sums = NarrowedMemory(
+            len(self.part_sums), self.parts, self.depth
+        )
+        m.d.comb += [
+            infos.write_addr.eq(self._pointer(m, self.info_valid, "info_pointer")),
+            infos.write_data.eq(self.info),
+            infos.write_en.eq(self.info_valid),
+            infos.read_addr.eq(self._pointer(m, read, "read_pointer")),
+            infos.read_en.eq(read),
+            infos.move_en.eq(move),
+            sums.write_addr.eq(self._pointer(m, self.sums_valid, "sums_pointer")),
+            sums.write_data.eq(self.sums),
+            sums.write_en.eq(self.sums_valid),
+            sums.read_addr.eq(self._pointer(m, self.tile_taken, "drain_pointer")),
+            sums.read_part.eq(self.part),
+            self.part_sums.eq(sums.read_data),
+            self.tile_info.eq(infos.read_data),
+            self.tile_valid.eq(in_output & (summed != 0)),
+        ]
         return m
 
     def _pointer(self, m: Module, step: Signal, name: str) -> Signal:
@@ -144,3 +220,62 @@ class TileQueue(wiring.Component):
         with m.If(step):
             m.d.sync += pointer.eq(Mux(pointer == self.depth - 1, 0, pointer + 1))
         return pointer
+
+
+class TileHold(wiring.Component):
+    """The sums of one finished tile, until the drain is done with them; the queue's one register.
+
+    Parameters
+    ----------
+    part_bits, parts
+        Bits of a part of the sums, and how many there are.
+    stages
+        Registers in which a part is selected.
+
+    Members
+    -------
+    sums, sums_valid, tile_valid, part, part_sums, tile_taken
+        As of :class:`TileQueue`, but for `part_sums`, which comes `stages` cycles after `part`, and
+        `tile_valid`, which comes one cycle after `sums_valid`.
+    """
+
+    def __init__(self, part_bits: int, parts: int, stages: int):
+        self.parts, self.stages = parts, stages
+        super().__init__(
+            {
+                "sums": In(part_bits * parts),
+                "sums_valid": In(1),
+                "tile_valid": Out(1),
+                "part": In(max(1, clog2(parts))),
+                "part_sums": Out(part_bits),
+                "tile_taken": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Build a register with a valid bit, and the selection."""
+        m = Module()
+        held = Signal(len(self.sums), reset_less=True)
+        with m.If(self.tile_taken):
+            m.d.sync += self.tile_valid.eq(0)
+        with m.If(self.sums_valid):
+            m.d.sync += [held.eq(self.sums), self.tile_valid.eq(1)]
+        options = [held.word_select(i, len(self.part_sums)) for i in range(self.parts)]
+        index: Value = self.part
+        for stage in range(self.stages):
+            options = [
+                register(
+                    m,
+                    select(
+                        m, options[i : i + (1 << SELECT_BITS)], index[:SELECT_BITS],
+                        f"select_{stage}_{i}",
+                    ),
+                    f"selected_{stage}_{i}",
+                )
+                for i in range(0, len(options), 1 << SELECT_BITS)
+            ]
+            if len(index) > SELECT_BITS:
+                index = delay(m, index[SELECT_BITS:], 1, f"index_{stage}")
+        (chosen,) = options
+        m.d.comb += self.part_sums.eq(chosen)
+        return m

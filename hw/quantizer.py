@@ -108,9 +108,6 @@ class Quantizer(wiring.Component):
                 member.eq(Mux(completes, 0, member + 1)),
                 done.layer.eq(current.layer),
             ]
-            for i in range(config.m_par):
-                with m.If(equals(member, i)):
-                    m.d.sync += done.summaries[i].eq(current.summary)
 
         # ---- tags -------------------------------------------------------------------------
         stages = MEMORY_LATENCY + 5
@@ -136,26 +133,28 @@ class Quantizer(wiring.Component):
             # magnitude * 2**(shift - exponent), computed as one right shift of
             # magnitude * 2**(A - 2), which the exponent's rule makes never negative.
             amount = register(
-                m, (exponent + (bits - 2) - product.shift)[:7], f"amount_{lane}"
+                m, (exponent + (bits - 2) - product.shift)[: len(exponent)], f"amount_{lane}"
             )
             magnitude = register(m, Mux(real, product.magnitude, 0), f"product_{lane}")
-            negative = delay(m, product.negative, 4, f"negative_{lane}")
+            negative = delay(m, product.negative, 3, f"negative_{lane}")
             wide = Cat(Const(0, bits - 1), magnitude)
+            covered = clog2(len(wide))
             far, lost = shift_right_sticky(
-                m, wide, Cat(Const(0, 4), amount[4:]), f"far_{lane}"
+                m, wide, Cat(Const(0, 4), amount[4:covered], amount[covered:].any()), f"far_{lane}"
             )
             far, lost = register(m, far, f"far_{lane}_r"), register(m, lost, f"far_{lane}_l")
             near = register(m, amount[:4], f"near_{lane}")
             value, lost = shift_right_sticky(m, far, near, f"shift_{lane}", lost=lost)
-            aligned = register(m, value[: bits + 1], f"aligned_{lane}")
+            aligned = register(m, value[:bits], f"aligned_{lane}")
             sticky = register(m, lost, f"sticky_{lane}")
 
-            up = bind(m, aligned[0] & (sticky | aligned[1]), f"up_{lane}")
-            rounded = bind(m, aligned[1:] + up, f"rounded_{lane}")
-            limit = (1 << (bits - 1)) - 1
-            size = register(m, Mux(rounded > limit, limit, rounded)[: bits - 1], f"size_{lane}")
-            outputs.append(
-                register(m, Mux(negative, -size, size)[:bits].as_signed(), f"output_{lane}")
+            # Rounding up and negating are one addition: -(size + up) = ~size + 1 - up.
+            size = aligned[1:]
+            up = bind(m, aligned[0] & (sticky | aligned[1]) & ~size.all(), f"up_{lane}")
+            turned = register(
+                m, Cat(size, Const(0, 1)) ^ negative.replicate(bits), f"turned_{lane}"
             )
+            plus = register(m, up ^ negative, f"plus_{lane}")
+            outputs.append(register(m, (turned + plus)[:bits], f"output_{lane}"))
         m.d.comb += self.write_data.eq(Cat(*outputs))
         return m

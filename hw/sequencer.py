@@ -14,7 +14,6 @@ from .config import BANKS, PARTIAL_SUM_DISTANCE, TABLE_BANKS, EngineConfig, clog
 def _fill_tile(config: EngineConfig, tile, batch, n_rest, tile_last) -> list:
     """Assignments that say what a tile of `batch` is."""
     return [
-        tile.summaries.eq(batch.summaries),
         tile.vectors.eq(batch.layer.m if config.m_par > 1 else 1),
         tile.count.eq(Mux(tile_last, n_rest, config.n_par)),
         tile.last.eq(tile_last),

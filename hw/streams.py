@@ -155,7 +155,7 @@ def _encode(config: EngineConfig, groups: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def activation_chunks(config: EngineConfig, x: np.ndarray, *, padding: int = 0) -> list[int]:
-    """Return the activation payloads of a float16 vector ``[K]``.
+    """Return the activation payloads of a vector ``[K]``: float16, or bfloat16 patterns (uint16).
 
     Lanes past K hold the bit pattern `padding`, which the engine ignores.
     """

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 
 from hw.config import (
     BANKS,
-    INPUT_QUEUE_DEPTH,
+    BIN_BANKS,
     PARTIAL_SUM_DISTANCE,
     QUANTIZE_LATENCY,
     TABLE_BANKS,
-    TILE_QUEUE_LATENCY,
     VECTORS_AHEAD,
     EngineConfig,
 )
@@ -89,22 +88,22 @@ class EngineTiming:
 
 
 class _Source:
-    """An input port with its register slice: when does item i become visible inside?"""
+    """An input port with its register: when does item i become visible inside?"""
 
     def __init__(self, gate: Gate):
         self._gate = gate
         self._previous = _BEFORE
-        self._taken = [_BEFORE] * INPUT_QUEUE_DEPTH  # cycles of the latest pops
+        self._taken = _BEFORE  # cycle of the latest pop
 
     def visible(self) -> int:
-        """Return the first cycle in which the next item stands at the queue's output."""
+        """Return the first cycle in which the next item stands in the register."""
         offered = self._gate.next_open(self._previous + 1)
-        self._previous = max(offered, self._taken[-INPUT_QUEUE_DEPTH] + 1)
+        self._previous = max(offered, self._taken)
         return self._previous + 1
 
     def pop(self, cycle: int) -> None:
         """Record that the item was taken in `cycle`."""
-        self._taken = [*self._taken[1:], cycle]
+        self._taken = cycle
 
 
 def simulate(
@@ -175,6 +174,21 @@ class _Quantizer:
         return self.chunk_read(before) + 1 if before >= 0 else 0
 
 
+class _Reducer:
+    """The reducer: a fixed time for each vector, one after the other."""
+
+    def __init__(self, config: EngineConfig):
+        self._config = config
+        self.done: list[int] = []  # cycle in which each vector's window came
+
+    def run(self, last_chunk: int) -> None:
+        """Reduce the next vector."""
+        begin = last_chunk + self._config.front_end_latency
+        if self.done:
+            begin = max(begin, self.done[-1] + 1)
+        self.done.append(begin + self._config.reduce_cycles)
+
+
 class _Ports:
     """Ports under a stall pattern: every item is followed."""
 
@@ -215,7 +229,7 @@ class _Ports:
 class _FreePorts(_Ports):
     """Ports that never stall.
 
-    A register slice is then never what an event waits for, but for the very first item, which is
+    A register is then never what an event waits for, but for the very first item, which is
     visible in cycle 1.
     """
 
@@ -269,6 +283,10 @@ class _Drain:
         return self._pop
 
     @property
+    def last_chunk(self) -> int:
+        return self._pop
+
+    @property
     def last_result(self) -> int:
         return self._result
 
@@ -291,8 +309,13 @@ class _Stationary:
         self._beat = _BEFORE
         self._hold_free_from = 0
 
-    def run(self, k: int, n: int, m: int, s: int, usable: int) -> tuple[int, int, int]:
-        """Return first beat, last beat, and the cycle from which the bank is free."""
+    def run(
+        self, k: int, n: int, m: int, s: int, usable: int, window: int
+    ) -> tuple[int, int, int]:
+        """Return first beat, last beat, and the cycle from which the bank is free.
+
+        The drain can take sums from cycle `window` on.
+        """
         config = self._config
         words, tiles = -(-k // config.k_par), -(-n // config.n_par)
         beat = max(usable, self._beat + 1)  # one idle cycle takes the batch
@@ -302,11 +325,13 @@ class _Stationary:
             if isinstance(self._ports, _FreePorts) and 0 < tile < tiles - 1 and s >= words:
                 # From one tile's last beat to the next: its beats, or the wait for the hold
                 # register. All full tiles but the first are the same: one step for all of them.
+                # The first may have waited for the window.
                 step = max(words, config.array_latency + m * (config.n_par // config.out_par))
                 if tile == 1:
-                    beat += (tiles - 2) * step
+                    second = max(beat + words, self._hold_free_from)
+                    beat = second + (tiles - 3) * step
                     popped = self.drain.full_tiles(
-                        beat - (tiles - 3) * step + config.array_latency, tiles - 2, step, m
+                        second + config.array_latency, tiles - 2, step, m
                     )
                     self._hold_free_from = popped + 1
                 continue
@@ -319,9 +344,8 @@ class _Stationary:
                 beat = self._ports.weight(max(beat + 1, self._hold_free_from if leaves else 0))
                 first_beat = beat if first_beat is None else first_beat
                 if leaves:
-                    popped = self.drain.tile(
-                        beat + config.array_latency, outputs, m, emits=word_last
-                    )
+                    ready = max(beat + config.array_latency, window)
+                    popped = self.drain.tile(ready, outputs, m, emits=word_last)
                     self._hold_free_from = popped + 1
         self._beat = beat
         return first_beat, beat, beat + 1
@@ -337,10 +361,14 @@ class _Tables:
         self._beat = self._made = _BEFORE
         self._freed: list[int] = [_BEFORE] * TABLE_BANKS  # last beats of the latest words
         self._taken: list[int] = []  # cycles in which the drain was done with a tile
-        self._move = _BEFORE
 
-    def run(self, k: int, n: int, m: int, s: int, usable: int) -> tuple[int, int, int]:
-        """Return first beat, last beat, and the cycle from which the bank is free."""
+    def run(
+        self, k: int, n: int, m: int, s: int, usable: int, window: int
+    ) -> tuple[int, int, int]:
+        """Return first beat, last beat, and the cycle from which the bank is free.
+
+        The drain can take sums from cycle `window` on.
+        """
         config = self._config
         words, tiles = -(-k // config.k_par), -(-n // config.n_par)
         gap = max(0, PARTIAL_SUM_DISTANCE - tiles)
@@ -363,20 +391,14 @@ class _Tables:
                 beat = self._ports.weight(max(beat + 1, room))
                 first_beat = beat if first_beat is None else first_beat
                 if last:
-                    self._finish(beat, min(config.n_par, n - tile * config.n_par), m)
+                    outputs = min(config.n_par, n - tile * config.n_par)
+                    ready = max(beat + config.array_latency, window)
+                    self._taken.append(self.drain.tile(ready, outputs, m))
+            if len(self._taken) > 4 * config.tile_slots + 64:
+                del self._taken[: -config.tile_slots]
             self._freed = [*self._freed[1:], beat]
         self._made, self._beat = made, beat
         return first_beat, beat, made + 1
-
-    def _finish(self, beat: int, outputs: int, m: int) -> None:
-        """Send a finished tile through the queue to the drain."""
-        taken_before = self._taken[-1] if self._taken else _BEFORE
-        written = beat + self._config.array_latency - TILE_QUEUE_LATENCY
-        read = max(written + 1, self._move)
-        self._move = max(read + 1, taken_before)
-        self._taken.append(self.drain.tile(self._move + 1, outputs, m))
-        if len(self._taken) > 4 * self._config.tile_slots + 64:
-            del self._taken[: -self._config.tile_slots]
 
 
 class _Timing:
@@ -389,7 +411,8 @@ class _Timing:
 
     def run(self, commands: list[tuple[int, int, int, int]]) -> list[VectorTiming]:
         config, ports = self._config, self._ports
-        quantizer = _Quantizer(config)
+        quantizer, reducer = _Quantizer(config), _Reducer(config)
+        drained: list[int] = []  # cycle of each vector's last chunk in the drain
         timings: list[VectorTiming] = []
         bank_free: list[int] = []
         last_chunk = _BEFORE
@@ -398,10 +421,22 @@ class _Timing:
             bank_free_from = bank_free[c - BANKS] if c >= BANKS else 0
             chunks = -(-k // config.act_par)
             for member in range(m):
-                # Front end: idle, and fewer than VECTORS_AHEAD vectors wait for the quantizer.
+                # Front end: idle, fewer than VECTORS_AHEAD vectors wait for the quantizer, and
+                # there is a free bank of bins and a free slot for the window.
                 v = len(quantizer.starts)
-                ahead = quantizer.starts[v - VECTORS_AHEAD] + 1 if v >= VECTORS_AHEAD else 0
-                taken = max(last_chunk + 1, ahead)
+                taken = max(
+                    last_chunk + 1,
+                    *(
+                        cycles[v - most] + 1
+                        for cycles, most in (
+                            (quantizer.starts, VECTORS_AHEAD),
+                            (reducer.done, BIN_BANKS),
+                            (drained, config.vector_slots),
+                        )
+                        if v >= most
+                    ),
+                    0,
+                )
                 if member == 0:
                     taken = command = ports.command(taken)
                 last_chunk = taken
@@ -418,7 +453,11 @@ class _Timing:
                         )
                 chunk_index += chunks
                 usable = quantizer.run(k, last_chunk, 0 if member else bank_free_from)
-            first_beat, last_beat, free_from = self._array.run(k, n, m, s, usable)
+                reducer.run(last_chunk)
+            first_beat, last_beat, free_from = self._array.run(
+                k, n, m, s, usable, reducer.done[-1] + 1
+            )
+            drained += [self._array.drain.last_chunk] * m
             bank_free.append(free_from)
             timings.append(
                 VectorTiming(

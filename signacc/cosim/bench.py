@@ -98,7 +98,7 @@ def result_chunks(config: EngineConfig, shapes: Sequence[tuple[int, ...]]) -> in
 def unpack_results(
     config: EngineConfig, items: list[int], batches: Sequence[int]
 ) -> tuple[list[list[int]], list[int]]:
-    """Return the float16 patterns of each vector, and the index of each command's last chunk.
+    """Return the bit patterns of each vector, and the index of each command's last chunk.
 
     `batches` says how many vectors each command has. Checks `keep` against holes, and that the
     vectors of a command take turns tile by tile.
@@ -152,8 +152,10 @@ async def execute(bench: EngineBench, config: EngineConfig, run: Run) -> RunResu
         driver.start(sent[port], pattern.gate(port))
     bench.result.start(pattern.gate("result"))
     chunks = result_chunks(config, run.shapes(config.m_par))
-    # Every step of table making, every input and every result, if 199 cycles of 200 stall.
+    # Every step of table making, every input and every result, if 199 cycles of 200 stall; the
+    # time of the reducer, which does not.
     steps = sum(-(-k // config.k_par) for k, *_ in run.shapes(config.m_par)) * len(config.entries)
+    steps += sum(layer.m for layer in run.layers) * config.reduce_cycles
     limit = 200 * (sum(len(items) for items in sent.values()) + chunks + steps + 200)
     cycles = await bench.run(until_results=chunks, limit=limit)
     assert not any(driver.items for driver in bench.drivers.values()), "inputs were left over"
@@ -165,7 +167,8 @@ async def execute(bench: EngineBench, config: EngineConfig, run: Run) -> RunResu
     for layer in run.layers:
         rows = vectors[position : position + layer.m]
         assert all(len(row) == layer.n for row in rows), f"{layer.name}: wrong count of results"
-        outputs.append(np.array(rows, dtype=np.uint16).view(np.float16).reshape(layer.m, layer.n))
+        patterns = np.array(rows, dtype=np.uint16).reshape(layer.m, layer.n)
+        outputs.append(patterns.view(layer.x.dtype))
         position += layer.m
     assert position == len(vectors), "more vectors came out than went in"
     return RunResult(outputs, cycles, [bench.result.transfers[i] for i in ends])

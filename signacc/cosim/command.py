@@ -97,10 +97,11 @@ def _random(
     """Return a random layer of the shape MxKxN, and what golden says of it."""
     m, k, n = _shape(shape)
     engine.check_shape(k, n)
-    job = random_job(m, k, n, seed)
+    job = random_job(m, k, n, seed, engine.act_format)
     output = fbi_linear(
-        job.x, job.signs, job.scale_in, job.shift_in, act_bits=engine.act_bits
-    )
+        job.x, job.signs, job.scale_in, job.shift_in, act_bits=engine.act_bits,
+        act_format=engine.act_format,
+    )  # fmt: skip
     return [job], [output]
 
 

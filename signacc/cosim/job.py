@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from golden import bf16
+
 
 @dataclass(frozen=True)
 class LayerJob:
@@ -22,7 +24,7 @@ class LayerJob:
     scale_in, shift_in
         float16 ``[K]``.
     x
-        float16 ``[M, K]``.
+        ``[M, K]``: float16, or uint16 bit patterns of bfloat16 on engines of that format.
     mask
         Like `signs`, 0 = the weight is zero; None if none is. Only for ternary engines.
     scale_out
@@ -93,7 +95,7 @@ class RunResult:
     Attributes
     ----------
     outputs
-        float16 ``[M, N]`` per layer.
+        ``[M, N]`` per layer, in the format of its inputs.
     cycles
         From the first cycle to the last result transfer, inclusive.
     last_results
@@ -115,16 +117,18 @@ class Writing:
     seed: int
 
 
-def random_job(m: int, k: int, n: int, seed: int) -> LayerJob:
+def random_job(m: int, k: int, n: int, seed: int, act_format: str = "fp16") -> LayerJob:
     """Return a random layer ``m x k x n``: normal weights and inputs, FBI-LLM-like scales."""
     random = np.random.default_rng(seed)
+    inputs = np.random.default_rng([seed, 1]).standard_normal((m, k))
+    x = inputs.astype(np.float16) if act_format == "fp16" else bf16.from_float64(inputs)
     return LayerJob(
         "random",
         np.packbits(random.integers(0, 2, (n, k), dtype=np.uint8), axis=1, bitorder="little"),
         # Published scales of a real layer: 0.055 to 0.191, shifts -0.039 to 0.027.
         random.uniform(0.055, 0.191, k).astype(np.float16),
         random.uniform(-0.039, 0.027, k).astype(np.float16),
-        random.standard_normal((m, k)).astype(np.float16),
+        x,
     )
 
 

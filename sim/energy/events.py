@@ -107,7 +107,7 @@ class Events:
         Beats of the arrays, and their sum over the token vectors that share them; padded lanes are
         counted, because they are clocked.
     wide_adds
-        Integer additions of the exact beta*x sum and of the drain, `wide_bits` each.
+        Integer additions of the exact beta*x sum, the reducer and the drain, `wide_bits` each.
     wide_bits
         Width of those.
     front_end_muls

@@ -22,8 +22,8 @@ def operator_events(operator: Operator, machine: Machine) -> Events:
     """Return the countable events of one instance of `operator` on one chip, all its engines.
 
     FBI-linear of K inputs and N outputs, for each token vector: 2K front-end multiplications
-    (alpha*x and beta*x) and K wide additions of beta*x on every engine, and 2N in the drain (add
-    beta*x, round); on-chip memory: every product written and read once, every quantized activation
+    (alpha*x and beta*x) and K wide additions of beta*x on every engine, one per step of the reducer,
+    and N in the drain; on-chip memory: every product written and read once, every quantized activation
     written once, one activation word read per beat, every result written and read once. With
     structure tables, instead of a word per beat: every entry of every table of every output written
     once per word (and its word read), and in a beat one entry per group and output read, every
@@ -59,8 +59,8 @@ def operator_events(operator: Operator, machine: Machine) -> Events:
         weight_beats=operator.weight_beats * engines,
         vector_beats=beats * engines,
         front_end_muls=2 * k * tokens * engines,
-        wide_adds=(k + 2 * n) * tokens * engines,
-        wide_bits=engine.wide_bits,
+        wide_adds=(k + engine.reduce_cycles + n) * tokens * engines,
+        wide_bits=max(engine.bin_bits, engine.wide_bits),
         sram_read_bits=moved - fetched + max(streamed, fetched) + (stored + read) * engines,
         sram_write_bits=moved + (stored + k * engine.act_bits * tokens + written) * engines,
     )

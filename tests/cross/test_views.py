@@ -54,6 +54,11 @@ CORNERS = [
         weight_words=640,
     ),
     replace(_SMALL, name="row_scales", structure="tables", group=2, scale_out="row", m_par=2),
+    replace(_SMALL, name="bf16", act_format="bf16", k_par=4, act_par=2, m_par=2),
+    replace(
+        _SMALL, name="bf16_tables_row", act_format="bf16", act_bits=16, structure="tables", group=2,
+        scale_out="row",
+    ),
     # Chunks of one group follow each other as fast as they can: all outputs leave at once.
     replace(_SMALL, name="group_scales", scale_out="groups", ternary=True, m_par=2, out_par=4),
 ]

@@ -3,77 +3,81 @@
 
 import random
 from dataclasses import replace
-from fractions import Fraction
 
 import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 
-from golden.reference import round_to_fp16
-from hw.config import PRODUCT_BITS, EngineConfig, clog2
-from hw.drain import Drain, TileHold
+from hw.config import EngineConfig
+from hw.drain import Drain
+from hw.tree import delay
 
 from ..simulation import Clock, join, run
+from .exact import exact_output, random_exponent, random_sums, random_total
+from .window_model import reduce_shift_sum
 
-UNIT = Fraction(1, 2**48)
 BASE = EngineConfig(name="test", k_par=4, n_par=4, act_bits=8, k_max=40, n_max=64, out_par=2)
 CONFIGS = [
     BASE,
     replace(BASE, n_par=1, out_par=1, act_bits=24, k_max=4),
     replace(BASE, n_par=3, out_par=3, act_bits=4, k_par=1, k_max=1),
     replace(BASE, n_par=6, out_par=1, act_bits=16, k_max=65536),
-    replace(BASE, m_par=2),
+    replace(BASE, m_par=2, structure="tables", group=2),
     replace(BASE, n_par=6, out_par=3, m_par=5),
     replace(BASE, n_par=24, out_par=1, m_par=3),  # 72 chunks: three stages of selection
+    replace(BASE, act_format="bf16"),
+    replace(BASE, act_format="bf16", n_par=6, out_par=1, act_bits=16, k_max=65536, m_par=2),
 ]
-IDS = [f"{c.n_par}/{c.out_par} A{c.act_bits} K{c.k_max} M{c.m_par}" for c in CONFIGS]
+IDS = [
+    f"{c.n_par}/{c.out_par} A{c.act_bits} K{c.k_max} M{c.m_par} {c.act_format}" for c in CONFIGS
+]
 
 
-def vector(config, source):
-    """Return (sums, exponent, shift_sum, poison) of n_par outputs that an engine could make."""
-    limit = config.k_max * (2 ** (config.act_bits - 1) - 1)
-    most = config.k_max * (65504**2 << 48)
-    exponent = source.randint(0, PRODUCT_BITS - 1 - (config.act_bits - 2))
-    kind = source.randrange(6)
-    if kind == 0:  # the extremes, which must not overflow
-        sign = source.choice([-1, 1])
-        sums = [source.choice([-limit, limit]) for _ in range(config.n_par)]
-        exponent, shift_sum = PRODUCT_BITS - 1 - (config.act_bits - 2), sign * most
-    else:
-        widths = [source.randint(0, limit.bit_length() - 1) for _ in range(config.n_par)]
-        sums = [source.choice([-1, 1]) * source.getrandbits(width) for width in widths]
-        if kind in (1, 2):  # near a tie of float16, or near zero, for the first output
-            below = source.randrange(0x7C00) if kind == 1 else 0
-            target = tie(below) * source.choice([-1, 1]) + source.randint(-1, 1)
-            if kind == 2:
-                target = source.randint(-2, 2)
-            exponent = min(exponent, 40)
-            shift_sum = target - (sums[0] << exponent)
-            if abs(shift_sum) > most:
-                shift_sum = 0
-        elif kind == 3:
-            shift_sum = 0
-        else:
-            bits = source.randint(1, PRODUCT_BITS + clog2(config.k_max) - 1)
-            shift_sum = source.choice([-1, 1]) * source.getrandbits(bits)
-    return sums, exponent, shift_sum, source.random() < 0.1
+class Bench(wiring.Component):
+    """A drain whose chunks are chosen from `sums`, as late as the engine gives them."""
+
+    def __init__(self, config):
+        self.config = config
+        self.drain = Drain(config)
+        super().__init__({"sums": In(config.acc_bits * config.n_par * config.m_par)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.drain = drain = self.drain
+        m.d.comb += drain.part_sums.eq(
+            delay(
+                m, self.sums.word_select(drain.part, len(drain.part_sums)),
+                self.config.select_stages, "part_sums",
+            )
+        )  # fmt: skip
+        return m
 
 
-def tile(config, source, last):
-    """Return (vectors, count, last): what one to m_par vectors have of a tile."""
-    vectors = [vector(config, source) for _ in range(source.randint(1, config.m_par))]
-    return vectors, source.randint(1, config.n_par) if last else config.n_par, last
+def command(config, source):
+    """Return what a command's vectors have: a list of (exponent, shift sum, poison)."""
+    vectors = []
+    for _ in range(source.randint(1, config.m_par)):
+        exponent = random_exponent(config, source)
+        total = random_total(config, source, exponent)
+        vectors.append((exponent, total, source.random() < 0.1))
+    return vectors
 
 
-def tie(below):
-    """Return the midpoint above a float16 pattern, in units of 2**-48."""
-    exponent = max(below >> 10, 1)
-    mantissa = (below & 1023) + (1024 if below >> 10 else 0)
-    return (2 * mantissa + 1) << (exponent - 2 + 25)
+def tile(config, source, vectors, last):
+    """Return (vectors with their sums, count, last) of a tile of a command."""
+    sums = [
+        random_sums(config, source, exponent, total, config.n_par)
+        for exponent, total, _ in vectors
+    ]
+    count = source.randint(1, config.n_par) if last else config.n_par
+    return list(zip(sums, vectors, strict=True)), count, last
 
 
 def expected(config, vectors, count, last):
     """Return the result chunks of a tile: lists of (data, keep, last, vector)."""
     chunks = []
-    for number, (sums, exponent, shift_sum, poison) in enumerate(vectors):
+    for number, (sums, (exponent, total, poison)) in enumerate(vectors):
         for start in range(0, count, config.out_par):
             data, keep = [], 0
             for lane in range(config.out_par):
@@ -82,29 +86,35 @@ def expected(config, vectors, count, last):
                     data.append(0)
                     continue
                 keep |= 1 << lane
-                value = round_to_fp16(((sums[i] << exponent) + shift_sum) * UNIT)
-                data.append(0x7E00 if poison else value)
+                value = exact_output(config, sums[i], exponent, total)
+                data.append(config.float.nan if poison else value)
             chunks.append((data, keep, int(last and start + config.out_par >= count), number))
     return chunks
 
 
-def pack(config, vectors):
-    """Return the sums of a tile as the array gives them: a vector's outputs, then the next's."""
-    return join([value for sums, *_ in vectors for value in sums], config.acc_bits)
+def send_window(ctx, dut, config, given):
+    """Put the window of a vector on the port, for one cycle."""
+    ctx.set(dut.window_valid, given is not None)
+    if given is None:
+        return
+    exponent, total, poison = given
+    window = reduce_shift_sum(config, total, exponent)
+    for name in ("base", "sticky", "place"):
+        ctx.set(dut.window[name], getattr(window, name))
+    ctx.set(dut.window.poison, poison)
+    for name in ("positive", "negative"):
+        held = getattr(window, name)
+        ctx.set(dut.window[name], {"kept": held.kept, "sticky": held.sticky, "drop": held.drop})
 
 
-def show(ctx, dut, config, source, given):
+def show(ctx, bench, config, source, given):
     """Put a tile on the ports; sums of vectors that it does not have are noise."""
     vectors, count, last = given
-    noise = source.getrandbits(len(dut.sums)) >> (len(vectors) * config.n_par * config.acc_bits)
+    dut = bench.drain
     used = len(vectors) * config.n_par * config.acc_bits
-    ctx.set(dut.sums, pack(config, vectors) | noise << used)
-    for i in range(config.m_par):
-        summary = dut.tile.summaries[i]
-        _, exponent, shift_sum, poison = vectors[i] if i < len(vectors) else (0, 77, -1, 1)
-        ctx.set(summary.exponent, exponent)
-        ctx.set(summary.shift_sum, shift_sum)
-        ctx.set(summary.poison, int(poison))
+    noise = source.getrandbits(len(bench.sums)) >> used
+    packed = join([value for sums, _ in vectors for value in sums], config.acc_bits)
+    ctx.set(bench.sums, packed | noise << used)
     ctx.set(dut.tile.vectors, len(vectors))
     ctx.set(dut.tile.count, count)
     ctx.set(dut.tile.last, int(last))
@@ -122,26 +132,48 @@ def test_results(config, ready):
     seed = f"{config.act_bits} {ready}"
     source = random.Random(seed)
     outputs = config.n_par * (config.m_par + 1) // 2
-    tiles = [
-        tile(config, source, source.random() < 0.3)
-        for _ in range((700 if ready == 1 else 250) // (outputs + 3))
-    ]
+    commands, tiles = [], []
+    while len(tiles) < (700 if ready == 1 else 250) // (outputs + 3):
+        commands.append(command(config, source))
+        tiles += [
+            tile(config, source, commands[-1], last)
+            for last in [False] * source.choice([0, 0, 1, 3]) + [True]
+        ]
     want = [chunk for t in tiles for chunk in expected(config, *t)]
-    dut = Drain(config)
-    got, taken_at, seen_at = [], [], []
+    bench_dut = Bench(config)
+    dut = bench_dut.drain
+    got, taken_at, seen_at, freed = [], [], [], []
 
     async def bench(ctx):
         clock, rest, shown = Clock(ctx), list(reversed(tiles)), False
+        windows = [vector for vectors in commands for vector in vectors]
+        sent = 0
         held = None  # a chunk that was offered and not taken
         while len(got) < len(want):
+            # Windows come before their tile or after it; not more than there is room for. A new one
+            # is not there as soon as its slot is free: the front end takes longer than eight.
+            send = sent < len(windows) and sent - sum(freed) < config.vector_slots - 8
+            send = send and source.random() < 0.5
+            send_window(ctx, dut, config, windows[sent] if send else None)
             if not shown and rest and source.random() < 0.8:
-                show(ctx, dut, config, source, rest.pop())
+                show(ctx, bench_dut, config, source, rest.pop())
                 shown = True
             ctx.set(dut.tile_valid, shown)
             if ctx.get(dut.tile_taken):
                 assert shown
+                # The windows that it needs had come a cycle before, or earlier.
+                done = len(tiles) - len(rest)
+                needed = [t for t in tiles[:done] if t[2]]
+                needed_now = sum(len(t[0]) for t in needed) + (
+                    0 if tiles[done - 1][2] else len(tiles[done - 1][0])
+                )
+                assert sent >= needed_now
                 shown = False  # the next one may stand there in the next cycle
                 taken_at.append(clock.cycle)
+            count = ctx.get(dut.slots_freed)
+            if count:
+                freed.append(count)
+            sent += send
             ctx.set(dut.result.ready, source.random() < ready)
             if ctx.get(dut.result.valid):
                 entry = entry_at(ctx, config, dut)
@@ -155,8 +187,10 @@ def test_results(config, ready):
                 assert held is None
             await clock.tick()
 
-    run(dut, bench)
+    run(bench_dut, bench)
     assert got == want, seed
+    # A command's windows are given back with its last chunk.
+    assert freed == [len(vectors) for vectors in commands]
     if ready == 1:
         # Each tile's last chunk is taken result_latency cycles after it entered the pipeline.
         ends, index = [], -1
@@ -172,14 +206,20 @@ def test_without_backpressure_a_chunk_leaves_every_cycle(m_par):
     """Tile after tile, vector after vector."""
     config = replace(BASE, n_par=32, out_par=1, m_par=m_par)
     source = random.Random(m_par)
-    dut = Drain(config)
-    given = [vector(config, source) for _ in range(m_par)], 32, True
+    bench_dut = Bench(config)
+    dut = bench_dut.drain
+    vectors = [(3, random_total(config, source, 3), False) for _ in range(m_par)]
+    given = tile(config, source, vectors, False)
     chunks, taken = 2 * m_par * 32, []
 
     async def bench(ctx):
+        for vector in vectors:
+            send_window(ctx, dut, config, vector)
+            await ctx.tick()
+        send_window(ctx, dut, config, None)
         clock = Clock(ctx)
         ctx.set(dut.result.ready, 1)
-        show(ctx, dut, config, source, given)
+        show(ctx, bench_dut, config, source, given)
         ctx.set(dut.tile_valid, 1)
         while len(taken) < chunks:
             if clock.cycle < chunks:
@@ -188,7 +228,7 @@ def test_without_backpressure_a_chunk_leaves_every_cycle(m_par):
                 taken.append((clock.cycle, entry_at(ctx, config, dut)))
             await clock.tick()
 
-    run(dut, bench)
+    run(bench_dut, bench)
     want = expected(config, *given) * 2
     assert taken == [(config.result_latency + i, chunk) for i, chunk in enumerate(want)]
 
@@ -196,13 +236,17 @@ def test_without_backpressure_a_chunk_leaves_every_cycle(m_par):
 def test_what_is_not_taken_fits_the_queue():
     config = replace(BASE, n_par=64, out_par=1)
     depth = config.result_queue_depth
-    dut = Drain(config)
+    bench_dut = Bench(config)
+    dut = bench_dut.drain
     got, taken_at = [], []
 
     async def bench(ctx):
+        vectors = [(48, 0, False)]  # a sum is its own value
+        send_window(ctx, dut, config, vectors[0])
+        await ctx.tick()
+        send_window(ctx, dut, config, None)
         clock = Clock(ctx)
-        given = [(list(range(64)), 48, 0, False)], 64, True
-        show(ctx, dut, config, random.Random(0), given)
+        show(ctx, bench_dut, config, random.Random(0), ([(list(range(64)), vectors[0])], 64, True))
         ctx.set(dut.tile_valid, 1)
         for _ in range(100):
             assert not ctx.get(dut.tile_taken)  # all but the queue's depth must wait
@@ -217,38 +261,31 @@ def test_what_is_not_taken_fits_the_queue():
             await clock.tick()
 
     assert depth < 64
-    run(dut, bench)
-    assert got == [round_to_fp16(Fraction(i)) for i in range(64)]
+    run(bench_dut, bench)
+    assert got == [exact_output(config, i, 48, 0) for i in range(64)]
     # Chunk i enters in the cycle after chunk i - depth left; chunk 0 leaves in cycle 0.
     assert taken_at[0] == 63 - depth + 1
 
 
-@pytest.mark.parametrize("chance", [1.0, 0.4])
-def test_a_tile_is_held_until_it_is_taken(chance):
-    source = random.Random(chance)
-    dut = TileHold(12)
-    valid, held = False, None
-    seen = []
+def test_a_tile_waits_for_all_its_windows():
+    """Also when another command's windows are all that is there."""
+    config = replace(BASE, m_par=2)
+    bench_dut = Bench(config)
+    dut = bench_dut.drain
+    given = tile(config, random.Random(2), [(3, 5, False)] * 2, True)
+    taken = []
 
     async def bench(ctx):
-        nonlocal valid, held
-        for _ in range(200):
-            assert ctx.get(dut.tile_valid) == valid
-            if valid:
-                assert ctx.get(dut.tile_sums) == held
-                seen.append(held)
-            take = valid and source.random() < chance
-            # The next tile may come in the very cycle in which this one is taken.
-            load = (take or not valid) and source.random() < chance
-            sums = source.getrandbits(12)
-            ctx.set(dut.tile_taken, take)
-            ctx.set(dut.sums_valid, load)
-            ctx.set(dut.sums, sums)
-            if load:
-                valid, held = True, sums
-            elif take:
-                valid = False
-            await ctx.tick()
+        clock = Clock(ctx)
+        ctx.set(dut.result.ready, 1)
+        show(ctx, bench_dut, config, random.Random(1), given)
+        ctx.set(dut.tile_valid, 1)
+        for cycle in range(60):
+            send_window(ctx, dut, config, (3, 5, False) if cycle in (10, 20, 40, 41) else None)
+            if ctx.get(dut.tile_taken):
+                taken.append(cycle)
+            await clock.tick()
 
-    run(dut, bench)
-    assert len(set(seen)) > 20
+    run(bench_dut, bench)
+    chunks = 2 * -(-given[1] // config.out_par)
+    assert taken == [20 + chunks, 41 + chunks]

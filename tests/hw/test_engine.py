@@ -32,12 +32,14 @@ CONFIGS = [
     replace(BASE, k_par=3, act_par=1, structure="shared", group=3, ternary=True),
     replace(BASE, structure="tables", group=2, m_par=2, levels_per_stage=1),
     replace(BASE, k_par=2, act_par=1, n_par=7, n_max=7, structure="tables", group=2, ternary=True),
+    replace(BASE, act_format="bf16"),
+    replace(BASE, act_bits=24, structure="tables", group=2, act_format="bf16"),
 ]
 
 
 def label(c) -> str:
     kind = f"{c.structure} {c.group}{' ternary' * c.ternary}"
-    return f"{kind} {c.k_par}x{c.n_par}x{c.m_par} A{c.act_bits}"
+    return f"{kind} {c.k_par}x{c.n_par}x{c.m_par} A{c.act_bits} {c.act_format}"
 
 
 def problem(config, random_state):
@@ -45,19 +47,29 @@ def problem(config, random_state):
     k = int(random_state.integers(1, config.k_max + 1))
     n = int(random_state.integers(1, config.n_max + 1))
     m = int(random_state.integers(1, config.m_par + 1))
-    low, high = [(0, 0x7C00), (0x3000, 0x4400), (0, 0x0400), (0x3C00, 0x7C01)][
-        int(random_state.integers(4))
-    ]
+    kind = int(random_state.integers(4))
+
+    def patterns(ranges, *shape):
+        low, high = ranges[kind]
+        sign = random_state.integers(0, 2, shape) << 15
+        return (random_state.integers(low, high, shape) | sign).astype(np.uint16)
 
     def halves(*shape):
-        sign = random_state.integers(0, 2, shape) << 15
-        return (random_state.integers(low, high, shape) | sign).astype(np.uint16).view(np.float16)
+        ranges = (0, 0x7C00), (0x3000, 0x4400), (0, 0x0400), (0x3C00, 0x7C01)
+        return patterns(ranges, *shape).view(np.float16)
+
+    def activations(*shape):
+        if config.act_format == "fp16":
+            return halves(*shape)
+        # All finite; around 1; subnormals; up to infinity.
+        return patterns(((0, 0x7F80), (0x3E00, 0x4100), (0, 0x0080), (0x7000, 0x7F81)), *shape)
 
     def bits():
         rows = random_state.integers(0, 2, (n, k), dtype=np.uint8)
         return np.packbits(rows, axis=1, bitorder="little")
 
-    return halves(m, k), bits(), halves(k), halves(k), bits() if config.ternary else None
+    mask = bits() if config.ternary else None
+    return activations(m, k), bits(), halves(k), halves(k), mask
 
 
 def chunks_of(config, m, n):
@@ -78,7 +90,10 @@ def test_equal_to_golden(config, chance):
     problems = [problem(config, random_state) for _ in range(18)]
     want, commands, acts, coefs, weights = [], [], [], [], []
     for x, signs, scale, shift, mask in problems:
-        y = fbi_linear(x, signs, scale, shift, act_bits=config.act_bits, mask=mask)
+        y = fbi_linear(
+            x, signs, scale, shift, act_bits=config.act_bits, mask=mask,
+            act_format=config.act_format,
+        )  # fmt: skip
         y = y.view(np.uint16).tolist()
         (m, k), n = x.shape, len(signs)
         for vector, first, count, last in chunks_of(config, m, n):

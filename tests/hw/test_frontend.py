@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from golden.reference import floor_log2, fp16_value
-from hw.config import VECTORS_AHEAD, EngineConfig
+from hw.config import BIN_BANKS, VECTORS_AHEAD, EngineConfig
 from hw.frontend import FrontEnd
 from hw.streams import activation_chunks, coefficient_chunks
 
 from ..simulation import Clock, Source, run
+from .exact import value_of
+from .window_model import reduce_shift_sum
 
 BASE = EngineConfig(name="test", k_par=4, n_par=2, act_bits=8, k_max=24, n_max=8, act_par=2)
 CONFIGS = [
@@ -22,17 +24,21 @@ CONFIGS = [
     replace(BASE, k_par=1, act_par=1, act_bits=24, k_max=1),
     replace(BASE, k_par=6, act_par=6, m_par=3),  # an odd number of chunk sums on one level
     replace(BASE, m_par=2, k_max=5),
+    replace(BASE, act_format="bf16"),
+    replace(BASE, act_format="bf16", act_par=1, act_bits=16, scale_out="row"),
 ]
-IDS = [f"{c.act_par} lanes A{c.act_bits} K{c.k_max} M{c.m_par}" for c in CONFIGS]
+IDS = [f"{c.act_par} lanes A{c.act_bits} K{c.k_max} M{c.m_par} {c.act_format}" for c in CONFIGS]
 EXTREMES = (0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0x7BFF, 0xFBFF)
 SPECIAL = (0x7C00, 0xFC00, 0x7E00, 0x7C01, 0xFFFF)
+BF16_EXTREMES = (0x0000, 0x8000, 0x0001, 0x8001, 0x007F, 0x0080, 0x3F80, 0x7F7F, 0xFF7F)
+BF16_SPECIAL = (0x7F80, 0xFF80, 0x7FC0, 0x7F81, 0xFFFF)
 
 
-def pattern(source) -> int:
+def pattern(source, extremes=EXTREMES, infinity=0x7C00) -> int:
     kind = source.random()
     if kind < 0.4:
-        return source.choice(EXTREMES)
-    return source.randrange(0x7C00) | source.getrandbits(1) << 15
+        return source.choice(extremes)
+    return source.randrange(infinity) | source.getrandbits(1) << 15
 
 
 def commands_of(config, source, count):
@@ -51,25 +57,31 @@ def payload(config, k, n, m):
     return k | n << n_at | (m << m_at if config.m_par > 1 else 0)
 
 
-def vector(source, k):
+def vector(config, source, k):
     """Return (x, scale, shift) as bit patterns; now and then something not finite."""
     lists = [[pattern(source) for _ in range(k)] for _ in range(3)]
+    specials = [SPECIAL] * 3
+    if config.act_format == "bf16":
+        lists[0] = [pattern(source, BF16_EXTREMES, 0x7F80) for _ in range(k)]
+        specials[0] = BF16_SPECIAL
     if source.random() < 0.2:
-        source.choice(lists)[source.randrange(k)] = source.choice(SPECIAL)
+        which = source.randrange(3)
+        lists[which][source.randrange(k)] = source.choice(specials[which])
     return lists
 
 
 def summary(config, x, scale, shift):
-    """Return (exponent above -48, poison, shift sum in units of 2**-48) by the contract."""
-    values = [[fp16_value(b) for b in row] for row in (x, scale, shift)]
+    """Return (exponent above the lowest, poison, shift sum in units of products), exactly."""
+    values = [[value_of(config, b) for b in x]]
+    values += [[fp16_value(b) for b in row] for row in (scale, shift)]
     if any(v is None for row in values for v in row):
         return None, 1, None
     xs, scales, shifts = values
     largest = max(abs(c * v) for c, v in zip(scales, xs, strict=True))
-    exponent = 0
+    exponent, lowest = 0, config.product_lsb_exp
     if largest:
-        exponent = max(floor_log2(largest) - (config.act_bits - 2) + 48, 0)
-    total = sum(b * v for b, v in zip(shifts, xs, strict=True)) * 2**48
+        exponent = max(floor_log2(largest) - (config.act_bits - 2) - lowest, 0)
+    total = sum(b * v for b, v in zip(shifts, xs, strict=True)) / Fraction(2) ** lowest
     assert Fraction(total).denominator == 1
     return exponent, 0, int(total)
 
@@ -79,9 +91,9 @@ def summary(config, x, scale, shift):
 def test_products_and_summaries(config, chance):
     seed = f"{config.act_par} {chance}"
     source = random.Random(seed)
-    asked = commands_of(config, source, 60 // config.m_par)
+    asked = commands_of(config, source, 30 // config.m_par)
     commands = [payload(config, *command) for command in asked]
-    vectors = [vector(source, k) for k, _, m in asked for _ in range(m)]
+    vectors = [vector(config, source, k) for k, _, m in asked for _ in range(m)]
     acts, coefs = [], []
     for x, scale, shift in vectors:
         x, scale, shift = (np.array(v, np.uint16).view(np.float16) for v in (x, scale, shift))
@@ -93,6 +105,7 @@ def test_products_and_summaries(config, chance):
             coefs[-1] |= 0xFC00_7C00 << (32 * lane)
     dut = FrontEnd(config)
     products, summaries, layers, delays = [], [], [], []
+    windows, summarized_at, window_at = [], [], []
 
     async def bench(ctx):
         clock = Clock(ctx)
@@ -101,16 +114,18 @@ def test_products_and_summaries(config, chance):
             Source(ctx, port, values, chance=chance, seed=i)
             for i, (port, values) in enumerate(ports)
         ]
-        waiting, untaken, accepted, last_at = 0, 0, 0, []
+        waiting, untaken, accepted, last_at, kept = 0, 0, 0, [], 0
         ends = set(np.cumsum([-(-len(x) // config.act_par) for x, _, _ in vectors]).tolist())
-        while len(summaries) < len(vectors):
+        while len(windows) < len(vectors):
             for stream in sources:
                 stream.offer()
             free = waiting > 0 and source.random() < chance
             take = untaken > 0 and source.random() < chance
             ctx.set(dut.chunk_freed, free)
             ctx.set(dut.vector_taken, take)
-            waiting, untaken = waiting - free, untaken - take
+            drained = min(kept, config.m_par) if source.random() < chance / 4 else 0
+            ctx.set(dut.slots_freed, drained)
+            waiting, untaken, kept = waiting - free, untaken - take, kept - drained
             _, act, coef = [stream.settle() for stream in sources]
             assert act == coef  # the two streams go in step
             if act:
@@ -128,9 +143,16 @@ def test_products_and_summaries(config, chance):
                 untaken += 1
                 delays.append(clock.cycle - last_at.pop(0))
                 found = ctx.get(dut.summary)
-                summaries.append((found.exponent, found.poison, found.shift_sum))
+                summaries.append((found.exponent, found.poison))
+                summarized_at.append(clock.cycle)
+            if ctx.get(dut.window_valid):
+                windows.append(ctx.get(dut.window))
+                window_at.append(clock.cycle)
+                kept += 1
             assert waiting <= config.chunks_max
             assert len(layers) - len(summaries) + untaken <= VECTORS_AHEAD
+            assert len(layers) - len(windows) <= BIN_BANKS
+            assert len(layers) - len(windows) + kept <= config.vector_slots
             assert not ctx.get(dut.error)
             await clock.tick()
 
@@ -138,10 +160,21 @@ def test_products_and_summaries(config, chance):
     # Every vector is announced on its own, with all that its command asks for.
     assert layers == [command for command in asked for _ in range(command[2])], seed
     want = [summary(config, *bits) for bits in vectors]
-    for found, expected in zip(summaries, want, strict=True):
-        assert found[1] == expected[1]
-        if not expected[1]:
-            assert found == expected
+    for found, window, (exponent, poison, total) in zip(summaries, windows, want, strict=True):
+        assert found[1] == window.poison == poison
+        if not poison:
+            assert found[0] == exponent
+            given = reduce_shift_sum(config, total, exponent)
+            assert (window.base, window.sticky, window.place) == (
+                given.base, given.sticky, given.place
+            )  # fmt: skip
+            for name in ("positive", "negative"):
+                held, right = window[name], getattr(given, name)
+                assert (held.kept, held.sticky, held.drop) == (right.kept, right.sticky, right.drop)
+    before = -1
+    for summarized, done in zip(summarized_at, window_at, strict=True):
+        assert done == max(summarized, before) + 1 + config.reduce_cycles
+        before = done
     assert delays == [config.front_end_latency - 1] * len(vectors)
 
     chunks = iter(products)
@@ -149,26 +182,32 @@ def test_products_and_summaries(config, chance):
         for start in range(0, len(x), config.act_par):
             for lane, (magnitude, shift, negative) in enumerate(next(chunks)):
                 j = start + lane
-                a, c = (fp16_value(v[j]) if j < len(x) else 0 for v in (x, scale))
+                a = value_of(config, x[j]) if j < len(x) else 0
+                c = fp16_value(scale[j]) if j < len(x) else 0
                 if a is None or c is None:
                     continue
-                value = Fraction(magnitude << shift, 2**48)
+                value = (magnitude << shift) * Fraction(2) ** config.product_lsb_exp
                 assert (-value if negative else value) == a * c
     assert next(chunks, None) is None
 
 
 @pytest.mark.parametrize("m_par", [1, 3])
 def test_without_stalls_a_chunk_enters_every_cycle(m_par):
-    """10 chunks, then one cycle for the next vector, whether a command begins it or goes on."""
-    dut = FrontEnd(replace(BASE, m_par=m_par))
+    """Chunks, then one cycle for the next vector, whether a command begins it or goes on.
+
+    As long as no vector is shorter than the reducer's time.
+    """
+    config = replace(BASE, m_par=m_par, k_max=600)
+    dut = FrontEnd(config)
     taken, commands = [], []
+    assert config.reduce_cycles < 200
 
     async def bench(ctx):
         clock = Clock(ctx)
         for port in (dut.command, dut.act, dut.coef):
             ctx.set(port.valid, 1)
-        ctx.set(dut.command.payload, {"k": 20, "n": 1} | ({"m": m_par} if m_par > 1 else {}))
-        for _ in range(45):
+        ctx.set(dut.command.payload, {"k": 400, "n": 1} | ({"m": m_par} if m_par > 1 else {}))
+        for _ in range(805):
             ctx.set(dut.chunk_freed, ctx.get(dut.product_valid))
             ctx.set(dut.vector_taken, ctx.get(dut.summary_valid))
             if ctx.get(dut.act.ready):
@@ -178,8 +217,54 @@ def test_without_stalls_a_chunk_enters_every_cycle(m_par):
             await clock.tick()
 
     run(dut, bench)
-    assert taken == [*range(1, 11), *range(12, 22), *range(23, 33), *range(34, 44)]
-    assert commands == [0, 11, 22, 33, 44][::m_par]
+    assert taken == [201 * v + 1 + i for v in range(4) for i in range(200)]
+    assert commands == [0, 201, 402, 603, 804][::m_par]
+
+
+def test_a_short_vector_waits_for_a_bank_of_bins():
+    """BIN_BANKS vectors are taken; the next when the oldest has its window."""
+    config = BASE
+    dut = FrontEnd(config)
+    begun = []
+
+    async def bench(ctx):
+        clock = Clock(ctx)
+        for port in (dut.command, dut.act, dut.coef):
+            ctx.set(port.valid, 1)
+        ctx.set(dut.command.payload, {"k": 2, "n": 1})
+        for _ in range(3 * config.reduce_cycles + 30):
+            ctx.set(dut.chunk_freed, ctx.get(dut.product_valid))
+            ctx.set(dut.vector_taken, ctx.get(dut.summary_valid))
+            ctx.set(dut.slots_freed, ctx.get(dut.window_valid))
+            if ctx.get(dut.layer_valid):
+                begun.append(clock.cycle)
+            await clock.tick()
+
+    run(dut, bench)
+    # Taken in 0, its chunk in 1; reduced from the cycle after the summary on.
+    first = 1 + config.front_end_latency + config.reduce_cycles
+    step = config.reduce_cycles + 1
+    assert begun[:4] == [0, 2, first + 1, first + step + 1]
+
+
+def test_no_more_vectors_than_slots():
+    config = BASE
+    dut = FrontEnd(config)
+    begun = []
+
+    async def bench(ctx):
+        for port in (dut.command, dut.act, dut.coef):
+            ctx.set(port.valid, 1)
+        ctx.set(dut.command.payload, {"k": 2, "n": 1})
+        for cycle in range((config.vector_slots + 3) * (config.reduce_cycles + 1)):
+            ctx.set(dut.chunk_freed, ctx.get(dut.product_valid))
+            ctx.set(dut.vector_taken, ctx.get(dut.summary_valid))
+            if ctx.get(dut.layer_valid):
+                begun.append(cycle)
+            await ctx.tick()
+
+    run(dut, bench)
+    assert len(begun) == config.vector_slots
 
 
 @pytest.mark.parametrize("m_par", [1, 2])
@@ -193,15 +278,15 @@ def test_the_quantizer_is_not_overrun(m_par):
         for port in (dut.command, dut.act, dut.coef):
             ctx.set(port.valid, 1)
         ctx.set(dut.command.payload, {"k": 2, "n": 1} | ({"m": m_par} if m_par > 1 else {}))
-        for cycle in range(60):
+        for cycle in range(500):
             ctx.set(dut.chunk_freed, ctx.get(dut.product_valid))
-            ctx.set(dut.vector_taken, cycle in (30, 45))
+            ctx.set(dut.vector_taken, cycle in (300, 450))
             if ctx.get(dut.layer_valid):
                 begun.append(cycle)
             await clock.tick()
 
     run(dut, bench)
-    assert begun == [2 * i for i in range(VECTORS_AHEAD)] + [31, 46]
+    assert begun == [2 * i for i in range(VECTORS_AHEAD)] + [301, 451]
 
 
 @pytest.mark.parametrize(

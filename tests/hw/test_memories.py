@@ -6,7 +6,7 @@ import random
 import pytest
 
 from hw.config import MEMORY_LATENCY, TILE_QUEUE_LATENCY
-from hw.memories import BlockMemory, TileQueue
+from hw.memories import BlockMemory, NarrowedMemory, TileHold, TileQueue
 
 from ..simulation import Clock, run
 
@@ -84,7 +84,48 @@ def test_a_memory_has_an_address():
     assert [len(BlockMemory(4, depth).read_addr) for depth in (2, 3, 4, 5)] == [1, 2, 2, 3]
 
 
+# ---- written wide, read in parts -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("part", "parts", "depth"), [(5, 8, 4), (3, 3, 1), (7, 1, 5), (2, 6, 3)])
+def test_parts_of_words_are_read(part, parts, depth):
+    dut = NarrowedMemory(part, parts, depth)
+    source = random.Random(part)
+    words: dict[int, int] = {}
+    compared = []
+
+    async def bench(ctx):
+        due = [None] * MEMORY_LATENCY
+        for _ in range(300):
+            expected = due.pop(0)
+            if expected is not None:
+                assert ctx.get(dut.read_data) == expected
+                compared.append(expected)
+            word, value = source.randrange(depth), source.getrandbits(part * parts)
+            read, which, write = source.randrange(depth), source.randrange(parts), source.random()
+            for port, setting in (
+                (dut.write_addr, word), (dut.write_data, value), (dut.write_en, write < 0.5),
+                (dut.read_addr, read), (dut.read_part, which),
+            ):  # fmt: skip
+                ctx.set(port, setting)
+            known = read in words and not (write < 0.5 and read == word)
+            due.append(words[read] >> which * part & ((1 << part) - 1) if known else None)
+            if write < 0.5:
+                words[word] = value
+            await ctx.tick()
+
+    run(dut, bench)
+    assert len(compared) > 50
+
+
 # ---- the queue of finished tiles ----------------------------------------------------------------
+
+INFO_LEAD = 4  # cycles that info comes before the sums, at least
+PARTS, PART_BITS = 3, 5
+
+
+def part_of(sums, part):
+    return sums >> part * PART_BITS & ((1 << PART_BITS) - 1)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 8])
@@ -93,30 +134,41 @@ def test_tiles_come_out_in_order(depth, chance):
     """`info` runs ahead of the sums by a random time; the writer counts room."""
     seed = f"{depth} {chance}"
     source = random.Random(seed)
-    dut = TileQueue(6, 10, depth)
-    tiles = [(source.getrandbits(6), source.getrandbits(10)) for _ in range(150)]
-    got, offered_at, written_at, taken_at = [], [], [], []
+    dut = TileQueue(6, PART_BITS, PARTS, depth)
+    tiles = [(source.getrandbits(6), source.getrandbits(PARTS * PART_BITS)) for _ in range(150)]
+    got, offered_at, written_at, taken_at, info_at = [], [], [], [], []
+    compared = []
 
     async def bench(ctx):
         clock, infos, sums = Clock(ctx), 0, 0
-        seen = False
+        seen, due = False, [None] * MEMORY_LATENCY
         while len(got) < len(tiles):
-            # What is read must be there: info comes at the latest with its sums.
             send_info = infos < len(tiles) and infos - len(got) < depth and source.random() < chance
             ctx.set(dut.info_valid, send_info)
             ctx.set(dut.info, tiles[infos][0] if send_info else source.getrandbits(6))
-            send_sums = sums < infos + send_info and source.random() < 0.7
+            if send_info:
+                info_at.append(clock.cycle)
+            send_sums = (
+                sums < infos and info_at[sums] + INFO_LEAD <= clock.cycle and source.random() < 0.7
+            )
             ctx.set(dut.sums_valid, send_sums)
-            ctx.set(dut.sums, tiles[sums][1] if send_sums else source.getrandbits(10))
+            ctx.set(dut.sums, tiles[sums][1] if send_sums else source.getrandbits(15))
             if send_sums:
                 written_at.append(clock.cycle)
             infos, sums = infos + send_info, sums + send_sums
+            expected = due.pop(0)
+            if expected is not None:
+                assert ctx.get(dut.part_sums) == expected, seed
+                compared.append(expected)
             valid = ctx.get(dut.tile_valid)
+            part = source.randrange(PARTS)
+            ctx.set(dut.part, part)
+            due.append(part_of(tiles[len(got)][1], part) if valid else None)
             if valid:
                 if not seen:
                     offered_at.append(clock.cycle)
                     seen = True
-                assert (ctx.get(dut.tile_info), ctx.get(dut.tile_sums)) == tiles[len(got)], seed
+                assert ctx.get(dut.tile_info) == tiles[len(got)][0], seed
             take = valid and source.random() < chance
             ctx.set(dut.tile_taken, take)
             if take:
@@ -126,18 +178,17 @@ def test_tiles_come_out_in_order(depth, chance):
             await clock.tick()
 
     run(dut, bench)
-    # Through memory and its output register: each stage takes one tile a cycle, and is free again
-    # when the tile before it moves on.
-    want, moved = [], -1
-    for i, written in enumerate(written_at):
-        read = max(written + 1, moved)
-        moved = max(read + 1, taken_at[i - 1] if i else 0)
-        want.append(moved + 1)
+    # TILE_QUEUE_LATENCY after its sums, or in the cycle after the tile before it was taken.
+    want = [
+        max(written + TILE_QUEUE_LATENCY, taken_at[i - 1] + 1 if i else 0)
+        for i, written in enumerate(written_at)
+    ]
     assert offered_at == want, seed
+    assert len(compared) >= len(tiles) - MEMORY_LATENCY
 
 
-def test_an_empty_queue_has_its_latency():
-    dut = TileQueue(4, 4, 4)
+def test_info_alone_is_no_tile():
+    dut = TileQueue(4, 4, 1, 4)
     valid = []
 
     async def bench(ctx):
@@ -146,33 +197,69 @@ def test_an_empty_queue_has_its_latency():
         await ctx.tick()
         ctx.set(dut.info_valid, 0)
         await ctx.tick().repeat(3)
-        assert not ctx.get(dut.tile_valid)  # info alone is no tile
+        assert not ctx.get(dut.tile_valid)
         ctx.set(dut.sums, 7)
         ctx.set(dut.sums_valid, 1)
         for _ in range(6):
             valid.append(ctx.get(dut.tile_valid))
             await ctx.tick()
             ctx.set(dut.sums_valid, 0)
-        assert (ctx.get(dut.tile_info), ctx.get(dut.tile_sums)) == (5, 7)
+        assert (ctx.get(dut.tile_info), ctx.get(dut.part_sums)) == (5, 7)
 
     run(dut, bench)
     assert valid == [0] * TILE_QUEUE_LATENCY + [1] * (6 - TILE_QUEUE_LATENCY)
 
 
 def test_a_tile_a_cycle():
-    dut = TileQueue(8, 8, 8)
+    dut = TileQueue(8, 8, 1, 16)
     got = []
 
     async def bench(ctx):
-        for cycle in range(40):
+        for cycle in range(45):
             ctx.set(dut.info, cycle)
-            ctx.set(dut.sums, 255 - cycle)
             ctx.set(dut.info_valid, cycle < 30)
-            ctx.set(dut.sums_valid, cycle < 30)
+            ctx.set(dut.sums, 255 - (cycle - INFO_LEAD))
+            ctx.set(dut.sums_valid, INFO_LEAD <= cycle < 30 + INFO_LEAD)
             ctx.set(dut.tile_taken, ctx.get(dut.tile_valid))
             if ctx.get(dut.tile_valid):
-                got.append((cycle, ctx.get(dut.tile_info), ctx.get(dut.tile_sums)))
+                got.append((cycle, ctx.get(dut.tile_info)))
             await ctx.tick()
 
     run(dut, bench)
-    assert got == [(i + TILE_QUEUE_LATENCY, i, 255 - i) for i in range(30)]
+    assert got == [(i + INFO_LEAD + TILE_QUEUE_LATENCY, i) for i in range(30)]
+
+
+@pytest.mark.parametrize("parts", [1, 3, 8, 9, 20])
+@pytest.mark.parametrize("chance", [1.0, 0.4])
+def test_a_tile_is_held_until_it_is_taken(parts, chance):
+    source = random.Random(f"{parts} {chance}")
+    stages = 2 if parts > 8 else 1
+    dut = TileHold(12, parts, stages)
+    compared = []
+
+    async def bench(ctx):
+        valid, held, due = False, 0, [None] * stages
+        for _ in range(200):
+            assert ctx.get(dut.tile_valid) == valid
+            expected = due.pop(0)
+            if expected is not None:
+                assert ctx.get(dut.part_sums) == expected
+                compared.append(expected)
+            part = source.randrange(parts)
+            ctx.set(dut.part, part)
+            due.append(held >> 12 * part & 0xFFF if valid else None)
+            take = valid and source.random() < chance
+            # The next tile may come in the very cycle in which this one is taken.
+            load = (take or not valid) and source.random() < chance
+            sums = source.getrandbits(12 * parts)
+            ctx.set(dut.tile_taken, take)
+            ctx.set(dut.sums_valid, load)
+            ctx.set(dut.sums, sums)
+            if load:
+                valid, held = True, sums
+            elif take:
+                valid = False
+            await ctx.tick()
+
+    run(dut, bench)
+    assert len(set(compared)) > 20

@@ -36,27 +36,23 @@ def random_layers(config, source, count):
     ]  # fmt: skip
 
 
-def offer(ctx, dut, config, layer, number):
-    """Put a batch on the port; `number` can be told again from its summaries."""
+def offer(ctx, dut, config, layer):
+    """Put a batch on the port."""
     k, n, m = layer
     asked = {"k": k, "n": n} | ({"m": m} if config.m_par > 1 else {})
     ctx.set(dut.batch.payload.layer, asked)
-    for i in range(config.m_par):
-        ctx.set(dut.batch.payload.summaries[i].exponent, (number + i) % 77)
 
 
-def tile_at(ctx, dut, config):
+def tile_at(ctx, dut):
     tile = ctx.get(dut.tile)
-    exponents = [tile.summaries[i].exponent for i in range(config.m_par)]
-    return tile.count, tile.last, tile.vectors, exponents
+    return tile.count, tile.last, tile.vectors
 
 
-def described(config, layer, number, t):
+def described(config, layer, t):
     """Return what tile `t` of a layer must be described as."""
     _, n, m = layer
-    exponents = [(number + i) % 77 for i in range(config.m_par)]
     last = t == -(-n // config.n_par) - 1
-    return min(config.n_par, n - t * config.n_par), int(last), m, exponents
+    return min(config.n_par, n - t * config.n_par), int(last), m
 
 
 # ---- words inside tiles -------------------------------------------------------------------------
@@ -77,11 +73,11 @@ def test_words_inside_tiles(config, chance):
         offered = weight = False
         while len(freed_banks) < len(layers) or fresh:
             if fresh:  # the tile's description stands from the next cycle on
-                tiles.append(tile_at(ctx, dut, config))
+                tiles.append(tile_at(ctx, dut))
             offered = offered or (number < len(layers) and source.random() < chance)
             ctx.set(dut.batch.valid, offered)
             if offered:
-                offer(ctx, dut, config, layers[number], number)
+                offer(ctx, dut, config, layers[number])
             weight = weight or source.random() < chance
             ctx.set(dut.weight.valid, weight)
             freed = holding and not fresh and source.random() < chance
@@ -110,7 +106,7 @@ def test_words_inside_tiles(config, chance):
         words, count = -(-layer[0] // config.k_par), -(-layer[1] // config.n_par)
         base = (number % BANKS) * config.words_max
         want += [(base + w, int(w == words - 1)) for _ in range(count) for w in range(words)]
-        ends += [described(config, layer, number, t) for t in range(count)]
+        ends += [described(config, layer, t) for t in range(count)]
         totals.append(len(want))
     assert beats == want, seed
     assert tiles == ends, seed
@@ -159,7 +155,7 @@ def test_tiles_inside_words(config, chance):
             offered = offered or (number < len(layers) and source.random() < chance)
             ctx.set(dut.batch.valid, offered)
             if offered:
-                offer(ctx, dut, config, layers[number], number)
+                offer(ctx, dut, config, layers[number])
             weight = weight or source.random() < chance
             ctx.set(dut.weight.valid, weight)
             make = made < words and tables < TABLE_BANKS and source.random() < chance
@@ -180,7 +176,7 @@ def test_tiles_inside_words(config, chance):
                 assert ctx.get(dut.tile_valid) == ctx.get(dut.last)
                 if ctx.get(dut.last):
                     assert waiting < config.tile_slots  # there must have been room
-                    tiles.append(tile_at(ctx, dut, config))
+                    tiles.append(tile_at(ctx, dut))
                     waiting += 1
             waiting -= freed
             made += make
@@ -195,7 +191,7 @@ def test_tiles_inside_words(config, chance):
 
     run(dut, bench)
     want, ends, totals, gaps, bank = [], [], [], [], 0
-    for number, layer in enumerate(layers):
+    for layer in layers:
         words, count = -(-layer[0] // config.k_par), -(-layer[1] // config.n_par)
         for w in range(words):
             for t in range(count):
@@ -204,7 +200,7 @@ def test_tiles_inside_words(config, chance):
                     gaps.append((len(want) - 1, len(want) - 1 - count))
             totals.append(len(want))
             bank += 1
-        ends += [described(config, layer, number, t) for t in range(count)]
+        ends += [described(config, layer, t) for t in range(count)]
     assert beats == want, seed
     assert tiles == ends, seed
     # A table is free with its last beat.

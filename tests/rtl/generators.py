@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from golden import bf16
 from golden.linear import fbi_linear
 from golden.pack import pack_signs
 from hw.config import STRUCTURES, EngineConfig
@@ -47,6 +48,26 @@ def random_config(random: np.random.Generator, name: str) -> EngineConfig:
     )
 
 
+def random_bf16(random: np.random.Generator, shape, kind: str) -> np.ndarray:
+    """bfloat16 patterns of one of KINDS."""
+    if kind == "normal":
+        return bf16.from_float64(random.standard_normal(shape))
+    if kind == "corner":
+        corners = [0x0000, 0x8000, 0x0001, 0x8001, 0x007F, 0x0080, 0x3F80, 0xBF80, 0x7F7F, 0xFF7F]
+        return random.choice(corners, shape).astype(np.uint16)
+    if kind == "sparse":
+        patterns = [0x0000, 0x8000, 0x0001, 0x8001]
+        return random.choice(patterns, shape, p=[0.9, 0.05, 0.03, 0.02]).astype(np.uint16)
+    bits = random.integers(0, 65536, shape).astype(np.uint16)
+    if kind == "tiny":
+        bits &= 0x807F | 0x0080
+    elif kind == "finite":
+        bits = np.where(bits & 0x7F80 == 0x7F80, bits & 0xBFFF, bits).astype(np.uint16)
+    else:
+        assert kind == "any"
+    return bits
+
+
 def random_fp16(random: np.random.Generator, shape, kind: str) -> np.ndarray:
     """Values of one kind: normal, any finite bit pattern, tiny, corners, sparse, or any pattern."""
     if kind == "normal":
@@ -80,7 +101,8 @@ def random_mask(random: np.random.Generator, n: int, k: int) -> np.ndarray | Non
 
 
 def random_layer(
-    random: np.random.Generator, m: int, k: int, n: int, *, ternary: bool = False
+    random: np.random.Generator, m: int, k: int, n: int, *, ternary: bool = False,
+    act_format: str = "fp16",
 ) -> LayerJob:
     """A layer for m vectors; a weight that a mask takes away keeps a random sign."""
     kinds = random.choice(KINDS, 3, p=[0.35, 0.25, 0.1, 0.15, 0.1, 0.05])
@@ -89,7 +111,7 @@ def random_layer(
         signs=pack_signs(random.standard_normal((n, k))),
         scale_in=random_fp16(random, k, kinds[0]),
         shift_in=random_fp16(random, k, kinds[1]),
-        x=random_fp16(random, (m, k), kinds[2]),
+        x=(random_fp16 if act_format == "fp16" else random_bf16)(random, (m, k), kinds[2]),
         mask=random_mask(random, n, k) if ternary else None,
     )
 
@@ -110,10 +132,10 @@ def with_scales(
 
 
 def golden_output(config: EngineConfig, layer: LayerJob) -> np.ndarray:
-    """What golden says that the engine must give, float16 ``[M, N]``."""
+    """What golden says that the engine must give, ``[M, N]`` in the format of the inputs."""
     return fbi_linear(
         layer.x, layer.signs, layer.scale_in, layer.shift_in,
-        act_bits=config.act_bits, mask=layer.mask,
+        act_bits=config.act_bits, mask=layer.mask, act_format=config.act_format,
         scale_out=layer.scale_out, group_size=layer.group_size or None,
     )  # fmt: skip
 
@@ -154,6 +176,7 @@ def random_run(random: np.random.Generator, config: EngineConfig) -> Run:
             random_size(random, config.k_max, config.k_par),
             random_size(random, config.n_max, config.n_par),
             ternary=config.ternary,
+            act_format=config.act_format,
         )
         for _ in range(int(random.integers(1, 5)))
     ]

@@ -56,135 +56,157 @@ def test_one_small_vector_by_hand():
     """K = N = 2 on a 2 x 2 engine with one activation and one result a cycle.
 
     The command is offered in cycle 0, visible in 1 and taken then; two chunks follow in 2 and 3.
-    FRONT_END_LATENCY, 8 cycles after the last, the quantizer takes the vector in 11 and steps in
-    12 and 13. QUANTIZE_LATENCY, 7 cycles after that, in 20, the sequencer takes it, and in 21 its
-    only beat. Two cycles of memory, the cluster's copy, one tree register and the hold register:
-    the tile is ready in 26. The drain lets a sum in in 26 and in 27; each is at the port 13 cycles
-    later: one stage that selects, CONVERT_LATENCY of 12.
+    FRONT_END_LATENCY, 7 cycles after the last, the quantizer takes the vector in 10 and steps in
+    11 and 12. QUANTIZE_LATENCY, 7 cycles after that, in 19, the sequencer takes it, and in 20 its
+    only beat. Its sums wait for the window: the reducer takes the vector in 10, too, and reads 11
+    places below the product's unit and 100 from it on, and adds four bins of one lane in two
+    cycles each: 121 with two more. So the window is there from 132 on, and the drain lets a sum in
+    in 132 and in 133; each is at the port 12 cycles later: two of reading, CONVERT_LATENCY of 10.
     """
     timing = simulate(SMALL, [(2, 2)])
     (vector,) = timing.vectors
+    assert SMALL.reduce_cycles == 121
     assert (vector.k, vector.n, vector.m) == (2, 2, 1)
-    assert (vector.command, vector.quantize) == (1, 11)
-    assert (vector.first_beat, vector.last_beat) == (21, 21)
-    assert vector.last_result == 27 + 13
-    assert timing.cycles == 41
+    assert (vector.command, vector.quantize) == (1, 10)
+    assert (vector.first_beat, vector.last_beat) == (20, 20)
+    assert vector.last_result == 133 + 12
+    assert timing.cycles == 146
     assert timing.beats == 1
-    assert timing.utilisation == 1 / 41
+    assert timing.utilisation == 1 / 146
 
 
 def test_more_vectors_by_hand():
-    """The same vector again and again: everything but the array runs ahead.
+    """The same vector again and again: the reducer is what takes longest.
 
     The second command is taken in 4, after the first vector's last chunk in 3; its chunks in 5 and
-    6. The quantizer is idle again in 14 = 11 + 2 steps + 1, which is when the summary comes, too.
-    So the sequencer could take it in 14 + 2 + 7 = 23; its only beat, the last of its tile, could
-    be in 24, but waits for the hold register: the first vector's last sum left it in 27.
+    6. The quantizer is idle again in 13 = 10 + 2 steps + 1, which is when the summary comes, too.
+    So the sequencer could take it in 13 + 2 + 7 = 22; its only beat, the last of its tile, could
+    be in 23, but waits for the hold register: the first vector's last sum left it in 133. The
+    reducer takes the second vector in 132: its window is there from 254 on.
 
-    The third command finds two vectors waiting for the quantizer until it takes one in 11, so it
-    comes in 12; its chunks in 13 and 14. The summary comes in 22, which is when the first bank,
-    last read in 21, is free. 22 + 2 + 7 = 31, so the beat could be in 32, but the hold register is
-    free only after 28 + 5 + 1 = 34.
+    The third command finds both banks of bins in use until the first window comes in 131, so it
+    comes in 132; its chunks in 133 and 134, the quantizer in 141. The beat waits for the hold
+    register until 255. The reducer takes the vector in 254.
     """
     _, second, third = simulate(SMALL, [(2, 2)] * 3).vectors
-    assert (second.command, second.quantize) == (4, 14)
-    assert (second.first_beat, second.last_beat) == (28, 28)
-    assert second.last_result == 28 + 5 + 1 + 13
-    assert (third.command, third.quantize) == (12, 22)
-    assert (third.first_beat, third.last_beat) == (35, 35)
-    assert third.last_result == 35 + 5 + 1 + 13
+    assert (second.command, second.quantize) == (4, 13)
+    assert (second.first_beat, second.last_beat) == (134, 134)
+    assert second.last_result == 254 + 1 + 12
+    assert (third.command, third.quantize) == (132, 141)
+    assert (third.first_beat, third.last_beat) == (256, 256)
+    assert third.last_result == 254 + 122 + 1 + 12
 
 
 def test_two_vectors_of_one_command_by_hand():
     """As above, but one command: its second vector begins in 4 without being asked for.
 
-    The quantizer takes the vectors in 11 and 14, and the sequencer both in 16 + 7 = 23. One beat in
-    24; the tile of 2 x 2 sums is ready in 29, its last sum enters in 32.
+    The quantizer takes the vectors in 10 and 13, and the sequencer both in 15 + 7 = 22. One beat in
+    23. The second window is there from 254 on; then four sums.
     """
     timing = simulate(replace(SMALL, m_par=2), [(2, 2, 2)])
     (vector,) = timing.vectors
     assert vector.m == 2
-    assert (vector.command, vector.quantize) == (1, 14)
-    assert (vector.first_beat, vector.last_beat) == (24, 24)
-    assert vector.last_result == 32 + 13
+    assert (vector.command, vector.quantize) == (1, 13)
+    assert (vector.first_beat, vector.last_beat) == (23, 23)
+    assert vector.last_result == 254 + 3 + 12
     assert timing.beats == 1
 
 
-def test_shared_sums_by_hand():
-    """One register more than direct. The tree has one operand, and one register all the same."""
-    (vector,) = simulate(replace(SMALL, structure="shared", group=2), [(2, 2)]).vectors
-    assert (vector.first_beat, vector.last_result) == (21, 40 + 1)
+def test_a_longer_vector_by_hand():
+    """K = 400: the window is there long before the sums.
+
+    Chunks in 2 to 401, the quantizer from 408 with steps up to 808, the sequencer in 815, beats in
+    816 to 1015. Two cycles of memory, the cluster's copy, one tree register and the hold register:
+    the tile is ready in 1020, its second sum enters in 1021. Shared sums take one register more;
+    the tree has one operand, and one register all the same.
+    """
+    config = replace(SMALL, k_max=400)
+    (vector,) = simulate(config, [(400, 2)]).vectors
+    assert (vector.first_beat, vector.last_beat) == (816, 1015)
+    assert vector.last_result == 1021 + 12
+    (vector,) = simulate(replace(config, structure="shared", group=2), [(400, 2)]).vectors
+    assert (vector.first_beat, vector.last_result) == (816, 1021 + 1 + 12)
+
+
+def test_longer_tables_by_hand():
+    """As above, with tables of two entries.
+
+    The maker takes the vector in 815 and computes entries in 816 and 817; two cycles of memory and
+    one of adding: a beat may be in 820, and the next ones for the same sums 5 cycles apart. The
+    last in 820 + 199 * 5 = 1815. Registers for weights, copy, look-up, two for the tree (the least
+    with tables) and one for the sum, one cycle in the queue: ready in 1822.
+    """
+    (vector,) = simulate(replace(TABLES, k_max=400), [(400, 2)]).vectors
+    assert (vector.first_beat, vector.last_beat) == (820, 1815)
+    assert vector.last_result == 1823 + 12
 
 
 def test_tables_by_hand():
     """One word, one tile: up to the quantizer as above.
 
-    The table maker takes the vector in 20 and computes the two entries in 21 and 22. Two cycles of
-    memory and one of adding: a beat may be in 25. Registers for weights, copy, look-up, two for
-    the tree (the least with tables) and one for the sum: it enters the queue in 31 and is ready in
-    34. The last of two sums enters the drain in 35.
+    The table maker takes the vector in 19 and computes the two entries in 20 and 21. Two cycles of
+    memory and one of adding: a beat may be in 24. The window is there from 132 on.
     """
     (vector,) = simulate(TABLES, [(2, 2)]).vectors
-    assert vector.quantize == 11
-    assert (vector.first_beat, vector.last_beat) == (25, 25)
-    assert vector.last_result == 35 + 13
+    assert vector.quantize == 10
+    assert (vector.first_beat, vector.last_beat) == (24, 24)
+    assert vector.last_result == 133 + 12
 
 
 def test_tables_that_wait_for_partial_sums_by_hand():
     """Two words, one tile.
 
-    Four chunks in 2 to 5, the quantizer from 13 with steps in 14 to 17, the table maker in 24.
-    Entries of the first word in 25 and 26, of the second in 27 and 28. The first beat in
-    26 + 3 = 29. Tables would allow the second in 31, but the partial sum is there
-    PARTIAL_SUM_DISTANCE = 5 cycles after the first beat, in 34. Ready in 34 + 9, and two sums.
+    Four chunks in 2 to 5, the quantizer from 12 with steps in 13 to 16, the table maker in 23.
+    Entries of the first word in 24 and 25, of the second in 26 and 27. The first beat in
+    25 + 3 = 28. Tables would allow the second in 30, but the partial sum is there
+    PARTIAL_SUM_DISTANCE = 5 cycles after the first beat, in 33. The window from 12 + 122 on.
     """
     (vector,) = simulate(TABLES, [(4, 2)]).vectors
-    assert (vector.first_beat, vector.last_beat) == (29, 34)
-    assert vector.last_result == 34 + 9 + 1 + 13
+    assert (vector.first_beat, vector.last_beat) == (28, 33)
+    assert vector.last_result == 134 + 1 + 12
 
 
 def test_tables_with_two_tiles_by_hand():
     """The tiles of the second word follow each other; each is 5 cycles after its first beat.
 
-    The beats of the first word in 29 and 30, of the second in 34 and 35. The first tile is ready
-    in 43 and left the drain in 44. The second waits behind it in the queue's second register from
-    44 on, and moves up when the first is gone: ready in 45, its one sum enters then.
+    The beats of the first word in 28 and 29, of the second in 33 and 34. Three sums from 134 on.
     """
     (vector,) = simulate(TABLES, [(4, 3)]).vectors
-    assert (vector.first_beat, vector.last_beat) == (29, 35)
-    assert vector.last_result == 45 + 13
+    assert (vector.first_beat, vector.last_beat) == (28, 34)
+    assert vector.last_result == 136 + 12
 
 
 def test_more_vectors_on_tables_by_hand():
     """The same vector twice.
 
-    The quantizer is through with the second in 14 + 2 + 7 = 23, which is when the table maker is
-    free: entries in 24 and 25, in the other bank, so a beat may be in 28; a new layer waits for no
-    partial sums. Its tile enters the queue in 34, moves on in 35 and 36, is ready in 37.
+    The quantizer is through with the second in 13 + 2 + 7 = 22, which is when the table maker is
+    free: entries in 23 and 24, in the other bank, so a beat may be in 27; a new layer waits for no
+    partial sums. Its window is there from 254 on.
 
     If the queue has room for one tile only, the beat waits until the first tile's last sum entered
-    the drain, in 35.
+    the drain, in 133.
     """
     _, second = simulate(TABLES, [(2, 2)] * 2).vectors
-    assert (second.quantize, second.first_beat) == (14, 28)
-    assert second.last_result == 37 + 1 + 13
+    assert (second.quantize, second.first_beat) == (13, 27)
+    assert second.last_result == 254 + 1 + 12
     _, second = simulate(replace(TABLES, n_max=2), [(2, 2)] * 2).vectors
-    assert (second.quantize, second.first_beat) == (14, 36)
-    assert second.last_result == 36 + 9 + 1 + 13
+    assert (second.quantize, second.first_beat) == (13, 134)
+    assert second.last_result == 254 + 1 + 12
 
 
 def test_long_tables_by_hand():
     """Eight entries for four inputs, three words, one tile: the array waits for its tables.
 
-    Chunks of four in 2 to 4, two levels more in the front end: the quantizer from 4 + 10 = 14 with
-    steps in 15 to 17, the table maker in 24. Entries in 25 to 32, 33 to 40 and 41 to 48; each table
-    is ready after two cycles of memory and two of adding, 4 cycles after its last entry.
+    Chunks of four in 2 to 4, two levels more in the front end: the quantizer from 4 + 9 = 13 with
+    steps in 14 to 16, the table maker in 23. Entries in 24 to 31, 32 to 39 and 40 to 47; each table
+    is ready after two cycles of memory and two of adding, 4 cycles after its last entry. Bins of
+    four lanes take 3 cycles more each: the window from 13 + 121 + 12 + 1 on.
     """
     config = replace(TABLES, k_par=4, group=4, act_par=4, k_max=12)
     (vector,) = simulate(config, [(12, 2)]).vectors
-    assert vector.quantize == 14
-    assert (vector.first_beat, vector.last_beat) == (36, 52)
-    assert vector.last_result == 52 + 9 + 1 + 13
+    assert vector.quantize == 13
+    assert (vector.first_beat, vector.last_beat) == (35, 51)
+    assert vector.last_result == 147 + 1 + 12
 
 
 # ---- any engine -------------------------------------------------------------------------------
@@ -284,7 +306,7 @@ def test_weight_stalls_cost_what_they_last(structure, group):
     (stalled,) = simulate(config, shapes, pattern).vectors
     gate = pattern.gate("weight")
     closed = sum(not gate.is_open(c) for c in range(stalled.first_beat, stalled.last_beat))
-    # The register slice holds two beats ahead, so up to two cycles at either end may differ.
+    # The port's register holds a beat ahead, so up to two cycles at either end may differ.
     assert closed > 4000
     assert abs(stalled.last_beat - free.last_beat - closed) <= 2 * 2
 

@@ -1,0 +1,118 @@
+"""Exact sums of shift*x in bins by exponent (after Malcolm 1971), for one vector after another.
+
+A product has about twenty bits and one of dozens or hundreds of exponents. Instead of aligning it
+to an accumulator of all places, it is shifted by the low bits of its exponent only and added to
+the bin that the high bits choose. What the bins hold is put together once per vector
+(hw.reducer). docs/design/0004-bfloat16.md.
+"""
+
+from __future__ import annotations
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from . import layouts
+from .arith import bind, select, shift_left
+from .config import BIN_BANKS, EngineConfig, clog2
+from .tree import delay, register
+
+_NEAR_BITS = 2  # of a shift amount: what one look-up table of six inputs chooses
+
+
+class Bins(wiring.Component):
+    """Per lane a small memory of bins, in BIN_BANKS banks: a vector uses one, the next the other.
+
+    A chunk stands in its bins three cycles after it came. Every lane adds to bins of its own.
+
+    Members
+    -------
+    products : In, with ``valid``, ``first``, ``last``
+        A chunk of signed products; the first, the last of its vector.
+    read_bin, read_lane, read_bank : In
+        A bin to be read.
+    read_data : Out
+        Its sum, signed bin_bits, in units of 2**(product_lsb_exp + bin * 2**bin_digit), in the
+        same cycle.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        super().__init__(
+            {
+                "products": In(layouts.Lanes(layouts.signed_product(config), config.act_par)),
+                "valid": In(1),
+                "first": In(1),
+                "last": In(1),
+                "read_bin": In(clog2(config.bins)),
+                "read_lane": In(max(1, clog2(config.act_par))),
+                "read_bank": In(1),
+                "read_data": Out(signed(config.bin_bits)),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Build a shifter, an adder and a memory per lane."""
+        m = Module()
+        config = self.config
+        digit = config.bin_digit
+        valid = delay(m, self.valid, 2, "valid", reset_less=False)
+        first = delay(m, self.first, 2, "first")
+        last = delay(m, self.last, 2, "last")
+        bank = Signal()
+        with m.If(valid & last):
+            m.d.sync += bank.eq(~bank)
+        address_bits = clog2(config.bins)
+        outputs = []
+        for lane in range(config.act_par):
+            product = self.products[lane]
+            width = len(product.significand) + (1 << digit) - 1
+            near_width = len(product.significand) + (1 << _NEAR_BITS) - 1
+            near = register(
+                m,
+                shift_left(
+                    m, product.significand, product.shift[:_NEAR_BITS], near_width, f"near_{lane}"
+                ),
+                f"near_{lane}_r",
+            )
+            rest = register(m, product.shift[_NEAR_BITS:], f"rest_{lane}")
+            amount = Cat(Const(0, _NEAR_BITS), rest[: digit - _NEAR_BITS])
+            term = register(m, shift_left(m, near, amount, width, f"far_{lane}"), f"term_{lane}")
+            chosen = register(m, rest[digit - _NEAR_BITS :][:address_bits], f"bin_{lane}")
+
+            # A bin that this vector did not use yet holds a sum of an earlier one.
+            used = [Signal(config.bins, name=f"used_{lane}_{i}") for i in range(BIN_BANKS)]
+            here = bind(m, Mux(bank, used[1], used[0]), f"used_{lane}")
+            again = bind(
+                m, ~first & select(m, list(here), chosen, f"again_{lane}_of"), f"again_{lane}"
+            )
+            after = bind(
+                m, Mux(first, 0, here) | (Const(1, 1) << chosen)[: config.bins], f"after_{lane}"
+            )
+            for i in range(BIN_BANKS):
+                with m.If(valid & (bank == i)):
+                    m.d.sync += used[i].eq(after)
+
+            m.submodules[f"bins_{lane}"] = storage = memory.Memory(
+                shape=unsigned(config.bin_bits), depth=BIN_BANKS << address_bits, init=[]
+            )
+            write = storage.write_port()
+            old, out = storage.read_port(domain="comb"), storage.read_port(domain="comb")
+            before = Mux(again, old.data, 0).as_signed()
+            m.d.comb += [
+                old.addr.eq(Cat(chosen, bank)),
+                write.addr.eq(Cat(chosen, bank)),
+                write.en.eq(valid),
+                write.data.eq(bind(m, term + before, f"sum_{lane}")),
+                out.addr.eq(Cat(self.read_bin, self.read_bank)),
+            ]
+            holds = select(
+                m,
+                list(bind(m, Mux(self.read_bank, used[1], used[0]), f"read_used_{lane}")),
+                self.read_bin,
+                f"holds_{lane}",
+            )
+            outputs.append(bind(m, Mux(holds, out.data, 0), f"out_{lane}"))
+        m.d.comb += self.read_data.eq(select(m, outputs, self.read_lane, "out"))
+        return m

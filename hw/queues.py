@@ -1,0 +1,78 @@
+"""Small queues made of registers alone: no look-up table per bit."""
+
+from __future__ import annotations
+
+from amaranth import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .arith import bind
+
+
+class InputRegister(wiring.Component):
+    """One register on a stream; an item a cycle.
+
+    It is loaded when it is empty or its item leaves, so `i.ready` follows `o.ready` in the same
+    cycle: the price of a register slice that has no choice between two registers.
+
+    Members
+    -------
+    i : In stream, o : Out stream
+        An item that is taken in cycle t is offered from t + 1 on.
+    """
+
+    def __init__(self, width: int):
+        super().__init__({"i": In(stream.Signature(width)), "o": Out(stream.Signature(width))})
+
+    def elaborate(self, platform):
+        """Build the register and its valid bit."""
+        m = Module()
+        held = Signal(len(self.i.payload), reset_less=True)
+        m.d.comb += [self.i.ready.eq(~self.o.valid | self.o.ready), self.o.payload.eq(held)]
+        with m.If(self.i.ready):
+            m.d.sync += [self.o.valid.eq(self.i.valid), held.eq(self.i.payload)]
+        return m
+
+
+class ShiftQueue(wiring.Component):
+    """A queue whose entries move on by one register a cycle while the one before them is free.
+
+    An entry written in cycle t is at the output from t + depth on, or from the cycle after the
+    entry before it was read. The writer counts room.
+
+    Members
+    -------
+    w_data, w_en : In
+        An entry.
+    r_data, r_valid : Out, r_en : In
+        The oldest; it is read in a cycle with `r_en`.
+    """
+
+    def __init__(self, width: int, depth: int):
+        self.depth = depth
+        super().__init__(
+            {
+                "w_data": In(width),
+                "w_en": In(1),
+                "r_data": Out(width),
+                "r_valid": Out(1),
+                "r_en": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Build the chain, the output first."""
+        m = Module()
+        taken = self.r_en
+        stages = [
+            (Signal(len(self.r_data), name=f"data_{i}", reset_less=True), Signal(name=f"valid_{i}"))
+            for i in range(self.depth)
+        ]
+        for i, (data, valid) in enumerate(stages):
+            moves = bind(m, ~valid | taken, f"moves_{i}")
+            before = stages[i + 1] if i + 1 < self.depth else (self.w_data, self.w_en)
+            with m.If(moves):
+                m.d.sync += [data.eq(before[0]), valid.eq(before[1])]
+            taken = moves
+        m.d.comb += [self.r_data.eq(stages[0][0]), self.r_valid.eq(stages[0][1])]
+        return m

@@ -1,0 +1,101 @@
+"""The one rounding: a finished sum and its vector's window to a 16-bit float."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Const, Module, Mux
+from amaranth.hdl import Value
+
+from .arith import bind, leading_one, select, shift_right_sticky
+from .config import EngineConfig
+from .tree import delay, register
+
+_BLOCK = 8  # bits that the search for the leading one looks at together
+ENDS_DELAY = 6
+"""Cycles from the sum to what must be known of the constants for cancelled sums."""
+PLACE_DELAY = 3
+"""Cycles from the sum to what must be known of the window's place."""
+
+
+def round_sum(
+    m: Module, config: EngineConfig, value: Value, base: Value, place: Value, sticky: Value,
+    ends, name: str,
+) -> tuple[Value, Value]:
+    """Return a float without its sign bit, not yet limited to infinity, and the sign.
+
+    Both CONVERT_LATENCY - 2 cycles after `value`, a signed sum, and `base`. `place` and `sticky`
+    come PLACE_DELAY cycles later, `ends` (`positive` and `negative`) ENDS_DELAY; see layouts.window
+    and drain_output of tests/hw/window_model.py.
+    """  # fmt: skip
+    p = config.float.significand
+    bits = config.wide_bits - 1  # of a magnitude
+    # ---- the one sum; bits below the sums' unit pass by the adder --------------------------
+    upper = (base[p:].as_signed() + value)[: bits + 1 - p]
+    total = register(m, Cat(base[:p], upper), f"{name}_total")
+    minus = total[-1]
+    # ---- one's complement: it is one less than the magnitude, which rounding makes up for --
+    found = bind(m, total[:-1] ^ minus.replicate(bits), f"{name}_turned")
+    blocks = [found[max(p, end - _BLOCK) : end] for end in range(bits, p, -_BLOCK)]
+    some = register(m, Cat(block.any() for block in reversed(blocks)), f"{name}_some")
+    magnitude = register(m, found, f"{name}_magnitude")
+    negative = register(m, minus, f"{name}_minus")
+    # ---- three steps: zeros before the leading one, places to move left --------------------
+    number = leading_one(m, some, f"{name}_number")
+    parts = [
+        Cat(Const(0, _BLOCK - (end - max(p, end - _BLOCK))), magnitude[max(p, end - _BLOCK) : end])
+        for end in range(bits, p, -_BLOCK)
+    ]
+    block = register(
+        m, select(m, list(reversed(parts)), number, f"{name}_part"), f"{name}_block"
+    )
+    number = register(m, number, f"{name}_number_r")
+    cancelled = register(m, ~some.any(), f"{name}_cancelled")
+    # Places of the leading one above that of the lowest block.
+    top = bind(m, Cat(leading_one(m, block, f"{name}_bit"), number), f"{name}_top")
+    zeros = bind(m, (len(blocks) * _BLOCK - 1 - top)[: len(top)], f"{name}_zeros")
+    limited = bind(m, zeros > place, f"{name}_limited")
+    left = register(m, Mux(limited, place, zeros)[: len(zeros)], f"{name}_left")
+    drop = register(m, Mux(limited, 0, place - zeros)[: len(place)], f"{name}_drop")
+    sticky = register(m, sticky, f"{name}_below")
+    # ---- two steps: move, keep a rounding bit and what was lost ----------------------------
+    negative = delay(m, negative, 2, f"{name}_negative")
+    here = delay(m, magnitude, 2, f"{name}_here")
+    # Lost bits are those of the sum, before the complement; moving right by what is not left over.
+    amount = bind(m, (bits - (p + 1) - left)[: len(left)], f"{name}_amount")
+    raw = here ^ negative.replicate(bits)
+    far, lost = _shift(m, here, raw, Cat(Const(0, 4), amount[4:]), sticky, f"{name}_far")
+    far = register(m, far, f"{name}_far_r")
+    lost = register(m, lost, f"{name}_far_l")
+    negative = register(m, negative, f"{name}_far_n")
+    near = register(m, amount[:4], f"{name}_near")
+    value, lost = _shift(
+        m, far, far ^ negative.replicate(bits), near, lost, f"{name}_near_shift"
+    )
+    kept = register(m, value[: p + 1], f"{name}_kept")
+    lost = register(m, lost, f"{name}_lost")
+    negative = register(m, negative, f"{name}_kept_n")
+    drop = delay(m, drop, 2, f"{name}_drop_late")
+    cancelled = delay(m, cancelled, 3, f"{name}_cancelled_late")
+    # ---- or what is known of it where sum and window cancel --------------------------------
+    end = Mux(negative, ends.negative.as_value(), ends.positive.as_value())
+    shape = ends.positive.shape()
+    normal = Cat(kept, lost, drop)
+    chosen = register(m, Mux(cancelled, end, normal), f"{name}_chosen")
+    chosen = shape(chosen)
+    carry = register(m, negative & ~lost & ~cancelled, f"{name}_carry")
+    negative = register(m, negative, f"{name}_chosen_n")
+    # ---- round to nearest even; a carry walks into the exponent ----------------------------
+    odd, half = chosen.kept[1], chosen.kept[0]
+    up = bind(m, Mux(carry, half | odd, half & (chosen.sticky | odd)), f"{name}_up")
+    pattern = register(
+        m, Cat(Const(0, p - 1), chosen.drop) + chosen.kept[1:] + up, f"{name}_pattern"
+    )
+    return pattern, register(m, negative, f"{name}_sign")
+
+
+def _shift(
+    m: Module, value: Value, raw: Value, amount: Value, lost: Value, name: str
+) -> tuple[Value, Value]:
+    """Return ``value >> amount``, and whether `raw` or `lost` lost a one to it."""
+    shifted, _ = shift_right_sticky(m, value, amount, name)
+    _, lost = shift_right_sticky(m, raw, amount, f"{name}_raw", lost=lost)
+    return shifted, lost
