@@ -32,9 +32,9 @@ class Bins(wiring.Component):
         A chunk of signed products; the first, the last of its vector.
     read_bin, read_lane, read_bank : In
         A bin to be read.
-    read_data : Out
+    read_data, read_used : Out
         Its sum, signed bin_bits, in units of 2**(product_lsb_exp + bin * 2**bin_digit), in the
-        same cycle.
+        same cycle, and whether there is one: a bin that was not used is 0.
     """
 
     def __init__(self, config: EngineConfig):
@@ -49,6 +49,7 @@ class Bins(wiring.Component):
                 "read_lane": In(max(1, clog2(config.act_par))),
                 "read_bank": In(1),
                 "read_data": Out(signed(config.bin_bits)),
+                "read_used": Out(1),
             }
         )
 
@@ -64,7 +65,7 @@ class Bins(wiring.Component):
         with m.If(valid & last):
             m.d.sync += bank.eq(~bank)
         address_bits = clog2(config.bins)
-        outputs = []
+        outputs, holds = [], []
         for lane in range(config.act_par):
             product = self.products[lane]
             width = len(product.significand) + (1 << digit) - 1
@@ -107,12 +108,17 @@ class Bins(wiring.Component):
                 write.data.eq(bind(m, term + before, f"sum_{lane}")),
                 out.addr.eq(Cat(self.read_bin, self.read_bank)),
             ]
-            holds = select(
-                m,
-                list(bind(m, Mux(self.read_bank, used[1], used[0]), f"read_used_{lane}")),
-                self.read_bin,
-                f"holds_{lane}",
+            holds.append(
+                select(
+                    m,
+                    list(bind(m, Mux(self.read_bank, used[1], used[0]), f"read_used_{lane}")),
+                    self.read_bin,
+                    f"holds_{lane}",
+                )
             )
-            outputs.append(bind(m, Mux(holds, out.data, 0), f"out_{lane}"))
-        m.d.comb += self.read_data.eq(select(m, outputs, self.read_lane, "out"))
+            outputs.append(out.data)
+        m.d.comb += [
+            self.read_data.eq(select(m, outputs, self.read_lane, "out")),
+            self.read_used.eq(select(m, holds, self.read_lane, "holds")),
+        ]
         return m

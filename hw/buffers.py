@@ -10,9 +10,26 @@ from . import layouts
 from .config import BANKS, EngineConfig, clog2
 from .memories import BlockMemory
 
+_BLOCK_BITS = 16384
+"""Bits of a block memory, in widths of powers of two: what most families have."""
+_SHALLOW = 512
+"""Words that a block of full width holds."""
+
+
+def column_bits(depth: int) -> int | None:
+    """Return the width at which one block memory is `depth` words deep; None if any width is.
+
+    A memory of more words than a block needs a choice among blocks for every bit.
+    """
+    if depth <= _SHALLOW:
+        return None
+    return max(1, _BLOCK_BITS >> clog2(depth))
+
 
 class ProductBuffer(wiring.Component):
     """Circular buffer of product chunks, one write and one read a cycle.
+
+    Its memory stands in columns, each as wide as a block of its depth.
 
     It holds one vector of k_max, or several shorter ones. Room is counted by the writer.
     Read latency: MEMORY_LATENCY cycles after `read_next`.
@@ -32,23 +49,25 @@ class ProductBuffer(wiring.Component):
     def elaborate(self, platform):
         """Build a simple dual-port memory with two wrapping pointers."""
         m = Module()
-        m.submodules.storage = storage = BlockMemory(
-            layouts.products(self.config).size, self.config.chunks_max
-        )
-        pointers = (
-            (storage.write_addr, self.write_valid, "write_pointer"),
-            (storage.read_addr, self.read_next, "read_pointer"),
-        )
-        for address, step, name in pointers:
-            pointer = Signal(range(storage.depth), name=name)
-            m.d.comb += address.eq(pointer)
+        depth = max(2, self.config.chunks_max)
+        addresses = []
+        for step, name in ((self.write_valid, "write_pointer"), (self.read_next, "read_pointer")):
+            pointer = Signal(range(depth), name=name)
             with m.If(step):
-                m.d.sync += pointer.eq(Mux(pointer == storage.depth - 1, 0, pointer + 1))
-        m.d.comb += [
-            storage.write_data.eq(self.write_data),
-            storage.write_en.eq(self.write_valid),
-            self.read_data.eq(storage.read_data),
-        ]
+                m.d.sync += pointer.eq(Mux(pointer == depth - 1, 0, pointer + 1))
+            addresses.append(pointer)
+        written, read = self.write_data.as_value(), self.read_data.as_value()
+        width = column_bits(depth) or len(written)
+        for start in range(0, len(written), width):
+            end = min(start + width, len(written))
+            m.submodules[f"column_{start}"] = storage = BlockMemory(end - start, depth)
+            m.d.comb += [
+                storage.write_addr.eq(addresses[0]),
+                storage.read_addr.eq(addresses[1]),
+                storage.write_data.eq(written[start:end]),
+                storage.write_en.eq(self.write_valid),
+                read[start:end].eq(storage.read_data),
+            ]
         return m
 
 

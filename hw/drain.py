@@ -72,7 +72,7 @@ class Windows(wiring.Component):
         ):
             slot = delay(m, slot, cycles - before, f"slot_{before}")
             before = cycles
-            storage = BlockMemory(len(target.as_value()), slots)
+            storage = BlockMemory(len(target.as_value()), slots, block=True)
             m.submodules["_".join(part)] = storage
             m.d.comb += [
                 storage.write_addr.eq(write_slot),

@@ -242,6 +242,7 @@ class FrontEnd(wiring.Component):
             bins.read_lane.eq(reducer.read_lane),
             bins.read_bank.eq(reducer.read_bank),
             reducer.read_data.eq(bins.read_data),
+            reducer.read_used.eq(bins.read_used),
             self.window.eq(reducer.window),
             self.window_valid.eq(reducer.window_valid),
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Signal
 from amaranth.hdl import Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -25,6 +25,8 @@ class BlockMemory(wiring.Component):
         Of the memory, in bits and words.
     granularity
         Width of the parts of a word that can be written alone; default the whole word.
+    block
+        Whether synthesis must take block memory, even where look-up RAM would hold it.
 
     Members
     -------
@@ -37,7 +39,10 @@ class BlockMemory(wiring.Component):
     read_data : Out
     """
 
-    def __init__(self, width: int, depth: int, *, granularity: int | None = None):
+    def __init__(
+        self, width: int, depth: int, *, granularity: int | None = None, block: bool = False
+    ):
+        self.block = block
         self.width = width
         self.depth = max(2, depth)  # a memory of one word would have no address
         self.granularity = granularity or width
@@ -58,8 +63,9 @@ class BlockMemory(wiring.Component):
         """Place the memory and its output register."""
         m = Module()
         m.submodules.words = storage = memory.Memory(
-            shape=unsigned(self.width), depth=self.depth, init=[], attrs={"no_rw_check": 1}
-        )
+            shape=unsigned(self.width), depth=self.depth, init=[],
+            attrs={"no_rw_check": 1} | ({"ram_style": "block"} if self.block else {}),
+        )  # fmt: skip
         write = storage.write_port(granularity=self.granularity)
         read = storage.read_port()
         output = Signal(self.width, name="output_register", reset_less=True)
@@ -163,7 +169,7 @@ class TileQueue(wiring.Component):
     """
 
     def __init__(self, info_bits: int, part_bits: int, parts: int, depth: int):
-        self.depth = max(2, depth)
+        self.depth = max(2, 1 << clog2(depth))  # pointers that need no comparison
         self.parts = parts
         super().__init__(
             {
@@ -217,8 +223,7 @@ class TileQueue(wiring.Component):
 
     def _pointer(self, m: Module, step: Signal, name: str) -> Signal:
         pointer = Signal(range(self.depth), name=name)
-        with m.If(step):
-            m.d.sync += pointer.eq(Mux(pointer == self.depth - 1, 0, pointer + 1))
+        m.d.sync += pointer.eq(pointer + step)
         return pointer
 
 

@@ -151,10 +151,10 @@ class Quantizer(wiring.Component):
             # Rounding up and negating are one addition: -(size + up) = ~size + 1 - up.
             size = aligned[1:]
             up = bind(m, aligned[0] & (sticky | aligned[1]) & ~size.all(), f"up_{lane}")
-            turned = register(
-                m, Cat(size, Const(0, 1)) ^ negative.replicate(bits), f"turned_{lane}"
-            )
             plus = register(m, up ^ negative, f"plus_{lane}")
+            size = register(m, size, f"size_{lane}")
+            flip = register(m, negative, f"flip_{lane}").replicate(bits)
+            turned = bind(m, Cat(size, Const(0, 1)) ^ flip, f"turned_{lane}")
             outputs.append(register(m, (turned + plus)[:bits], f"output_{lane}"))
         m.d.comb += self.write_data.eq(Cat(*outputs))
         return m

@@ -9,7 +9,7 @@ docs/design/0007-reduced-shift-sum.md says why the window suffices.
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -27,7 +27,7 @@ class Reducer(wiring.Component):
     summary, summary_valid : In
         Pulse: the next vector's products are all in the bins. Whoever sends it sees to it that at
         most one vector waits.
-    read_bin, read_lane, read_bank : Out, read_data : In
+    read_bin, read_lane, read_bank : Out, read_data, read_used : In
         A bin of :class:`hw.bins.Bins`.
     window, window_valid : Out
         Pulse: the window of the oldest vector.
@@ -43,6 +43,7 @@ class Reducer(wiring.Component):
                 "read_lane": Out(max(1, clog2(config.act_par))),
                 "read_bank": Out(1),
                 "read_data": In(signed(config.bin_bits)),
+                "read_used": In(1),
                 "window": Out(layouts.window(config)),
                 "window_valid": Out(1),
             }
@@ -86,7 +87,7 @@ class Reducer(wiring.Component):
             carry.eq(addend + Mux(adding, carry, carry[1:].as_signed())),
             addend.eq(self.read_data),
         ]
-        with m.If(~adding | added):
+        with m.If(~adding | added | ~self.read_used):
             m.d.sync += addend.eq(0)
         with m.If(begin):
             m.d.sync += [carry.eq(0), digit.eq(-first_place), number.eq(0), lane.eq(0)]
@@ -104,18 +105,33 @@ class Reducer(wiring.Component):
         bit = carry[0]
 
         # ---- where the bit is: above the smallest normal number's lead, below the sums' unit -----
-        span = (config.reduce_end + config.window_bound + 4 * p).bit_length() + 1
         place = Signal(signed(config.place_bits + 1))
-        below = Signal(signed(span))  # places from here to the one beneath the sums' unit
+        # From the complement of the exponent up: p - 1 at the place of the sums' unit.
+        above = Signal(signed((config.reduce_end + config.product_bits).bit_length() + 1))
         with m.If(begin):
             m.d.sync += [
                 place.eq(first_place - least),
-                below.eq(asked.exponent + (p - 1)),
+                above.eq((~Cat(asked.exponent, Const(0, 1))).as_signed()),
             ]
         with m.If(shift):
-            m.d.sync += [place.eq(place + 1), below.eq(below - 1)]
-        inside = bind(m, ~below[-1], "inside")
-        unit = bind(m, below == -1, "unit")
+            m.d.sync += [place.eq(place + 1), above.eq(above + 1)]
+
+        def at(offset: int) -> Value:
+            """Whether the bit is `offset` places above the sums' unit."""
+            return above == offset + p - 1
+
+        unit = bind(m, at(0), "unit")
+        inside = Signal(init=1)  # below the sums' unit
+        lowest = Signal()  # at the window's lowest bit or above
+        highest = Signal()  # above the window's low part
+        with m.If(shift & at(-1)):
+            m.d.sync += inside.eq(0)
+        with m.If(shift & at(-p - 1)):
+            m.d.sync += lowest.eq(1)
+        with m.If(shift & at(config.window_bound + 1)):
+            m.d.sync += highest.eq(1)
+        with m.If(begin):
+            m.d.sync += [inside.eq(1), lowest.eq(equals(asked.exponent, 0)), highest.eq(0)]
         end = bind(m, shift & (place == config.reduce_end - 1 - least), "end")
         m.d.sync += closing.eq(end | (closing & ~self.window_valid))
         m.d.sync += self.window_valid.eq(closing & ~self.window_valid)
@@ -134,7 +150,7 @@ class Reducer(wiring.Component):
             self._leading(m, self.window[name], stream, begin, shift, place, name)
 
         # ---- the window: low part in place, top part from where the number ends ------------------
-        low = Signal(config.window_low_bits)
+        low = Signal(config.window_low_bits, reset_less=True)
         sticky = Signal()
         top = Signal(p + 2, reset_less=True)
         held_top = Signal(p + 2, reset_less=True)
@@ -143,11 +159,11 @@ class Reducer(wiring.Component):
         reached = Signal()  # the place from which on the number may end
         zeros, ones = Signal(reset_less=True), Signal(reset_less=True)  # seen between the parts
         mixed = Signal(reset_less=True)
-        start = bind(m, below == -1 - (config.window_bound + p + 4), "start")
+        start = bind(m, at(config.window_bound + p + 4), "start")
         ones_here = bind(m, Mux(start, low[-1], ones), "ones_here")
         zeros_here = bind(m, Mux(start, ~low[-1], zeros), "zeros_here")
         with m.If(begin):
-            m.d.sync += [low.eq(0), sticky.eq(0), reached.eq(0)]
+            m.d.sync += [sticky.eq(0), reached.eq(0)]
         with m.If(shift):
             m.d.sync += [
                 top.eq(Cat(top[1:], bit)),
@@ -156,9 +172,9 @@ class Reducer(wiring.Component):
                 ones.eq(ones_here | top[0]),
                 zeros.eq(zeros_here | ~top[0]),
             ]
-            with m.If(below >= p):
+            with m.If(~lowest):
                 m.d.sync += sticky.eq(sticky | bit)
-            with m.Elif(below >= -(config.window_bound + 2)):
+            with m.Elif(~highest):
                 m.d.sync += low.eq(Cat(low[1:], bit))
             with m.If(start | (reached & (bit != before))):
                 m.d.sync += [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -99,9 +100,26 @@ def generate_array(config: EngineConfig, *, top: str | None = None) -> Generated
     return GeneratedVerilog(text, top, sidecar(config, top, ports(array)))
 
 
+_ZEROED = re.compile(
+    r"  initial begin\n(?:    (?P<name>\w+)\[0\] = (?P<zero>\d+'h0+);\n)"
+    r"(?:    (?P=name)\[\d+\] = (?P=zero);\n)+  end\n"
+)
+"""What Amaranth writes for a memory of zeros: a line for every word."""
+
+
 def convert(component, name: str) -> str:
-    """Return the Verilog of a component and all that it holds."""
-    return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    """Return the Verilog of a component and all that it holds; memories are zeroed by a loop."""
+    text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    return _ZEROED.sub(_zeroing_loop, text)
+
+
+def _zeroing_loop(match: re.Match) -> str:
+    name, zero = match["name"], match["zero"]
+    words = match[0].count("\n") - 2
+    return (
+        f"  initial begin : {name}_zeroed\n    integer i;\n"
+        f"    for (i = 0; i < {words}; i = i + 1) {name}[i] = {zero};\n  end\n"
+    )
 
 
 def repeated_parts(config: EngineConfig, prefix: str) -> tuple[str, Parts]:
