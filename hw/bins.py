@@ -59,7 +59,8 @@ class Bins(wiring.Component):
         config = self.config
         digit = config.bin_digit
         valid = delay(m, self.valid, 2, "valid", reset_less=False)
-        first = delay(m, self.first, 2, "first")
+        first_before = delay(m, self.first, 1, "first_before")
+        first = register(m, first_before, "first")
         last = delay(m, self.last, 2, "last")
         bank = Signal()
         with m.If(valid & last):
@@ -82,11 +83,16 @@ class Bins(wiring.Component):
             term = register(m, shift_left(m, near, amount, width, f"far_{lane}"), f"term_{lane}")
             chosen = register(m, rest[digit - _NEAR_BITS :][:address_bits], f"bin_{lane}")
 
-            # A bin that this vector did not use yet holds a sum of an earlier one.
+            # A bin that this vector did not use yet holds a sum of an earlier one. This is known
+            # a cycle before the sum; the chunk in between may be the one that uses it.
             used = [Signal(config.bins, name=f"used_{lane}_{i}") for i in range(BIN_BANKS)]
             here = bind(m, Mux(bank, used[1], used[0]), f"used_{lane}")
-            again = bind(
-                m, ~first & select(m, list(here), chosen, f"again_{lane}_of"), f"again_{lane}"
+            following = bind(
+                m, rest[digit - _NEAR_BITS :][:address_bits], f"following_{lane}"
+            )
+            stands = select(m, list(here), following, f"again_{lane}_of") & ~(valid & first)
+            again = register(
+                m, ~first_before & (stands | (valid & (following == chosen))), f"again_{lane}"
             )
             after = bind(
                 m, Mux(first, 0, here) | (Const(1, 1) << chosen)[: config.bins], f"after_{lane}"

@@ -42,7 +42,7 @@ REDUCE_OVERHEAD = 2
 """Cycles of the reducer beside its places and additions."""
 QUANTIZE_LATENCY = 7
 """Cycles from the last step of the quantizer to the vector being usable by the array."""
-CONVERT_LATENCY = 10
+CONVERT_LATENCY = 11
 """Cycles from a sum standing in the drain's pipeline to its result at the result port."""
 SELECT_BITS = 3
 """Bits of a chunk's number that one stage of the drain decodes."""

@@ -23,8 +23,8 @@ class Windows(wiring.Component):
     -------
     window, window_valid : In
         Pulse: the window of the next vector.
-    ready : Out
-        Windows that are there and not freed.
+    needed : In, enough : Out
+        How many windows must be there and not freed, at least 1; whether they are.
     freed : In
         How many of the oldest are not needed from the next cycle on.
     vector : In
@@ -46,7 +46,8 @@ class Windows(wiring.Component):
             {
                 "window": In(layouts.window(config)),
                 "window_valid": In(1),
-                "ready": Out(range(config.vector_slots + 1)),
+                "needed": In(clog2(config.m_par + 1)),
+                "enough": Out(1),
                 "freed": In(clog2(config.m_par + 1)),
                 "vector": In(max(1, clog2(config.m_par))),
                 "base": Out(base),
@@ -60,11 +61,18 @@ class Windows(wiring.Component):
         m = Module()
         slots = self.config.vector_slots
         write_slot, oldest = Signal(range(slots)), Signal(range(slots))
+        ready = Signal(range(slots + 1))
         m.d.sync += [
             write_slot.eq(write_slot + self.window_valid),
             oldest.eq(oldest + self.freed),
-            self.ready.eq(self.ready + self.window_valid - self.freed),
+            ready.eq(ready + self.window_valid - self.freed),
         ]
+        if self.config.m_par > 1:
+            m.d.comb += self.enough.eq(ready >= self.needed)
+        else:
+            m.d.sync += self.enough.eq(
+                self.window_valid | (ready > 1) | ((ready == 1) & ~self.freed)
+            )
         slot = bind(m, (oldest + self.vector)[: len(oldest)], "slot")
         before = 0
         for part, cycles, target in zip(
@@ -147,7 +155,9 @@ class Drain(wiring.Component):
         chunk = Signal.like(self.part)
         base = Signal.like(chunk)  # first chunk of the vector
         room = Signal(range(depth + 1), init=depth)
-        pop = self.tile_valid & (room != 0) & (windows.ready >= self.tile.vectors)
+        # What a chunk waits for is known a cycle before: no counter is compared here.
+        has_room = Signal(init=1)
+        pop = self.tile_valid & has_room & windows.enough
         if config.scales:
             m.d.comb += self.scale.ready.eq(pop)
             pop &= self.scale.valid
@@ -156,7 +166,9 @@ class Drain(wiring.Component):
         emits = pop
         if config.scale_out == "groups":
             emits = bind(m, pop & self.tile.group_last, "emits")
-        chunk_last = bind(m, popped + config.out_par >= self.tile.count, "chunk_last")
+        first, last_follows = Signal(init=1), Signal()
+        only = bind(m, self.tile.count <= config.out_par, "only")
+        chunk_last = bind(m, Mux(first, only, last_follows), "chunk_last")
         vector_last = bind(m, vector + 1 == self.tile.vectors, "vector_last")
         command_last = self.tile.last
         if config.scale_out == "groups":
@@ -167,9 +179,15 @@ class Drain(wiring.Component):
             self.slots_freed.eq(Mux(self.tile_taken & command_last, self.tile.vectors, 0)),
             windows.freed.eq(self.slots_freed),
             windows.vector.eq(vector),
+            windows.needed.eq(self.tile.vectors),
         ]
         with m.If(pop):
-            m.d.sync += [popped.eq(popped + config.out_par), chunk.eq(chunk + 1)]
+            m.d.sync += [
+                popped.eq(popped + config.out_par),
+                chunk.eq(chunk + 1),
+                first.eq(chunk_last),
+                last_follows.eq(popped + 2 * config.out_par >= self.tile.count),
+            ]
             with m.If(chunk_last):
                 m.d.sync += [
                     popped.eq(0),
@@ -223,7 +241,10 @@ class Drain(wiring.Component):
             width=layouts.results(config).size, depth=depth
         )
         taken = bind(m, self.result.valid & self.result.ready, "taken")
-        m.d.sync += room.eq(room - emits + taken)
+        m.d.sync += [
+            room.eq(room - emits + taken),
+            has_room.eq(taken | (room > 1) | ((room == 1) & ~emits)),
+        ]
         m.d.comb += [
             queue.w_data.eq(entry),
             queue.w_en.eq(delay(m, emits, latency, "valid", reset_less=False)),

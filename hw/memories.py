@@ -190,12 +190,14 @@ class TileQueue(wiring.Component):
         m = Module()
         waiting = Signal(range(self.depth + 1))  # infos in memory
         summed = Signal(range(self.depth + 1))  # tiles whose sums are there
+        has_sums = Signal()
         in_memory, in_output = Signal(), Signal()
         move = bind(m, in_memory & (~in_output | self.tile_taken), "move")
         read = bind(m, (waiting != 0) & (~in_memory | move), "read")
         m.d.sync += [
             waiting.eq(waiting + self.info_valid - read),
             summed.eq(summed + self.sums_valid - self.tile_taken),
+            has_sums.eq(self.sums_valid | (summed > 1) | ((summed == 1) & ~self.tile_taken)),
             in_memory.eq(read | (in_memory & ~move)),
             in_output.eq(move | (in_output & ~self.tile_taken)),
         ]
@@ -217,7 +219,7 @@ class TileQueue(wiring.Component):
             sums.read_part.eq(self.part),
             self.part_sums.eq(sums.read_data),
             self.tile_info.eq(infos.read_data),
-            self.tile_valid.eq(in_output & (summed != 0)),
+            self.tile_valid.eq(in_output & has_sums),
         ]
         return m
 

@@ -10,7 +10,7 @@ from .config import EngineConfig
 from .tree import delay, register
 
 _BLOCK = 8  # bits that the search for the leading one looks at together
-ENDS_DELAY = 6
+ENDS_DELAY = 7
 """Cycles from the sum to what must be known of the constants for cancelled sums."""
 PLACE_DELAY = 3
 """Cycles from the sum to what must be known of the window's place."""
@@ -38,7 +38,7 @@ def round_sum(
     some = register(m, Cat(block.any() for block in reversed(blocks)), f"{name}_some")
     magnitude = register(m, found, f"{name}_magnitude")
     negative = register(m, minus, f"{name}_minus")
-    # ---- three steps: zeros before the leading one, places to move left --------------------
+    # ---- three steps: the leading one, then how far to move, at least to the smallest step ----
     number = leading_one(m, some, f"{name}_number")
     parts = [
         Cat(Const(0, _BLOCK - (end - max(p, end - _BLOCK))), magnitude[max(p, end - _BLOCK) : end])
@@ -49,18 +49,24 @@ def round_sum(
     )
     number = register(m, number, f"{name}_number_r")
     cancelled = register(m, ~some.any(), f"{name}_cancelled")
-    # Places of the leading one above that of the lowest block.
-    top = bind(m, Cat(leading_one(m, block, f"{name}_bit"), number), f"{name}_top")
-    zeros = bind(m, (len(blocks) * _BLOCK - 1 - top)[: len(top)], f"{name}_zeros")
-    limited = bind(m, zeros > place, f"{name}_limited")
-    left = register(m, Mux(limited, place, zeros)[: len(zeros)], f"{name}_left")
-    drop = register(m, Mux(limited, 0, place - zeros)[: len(place)], f"{name}_drop")
-    sticky = register(m, sticky, f"{name}_below")
-    # ---- two steps: move, keep a rounding bit and what was lost ----------------------------
-    negative = delay(m, negative, 2, f"{name}_negative")
-    here = delay(m, magnitude, 2, f"{name}_here")
-    # Lost bits are those of the sum, before the complement; moving right by what is not left over.
-    amount = bind(m, (bits - (p + 1) - left)[: len(left)], f"{name}_amount")
+    # Places of the leading one above that of the lowest block; the highest is `highest`.
+    highest = len(blocks) * _BLOCK - 1
+    top = register(m, Cat(leading_one(m, block, f"{name}_bit"), number), f"{name}_top")
+    above = register(m, place - highest, f"{name}_above")
+    least = register(m, bits - (p + 1) - place, f"{name}_least")
+    # The rounding place of a leading one at `highest` is `place`; drop is that of this one.
+    lead = bind(m, top + above, f"{name}_lead")
+    limited = bind(m, lead < 0, f"{name}_limited")
+    drop = register(m, Mux(limited, 0, lead)[: len(place)], f"{name}_drop")
+    furthest = (bits - (p + 1)).bit_length()
+    amount = register(
+        m, Mux(limited, least, top + (bits - (p + 1) - highest))[:furthest], f"{name}_amount"
+    )
+    sticky = delay(m, sticky, 2, f"{name}_below")
+    # ---- two steps: move, keep a rounding bit and what was lost --------------------------------
+    negative = delay(m, negative, 3, f"{name}_negative")
+    here = delay(m, magnitude, 3, f"{name}_here")
+    # Lost bits are those of the sum, before the complement.
     raw = here ^ negative.replicate(bits)
     far, lost = _shift(m, here, raw, Cat(Const(0, 4), amount[4:]), sticky, f"{name}_far")
     far = register(m, far, f"{name}_far_r")
@@ -74,7 +80,7 @@ def round_sum(
     lost = register(m, lost, f"{name}_lost")
     negative = register(m, negative, f"{name}_kept_n")
     drop = delay(m, drop, 2, f"{name}_drop_late")
-    cancelled = delay(m, cancelled, 3, f"{name}_cancelled_late")
+    cancelled = delay(m, cancelled, 4, f"{name}_cancelled_late")
     # ---- or what is known of it where sum and window cancel --------------------------------
     end = Mux(negative, ends.negative.as_value(), ends.positive.as_value())
     shape = ends.positive.shape()

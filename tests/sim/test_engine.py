@@ -61,7 +61,7 @@ def test_one_small_vector_by_hand():
     only beat. Its sums wait for the window: the reducer takes the vector in 10, too, and reads 11
     places below the product's unit and 100 from it on, and adds four bins of one lane in two
     cycles each: 121 with two more. So the window is there from 132 on, and the drain lets a sum in
-    in 132 and in 133; each is at the port 12 cycles later: two of reading, CONVERT_LATENCY of 10.
+    in 132 and in 133; each is at the port 13 cycles later: two of reading, CONVERT_LATENCY of 11.
     """
     timing = simulate(SMALL, [(2, 2)])
     (vector,) = timing.vectors
@@ -69,10 +69,10 @@ def test_one_small_vector_by_hand():
     assert (vector.k, vector.n, vector.m) == (2, 2, 1)
     assert (vector.command, vector.quantize) == (1, 10)
     assert (vector.first_beat, vector.last_beat) == (20, 20)
-    assert vector.last_result == 133 + 12
-    assert timing.cycles == 146
+    assert vector.last_result == 133 + 13
+    assert timing.cycles == 147
     assert timing.beats == 1
-    assert timing.utilisation == 1 / 146
+    assert timing.utilisation == 1 / 147
 
 
 def test_more_vectors_by_hand():
@@ -91,10 +91,10 @@ def test_more_vectors_by_hand():
     _, second, third = simulate(SMALL, [(2, 2)] * 3).vectors
     assert (second.command, second.quantize) == (4, 13)
     assert (second.first_beat, second.last_beat) == (134, 134)
-    assert second.last_result == 254 + 1 + 12
+    assert second.last_result == 254 + 1 + 13
     assert (third.command, third.quantize) == (132, 141)
     assert (third.first_beat, third.last_beat) == (256, 256)
-    assert third.last_result == 254 + 122 + 1 + 12
+    assert third.last_result == 254 + 122 + 1 + 13
 
 
 def test_two_vectors_of_one_command_by_hand():
@@ -108,7 +108,7 @@ def test_two_vectors_of_one_command_by_hand():
     assert vector.m == 2
     assert (vector.command, vector.quantize) == (1, 13)
     assert (vector.first_beat, vector.last_beat) == (23, 23)
-    assert vector.last_result == 254 + 3 + 12
+    assert vector.last_result == 254 + 3 + 13
     assert timing.beats == 1
 
 
@@ -123,9 +123,9 @@ def test_a_longer_vector_by_hand():
     config = replace(SMALL, k_max=400)
     (vector,) = simulate(config, [(400, 2)]).vectors
     assert (vector.first_beat, vector.last_beat) == (816, 1015)
-    assert vector.last_result == 1021 + 12
+    assert vector.last_result == 1021 + 13
     (vector,) = simulate(replace(config, structure="shared", group=2), [(400, 2)]).vectors
-    assert (vector.first_beat, vector.last_result) == (816, 1021 + 1 + 12)
+    assert (vector.first_beat, vector.last_result) == (816, 1021 + 1 + 13)
 
 
 def test_longer_tables_by_hand():
@@ -138,7 +138,7 @@ def test_longer_tables_by_hand():
     """
     (vector,) = simulate(replace(TABLES, k_max=400), [(400, 2)]).vectors
     assert (vector.first_beat, vector.last_beat) == (820, 1815)
-    assert vector.last_result == 1823 + 12
+    assert vector.last_result == 1823 + 13
 
 
 def test_tables_by_hand():
@@ -150,7 +150,7 @@ def test_tables_by_hand():
     (vector,) = simulate(TABLES, [(2, 2)]).vectors
     assert vector.quantize == 10
     assert (vector.first_beat, vector.last_beat) == (24, 24)
-    assert vector.last_result == 133 + 12
+    assert vector.last_result == 133 + 13
 
 
 def test_tables_that_wait_for_partial_sums_by_hand():
@@ -163,7 +163,7 @@ def test_tables_that_wait_for_partial_sums_by_hand():
     """
     (vector,) = simulate(TABLES, [(4, 2)]).vectors
     assert (vector.first_beat, vector.last_beat) == (28, 33)
-    assert vector.last_result == 134 + 1 + 12
+    assert vector.last_result == 134 + 1 + 13
 
 
 def test_tables_with_two_tiles_by_hand():
@@ -173,7 +173,7 @@ def test_tables_with_two_tiles_by_hand():
     """
     (vector,) = simulate(TABLES, [(4, 3)]).vectors
     assert (vector.first_beat, vector.last_beat) == (28, 34)
-    assert vector.last_result == 136 + 12
+    assert vector.last_result == 136 + 13
 
 
 def test_more_vectors_on_tables_by_hand():
@@ -188,10 +188,10 @@ def test_more_vectors_on_tables_by_hand():
     """
     _, second = simulate(TABLES, [(2, 2)] * 2).vectors
     assert (second.quantize, second.first_beat) == (13, 27)
-    assert second.last_result == 254 + 1 + 12
+    assert second.last_result == 254 + 1 + 13
     _, second = simulate(replace(TABLES, n_max=2), [(2, 2)] * 2).vectors
     assert (second.quantize, second.first_beat) == (13, 134)
-    assert second.last_result == 254 + 1 + 12
+    assert second.last_result == 254 + 1 + 13
 
 
 def test_long_tables_by_hand():
@@ -206,7 +206,7 @@ def test_long_tables_by_hand():
     (vector,) = simulate(config, [(12, 2)]).vectors
     assert vector.quantize == 13
     assert (vector.first_beat, vector.last_beat) == (35, 51)
-    assert vector.last_result == 147 + 1 + 12
+    assert vector.last_result == 147 + 1 + 13
 
 
 # ---- any engine -------------------------------------------------------------------------------
