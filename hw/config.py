@@ -203,7 +203,7 @@ class EngineConfig:
                 "structure triple needs weights of +1 and -1: "
                 "ternary must be false with it, not true"
             )
-        if self.act_format not in FLOATS:
+        if self.act_format not in tuple(FLOATS):
             raise ConfigError(
                 f"act_format must be one of {', '.join(FLOATS)}, not {self.act_format!r}"
             )

@@ -22,9 +22,9 @@ def operator_events(operator: Operator, machine: Machine) -> Events:
     """Return the countable events of one instance of `operator` on one chip, all its engines.
 
     FBI-linear of K inputs and N outputs, for each token vector: 2K front-end multiplications
-    (alpha*x and beta*x) and K wide additions of beta*x on every engine, one per step of the reducer,
-    and N in the drain; on-chip memory: every product written and read once, every quantized activation
-    written once, one activation word read per beat, every result written and read once. With
+    (alpha*x and beta*x) and K wide additions of beta*x on every engine, one per step of the
+    reducer, and N in the drain; on-chip memory: every product written and read once, every
+    quantized activation written once, one activation word read per beat, every result written and read once. With
     structure tables, instead of a word per beat: every entry of every table of every output written
     once per word (and its word read), and in a beat one entry per group and output read, every
     partial sum read and written; a look-up is priced like any bit of memory, which is too much for

@@ -19,10 +19,11 @@ from hw.config import (
     MEMORY_LATENCY,
     MOST_ENTRIES,
     PRESETS,
-    PRODUCT_BITS,
-    PRODUCT_LSB_EXP,
     QUANTIZE_LATENCY,
+    REDUCE_OVERHEAD,
+    SCALE_LATENCY,
     SELECT_BITS,
+    SMALLEST_STEP,
     TILE_QUEUE_LATENCY,
     ConfigError,
     EngineConfig,
@@ -192,17 +193,32 @@ def configurations(draw):
         act_par=act_par,
         out_par=out_par,
         levels_per_stage=draw(st.integers(1, 9)),
+        act_format=draw(st.sampled_from(["fp16", "bf16"])),
+        scale_out=draw(st.sampled_from(["none", "row"])),
     )
 
 
 configs = configurations()
 
 
-def test_a_product_of_two_halves_fits_its_width():
-    largest = Fraction(65504) ** 2 / Fraction(2) ** PRODUCT_LSB_EXP
+LARGEST = {"fp16": Fraction(65504), "bf16": Fraction(255 * 2**120)}
+SMALLEST = {"fp16": Fraction(1, 2**24), "bf16": Fraction(1, 2**133)}
+
+
+@pytest.mark.parametrize("act_format", ["fp16", "bf16"])
+def test_a_product_fits_its_width(act_format):
+    config = EngineConfig(**GOOD, act_format=act_format)
+    unit = Fraction(2) ** config.product_lsb_exp
+    largest = LARGEST[act_format] * 65504 / unit
     assert largest.denominator == 1
-    assert 2 ** (PRODUCT_BITS - 1) <= largest < 2**PRODUCT_BITS
-    assert Fraction(2) ** PRODUCT_LSB_EXP == Fraction(1, 2**24) ** 2
+    assert 2 ** (config.product_bits - 1) <= largest < 2**config.product_bits
+    assert unit == SMALLEST[act_format] / 2**24
+    significand = (LARGEST[act_format] / SMALLEST[act_format]).numerator * 65504 << 24
+    significand >>= (significand & -significand).bit_length() - 1
+    assert significand.bit_length() <= config.product_significand
+    # The smallest result is 2**24 units, in both formats.
+    assert SMALLEST[act_format] == unit * 2**SMALLEST_STEP
+    assert config.product_shift_max == config.product_bits - config.product_significand
 
 
 @given(configs)
@@ -217,17 +233,30 @@ def test_the_accumulator_holds_the_extreme_sum(config):
 
 @given(configs)
 @REPEATABLE
-def test_the_wide_sum_holds_the_extreme_total(config):
-    product = 65504**2 << -PRODUCT_LSB_EXP
+def test_bins_and_window_hold_their_extremes(config):
+    product = int(LARGEST[config.act_format] * 65504 / Fraction(2) ** config.product_lsb_exp)
     top = product.bit_length() - 1
     exponent = max(top - (config.act_bits - 2), 0)
     assert exponent < 2**config.exponent_bits
-    sums = config.k_max * (2 ** (config.act_bits - 1) - 1) << exponent
-    shift_sum = config.k_max * product
-    for z in (sums, -sums):
-        for b in (shift_sum, -shift_sum):
-            assert fits_signed(z + b, config.wide_bits)
-    assert not fits_signed(sums + shift_sum, config.wide_bits - 2)
+    # A lane's bin: chunks_max significands, moved up by less than a digit.
+    most = config.chunks_max * ((1 << config.product_significand) - 1)
+    most <<= (1 << config.bin_digit) - 1
+    assert fits_signed(most, config.bin_bits)
+    assert not fits_signed(most, config.bin_bits - 2)
+    assert (config.bins - 1) << config.bin_digit <= config.product_shift_max
+    assert config.product_shift_max < config.bins << config.bin_digit
+    # Sums and what they are in the window; the reducer reads all of the shift sum and its sign.
+    limit = config.k_max * (2 ** (config.act_bits - 1) - 1) * (2047 << 29 if config.scales else 1)
+    assert limit < 2**config.window_bound
+    shifted = limit << config.float.significand
+    assert fits_signed(shifted + (1 << config.window_bits - 1) - 1, config.wide_bits)
+    assert fits_signed(-shifted - (1 << config.window_bits - 1), config.wide_bits)
+    assert fits_signed(config.k_max * product, config.reduce_end)
+    places = config.reduce_end + config.float.significand + config.sum_lsb_bits
+    additions = config.bins * (config.act_par + 1)
+    assert config.reduce_cycles == places + additions + REDUCE_OVERHEAD
+    assert config.reduce_end - SMALLEST_STEP - config.float.fraction_bits <= 2**config.place_bits
+    assert config.vector_slots >= 16 * config.m_par
 
 
 @given(configs)
@@ -304,11 +333,15 @@ def test_stages_and_latencies(config):
         assert 2 ** (stages * levels) >= terms
         assert stages == floor or 2 ** ((stages - 1) * levels) < terms
     assert 2**config.chunk_levels >= config.act_par > 2**config.chunk_levels // 2
-    # Selection of one among all chunks, SELECT_BITS of its number a stage.
+    # Selection of one among all chunks, SELECT_BITS of its number a stage; with tables and for the
+    # window a read of memory.
     chunks = config.n_par // config.out_par * config.m_par
-    assert 2 ** (SELECT_BITS * config.select_stages) >= chunks
     stages = config.select_stages
-    assert stages == 1 or 2 ** (SELECT_BITS * (stages - 1)) < chunks
+    if config.words_outer:
+        assert stages == MEMORY_LATENCY
+    else:
+        assert 2 ** (SELECT_BITS * stages) >= chunks
+        assert stages == MEMORY_LATENCY or 2 ** (SELECT_BITS * (stages - 1)) < chunks
     # Weights wait for the activations' memory, a copy for the cluster, the tree, the hold register;
     # with tables one register, a copy, the look-up, the tree, the sum, the queue.
     array = {
@@ -319,10 +352,11 @@ def test_stages_and_latencies(config):
     }[config.structure]
     assert config.latency_cycles == {
         "front_end": FRONT_END_LATENCY + config.chunk_levels,
+        "reduce": config.reduce_cycles,
         "quantize": QUANTIZE_LATENCY,
         "tables": MEMORY_LATENCY + config.generator_stages if config.words_outer else 0,
         "array": array,
-        "result": config.select_stages + CONVERT_LATENCY,
+        "result": config.select_stages + CONVERT_LATENCY + SCALE_LATENCY * config.scales,
     }
     assert config.array_latency == array
 
@@ -487,6 +521,13 @@ def test_it_loads_without_amaranth_and_numpy():
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_formats_of_activations():
+    assert EngineConfig(**GOOD).act_format == "fp16"
+    assert EngineConfig(**GOOD, act_format="bf16").to_dict()["act_format"] == "bf16"
+    assert refusal(act_format="fp8") == "act_format must be one of fp16, bf16, not 'fp8'"
+    assert refusal(act_format=["bf16"]) == "act_format must be one of fp16, bf16, not ['bf16']"
 
 
 def test_scales_on_the_output_axis():
