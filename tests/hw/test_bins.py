@@ -1,0 +1,71 @@
+"""Bins against Python integers: a vector's sums are read while the next one is added."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from hw.bins import Bins
+from hw.config import EngineConfig
+
+from ..simulation import run
+
+BASE = EngineConfig(name="test", k_par=4, n_par=2, act_bits=8, k_max=24, n_max=8, act_par=2)
+CONFIGS = [BASE, replace(BASE, act_par=1, k_max=1000), replace(BASE, act_format="bf16", act_par=4)]
+SETTLED = 3  # cycles from a chunk to its sum standing in the bins
+
+
+@pytest.mark.parametrize("chance", [1.0, 0.5])
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.act_par} {c.act_format}")
+def test_every_bin_holds_its_sum(config, chance):
+    seed = f"{config.act_par} {chance}"
+    source = random.Random(seed)
+    dut = Bins(config)
+    most = (1 << config.product_significand) - 1
+    lanes, width = config.act_par, 1 << config.bin_digit
+    checked = []
+
+    async def bench(ctx):
+        previous = None  # sums of the vector before, by lane and bin
+        for number in range(12):
+            chunks = source.randint(1, config.chunks_max)
+            if number % 3 == 0:  # long enough for every bin of the vector before to be read
+                chunks = config.chunks_max
+            sums = [{} for _ in range(lanes)]
+            favourite = source.randint(0, config.product_shift_max)
+            reads = [(b, lane) for b in range(config.bins) for lane in range(lanes)]
+            source.shuffle(reads)
+            sent, wait = 0, SETTLED
+            while sent < chunks or wait:
+                send = sent < chunks and source.random() < chance
+                ctx.set(dut.valid, send)
+                ctx.set(dut.first, sent == 0)
+                ctx.set(dut.last, sent == chunks - 1)
+                for lane in range(lanes):
+                    # Often the same bin again, in the very next chunk.
+                    shift = source.choice(
+                        [favourite, favourite, source.randint(0, config.product_shift_max)]
+                    )
+                    value = source.choice([most, -most, 0, source.randint(-most, most)])
+                    ctx.set(dut.products[lane], {"significand": value, "shift": shift})
+                    if send:
+                        chosen = shift // width
+                        sums[lane][chosen] = sums[lane].get(chosen, 0) + (value << shift % width)
+                # The bank of the vector before is read while this one's is added to.
+                if previous is not None and reads and sent < chunks:
+                    which, lane = reads.pop()
+                    ctx.set(dut.read_bin, which)
+                    ctx.set(dut.read_lane, lane)
+                    ctx.set(dut.read_bank, (number - 1) % 2)
+                    used = ctx.get(dut.read_used)
+                    assert used == (which in previous[lane]), seed
+                    if used:
+                        assert ctx.get(dut.read_data) == previous[lane][which], seed
+                        checked.append(which)
+                sent += send
+                wait -= sent == chunks and not send
+                await ctx.tick()
+            previous = sums
+
+    run(dut, bench)
+    assert len(checked) > 10

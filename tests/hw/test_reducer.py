@@ -1,0 +1,99 @@
+"""The reducer against its model in Python integers, on the sums where windows are hard."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from hw.config import EngineConfig
+from hw.reducer import Reducer
+
+from ..simulation import Clock, run
+from .exact import random_exponent, random_total
+from .window_model import reduce_shift_sum
+
+BASE = EngineConfig(name="test", k_par=4, n_par=2, act_bits=8, k_max=24, n_max=8, act_par=2)
+CONFIGS = [
+    BASE,
+    replace(BASE, act_par=1, act_bits=16, k_max=16384),
+    replace(BASE, act_par=4, act_bits=4, k_max=4, scale_out="row"),
+    replace(BASE, act_format="bf16", act_bits=16, k_max=5),
+]
+IDS = [f"{c.act_par} lanes A{c.act_bits} K{c.k_max} {c.scale_out} {c.act_format}" for c in CONFIGS]
+
+
+def split(config, source, total):
+    """Return bins by number and lane that add up to `total`; None where nothing was added."""
+    bits, lanes = 1 << config.bin_digit, config.act_par
+    bins: list[list[int | None]] = [[None] * lanes for _ in range(config.bins)]
+    rest = total
+    limit = (1 << config.bin_bits - 2) // lanes
+    for number in reversed(range(config.bins)):
+        part = rest >> number * bits if number else rest
+        part = max(-limit, min(limit, part))
+        rest -= part << number * bits
+        if part or source.random() < 0.5:
+            first = source.randint(-abs(part), abs(part))
+            bins[number][0] = part
+            if lanes > 1:
+                bins[number][0], bins[number][-1] = first, part - first
+    assert rest == 0
+    return bins
+
+
+@pytest.mark.parametrize("chance", [1.0, 0.02])
+@pytest.mark.parametrize("config", CONFIGS, ids=IDS)
+def test_windows(config, chance):
+    seed = f"{config.act_bits} {chance}"
+    source = random.Random(seed)
+    given = []
+    while len(given) < 24:
+        exponent = random_exponent(config, source)
+        total = random_total(config, source, exponent)
+        # What bins can hold: the largest sums of products.
+        most = config.k_max << config.product_bits - 1
+        total = max(-most, min(most, total))
+        given.append((exponent, total, source.random() < 0.2, split(config, source, total)))
+    dut = Reducer(config)
+    windows, asked_at, came_at = [], [], []
+
+    async def bench(ctx):
+        clock = Clock(ctx)
+        while len(windows) < len(given):
+            # At most one vector waits while another is reduced.
+            ask = len(asked_at) < len(given) and len(asked_at) - len(windows) < 2
+            ask = ask and source.random() < chance
+            ctx.set(dut.summary_valid, ask)
+            if ask:
+                exponent, _, poison, _ = given[len(asked_at)]
+                ctx.set(dut.summary, {"exponent": exponent, "poison": poison})
+                asked_at.append(clock.cycle)
+            lane = ctx.get(dut.read_lane)
+            number = ctx.get(dut.read_bin)
+            known = number < config.bins and lane < config.act_par
+            value = given[len(windows)][3][number][lane] if known else None
+            assert ctx.get(dut.read_bank) == len(windows) % 2
+            ctx.set(dut.read_used, value is not None)
+            noise = source.getrandbits(config.bin_bits - 1)
+            ctx.set(dut.read_data, noise if value is None else value)
+            if ctx.get(dut.window_valid):
+                windows.append(ctx.get(dut.window))
+                came_at.append(clock.cycle)
+                if len(windows) == len(given):
+                    return
+            await clock.tick()
+
+    run(dut, bench)
+    before = -1
+    for asked, came in zip(asked_at, came_at, strict=True):
+        assert came == max(asked, before) + 1 + config.reduce_cycles
+        before = came
+    for (exponent, total, poison, _), window in zip(given, windows, strict=True):
+        want = reduce_shift_sum(config, total, exponent)
+        about = f"seed {seed} E {exponent} B {total:#x}"
+        assert window.poison == poison
+        found = window.base, window.sticky, window.place
+        assert found == (want.base, want.sticky, want.place), about
+        for name in ("positive", "negative"):
+            held, right = window[name], getattr(want, name)
+            assert (held.kept, held.sticky, held.drop) == (right.kept, right.sticky, right.drop)
