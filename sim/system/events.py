@@ -24,13 +24,14 @@ def operator_events(operator: Operator, machine: Machine) -> Events:
     FBI-linear of K inputs and N outputs, for each token vector: 2K front-end multiplications
     (alpha*x and beta*x) and K wide additions of beta*x on every engine, one per step of the
     reducer, and N in the drain; on-chip memory: every product written and read once, every
-    quantized activation written once, one activation word read per beat, every result written and read once. With
-    structure tables, instead of a word per beat: every entry of every table of every output written
-    once per word (and its word read), and in a beat one entry per group and output read, every
-    partial sum read and written; a look-up is priced like any bit of memory, which is too much for
-    look-up RAM. Vector unit: a MAC reads one operand from on-chip memory (the other streams in), an
-    elementwise operation reads two and writes one. In addition, every bit that comes from memory
-    passes an on-chip buffer; a stream that stays in it is read again for every command.
+    quantized activation written once, one activation word read per beat, every result written and
+    read once. With structure tables, instead of a word per beat: every entry of every table of
+    every output written once per word (and its word read), and in a beat one entry per group and
+    output read, every partial sum read and written; a look-up is priced like any bit of memory,
+    which is too much for look-up RAM. Vector unit: a MAC reads one operand from on-chip memory
+    (the other streams in), an elementwise operation reads two and writes one. In addition, every
+    bit that comes from memory passes an on-chip buffer; a stream that stays in it is read again
+    for every command.
     """
     moved = 8 * operator.bytes
     if operator.kind != "fbi-linear":

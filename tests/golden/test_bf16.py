@@ -87,9 +87,10 @@ def window_drain(exponent: int, b: int, bound: int):
         g = top - 9
         t, u = b >> g, b & ((1 << g) - 1)
         edge = 1 << (e + far_bits)
-        if u > (1 << g) - edge:
+        if u > (1 << g) - edge // 2:
             t, u = t + 1, u - (1 << g)
-        u = min(u, edge - 1)  # in the middle of the interval: Z does not matter, still inside
+        # In the middle of the interval Z does not matter: no Z carries over edge // 2.
+        u = min(u, edge // 2)
         low, sticky = u >> e, u & ((1 << e) - 1) != 0
         base, offset = (t << far_bits) + low, g - far_bits
         special = {}
