@@ -114,6 +114,11 @@ def _from_model(
     writing: Writing,
 ) -> tuple[_Story, list[LayerJob], list[np.ndarray]]:
     """Let golden read and write; return what it wrote, and its FBI-linears' work."""
+    if engine.act_format != "fp16":
+        raise InputError(
+            f"a model's activations are binary16: the engine's act_format must be fp16, not "
+            f"{engine.act_format}; --random-layer has both"
+        )
     # These load torch, which a random layer does without.
     from golden.folder import load_packed
     from golden.generate import check_room, load_tokenizer, prompt_tokens

@@ -115,7 +115,8 @@ class EngineLink:
         Parameters
         ----------
         x
-            16-bit floats of the engine's format, as float16 patterns, ``[M, K]``.
+            ``[M, K]``: float16, or uint16 patterns of bfloat16 for an engine of that format.
+            The outputs are of the same kind.
         signs
             uint8 ``[N, ceil(K/8)]``, least significant bit first, 1 = +1.
         scale_in, shift_in
@@ -176,7 +177,7 @@ class EngineLink:
             for port, items in self._in_step(weights, scales, k, n, len(batch), group_words):
                 self._send_items(port, items)
             outputs += self._collect(len(batch), n)
-        return np.array(outputs, dtype=np.uint16).view(np.float16).reshape(vectors, n)
+        return np.array(outputs, dtype=np.uint16).view(x.dtype).reshape(vectors, n)
 
     def _place(
         self, signs: np.ndarray, k: int, mask: np.ndarray | None, at: int | None

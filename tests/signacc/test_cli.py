@@ -10,13 +10,17 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from golden.errors import InputError
 from hw.config import PRESETS
 from signacc.cli import main
+from signacc.cosim.command import _from_model
+from signacc.cosim.job import Writing
 
 COMMANDS = sorted(main.commands)
 
@@ -257,6 +261,12 @@ class TestCosimInput:
     )
     def test_bad_input(self, arguments, parts):
         refused(invoke("cosim", *arguments), *parts)
+
+    def test_models_are_binary16(self):
+        engine = replace(PRESETS["tiny"], act_format="bf16")
+        writing = Writing(count=1, temperature=0.0, top_p=1.0, seed=0)
+        with pytest.raises(InputError, match="act_format must be fp16, not bf16; --random-layer"):
+            _from_model(engine, None, "", "0", 1, writing)
 
     @pytest.mark.parametrize("tool", ["g++", "make", "perl"])
     def test_missing_tool(self, tool, tmp_path, monkeypatch):
