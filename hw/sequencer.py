@@ -211,8 +211,8 @@ class TableSequencer(wiring.Component):
         free_tiles = Signal(range(config.tile_slots + 1), init=config.tile_slots)
         gap = Signal(range(PARTIAL_SUM_DISTANCE))
 
-        word_last = bind(m, k_rest <= config.k_par, "word_last")
-        tile_last = bind(m, n_rest <= config.n_par, "tile_last")
+        # Registered: the weight port's ready depends on them in the same cycle.
+        word_last, tile_last = Signal(), Signal()
         ready = bind(
             m,
             running & (tables != 0) & equals(gap, 0) & (~word_last | (free_tiles != 0)),
@@ -244,13 +244,21 @@ class TableSequencer(wiring.Component):
                 n_rest.eq(self.batch.payload.layer.n),
                 first.eq(1),
                 gap.eq(0),
+                word_last.eq(self.batch.payload.layer.k <= config.k_par),
+                tile_last.eq(self.batch.payload.layer.n <= config.n_par),
             ]
         with m.If(issue):
-            m.d.sync += [n_rest.eq(n_rest - config.n_par), self.tile_index.eq(self.tile_index + 1)]
+            m.d.sync += [
+                n_rest.eq(n_rest - config.n_par),
+                tile_last.eq(n_rest <= 2 * config.n_par),
+                self.tile_index.eq(self.tile_index + 1),
+            ]
         with m.If(word_done):
             m.d.sync += [
                 k_rest.eq(k_rest - config.k_par),
                 n_rest.eq(current.layer.n),
+                word_last.eq(k_rest <= 2 * config.k_par),
+                tile_last.eq(current.layer.n <= config.n_par),
                 self.tile_index.eq(0),
                 first.eq(0),
                 self.bank.eq(~self.bank),

@@ -108,18 +108,13 @@ _ZEROED = re.compile(
 
 
 def convert(component, name: str) -> str:
-    """Return the Verilog of a component and all that it holds; memories are zeroed by a loop."""
+    """Return the Verilog of a component and all that it holds.
+
+    Memories get no initial value: nothing reads a word before it was written, and a line for every
+    word, or a loop that synthesis unrolls, is most of the text and of the time to read it.
+    """
     text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
-    return _ZEROED.sub(_zeroing_loop, text)
-
-
-def _zeroing_loop(match: re.Match) -> str:
-    name, zero = match["name"], match["zero"]
-    words = match[0].count("\n") - 2
-    return (
-        f"  initial begin : {name}_zeroed\n    integer i;\n"
-        f"    for (i = 0; i < {words}; i = i + 1) {name}[i] = {zero};\n  end\n"
-    )
+    return _ZEROED.sub("", text)
 
 
 def repeated_parts(config: EngineConfig, prefix: str) -> tuple[str, Parts]:
