@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Signal
 from amaranth.hdl import Value, unsigned
-from amaranth.lib import memory, wiring
+from amaranth.lib import fifo, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from .arith import bind, select
-from .config import SELECT_BITS, clog2
+from .config import MEMORY_LATENCY, SELECT_BITS, clog2
 from .tree import delay, register
+
+_AHEAD = 8
+"""Infos read ahead by the queue of tiles: more than a read takes, so that it gives one a cycle."""
 
 
 class BlockMemory(wiring.Component):
@@ -191,15 +194,16 @@ class TileQueue(wiring.Component):
         waiting = Signal(range(self.depth + 1))  # infos in memory
         summed = Signal(range(self.depth + 1))  # tiles whose sums are there
         has_sums = Signal()
-        in_memory, in_output = Signal(), Signal()
-        move = bind(m, in_memory & (~in_output | self.tile_taken), "move")
-        read = bind(m, (waiting != 0) & (~in_memory | move), "read")
+        # Read ahead into a few words of their own: the memory's output register then has no enable,
+        # and place and route can move it into the block.
+        m.submodules.ahead = ahead = fifo.SyncFIFO(width=len(self.info), depth=_AHEAD)
+        room = Signal(range(_AHEAD + 1), init=_AHEAD)
+        read = bind(m, (waiting != 0) & (room != 0), "read")
         m.d.sync += [
             waiting.eq(waiting + self.info_valid - read),
+            room.eq(room - read + self.tile_taken),
             summed.eq(summed + self.sums_valid - self.tile_taken),
             has_sums.eq(self.sums_valid | (summed > 1) | ((summed == 1) & ~self.tile_taken)),
-            in_memory.eq(read | (in_memory & ~move)),
-            in_output.eq(move | (in_output & ~self.tile_taken)),
         ]
         m.submodules.info_memory = infos = BlockMemory(len(self.info), self.depth)
         m.submodules.sums_memory = sums = NarrowedMemory(
@@ -210,16 +214,17 @@ class TileQueue(wiring.Component):
             infos.write_data.eq(self.info),
             infos.write_en.eq(self.info_valid),
             infos.read_addr.eq(self._pointer(m, read, "read_pointer")),
-            infos.read_en.eq(read),
-            infos.move_en.eq(move),
+            ahead.w_data.eq(infos.read_data),
+            ahead.w_en.eq(delay(m, read, MEMORY_LATENCY, "read", reset_less=False)),
+            ahead.r_en.eq(self.tile_taken),
             sums.write_addr.eq(self._pointer(m, self.sums_valid, "sums_pointer")),
             sums.write_data.eq(self.sums),
             sums.write_en.eq(self.sums_valid),
             sums.read_addr.eq(self._pointer(m, self.tile_taken, "drain_pointer")),
             sums.read_part.eq(self.part),
             self.part_sums.eq(sums.read_data),
-            self.tile_info.eq(infos.read_data),
-            self.tile_valid.eq(in_output & has_sums),
+            self.tile_info.eq(ahead.r_data),
+            self.tile_valid.eq(ahead.r_rdy & has_sums),
         ]
         return m
 
