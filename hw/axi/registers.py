@@ -6,7 +6,7 @@ file and the table in the documentation are all made from :data:`REGISTERS`. Imp
 
 from __future__ import annotations
 
-from ..config import STRUCTURES, EngineConfig
+from ..config import EngineConfig
 from .config import AxiConfig
 from .fields import (
     DATA_BITS,
@@ -26,6 +26,8 @@ INTERFACE_VERSION = (1, 1)
 """Major and minor version of the register map; a change that breaks drivers raises the major."""
 IDENTITY = int.from_bytes(b"SACC", "little")
 """What the register ID reads, so that a driver can tell that it talks to this core."""
+STRUCTURE_NUMBERS = ("direct", "shared", "tables", "triple")
+"""Structures by their number in FEATURES; a new one comes last, so that numbers stay."""
 
 STREAMS = Presence("without the read master only", lambda c, a: not a.memory)
 MEMORY = Presence("with the read master only", lambda c, a: a.memory)
@@ -81,8 +83,12 @@ REGISTERS: tuple[Register, ...] = (
                 lambda c, a: int(c.words_outer),
             ),
             feature(
-                "structure", 8, 4, "of the array, by number: " + ", ".join(STRUCTURES),
-                lambda c, a: STRUCTURES.index(c.structure),
+                "bf16", 5, 1, "activations and results are bfloat16, else binary16",
+                lambda c, a: int(c.act_format == "bf16"),
+            ),
+            feature(
+                "structure", 8, 4, "of the array, by number: " + ", ".join(STRUCTURE_NUMBERS),
+                lambda c, a: STRUCTURE_NUMBERS.index(c.structure),
             ),
             feature("group", 12, 4, "inputs that share a weight code", lambda c, a: c.group),
         ),

@@ -12,8 +12,8 @@ from hw.axi.config import AxiConfig
 from hw.axi.descriptors import SLOTS
 from hw.axi.fields import ADDRESS_BITS, Access, Field, Register, check_map
 from hw.axi.formats import c_header, markdown_table, python_constants, system_rdl
-from hw.axi.registers import REGISTERS, describe, registers_of
-from hw.config import PRESETS, ConfigError
+from hw.axi.registers import REGISTERS, STRUCTURE_NUMBERS, describe, registers_of
+from hw.config import PRESETS, STRUCTURES, ConfigError
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "axi.md"
 WORDS = {name: offset for register in REGISTERS for name, offset in register.words}
@@ -86,6 +86,7 @@ def test_constants_are_those_of_the_configuration():
              "weight_words": 77},
             {"structure": 1, "group": 4, "scale_groups": 1, "resident": 1},
         ),
+        ({"structure": "triple", "act_format": "bf16"}, {"structure": 3, "group": 1, "bf16": 1}),
     ],
 )
 def test_features_are_those_of_the_configuration(changes, features):
@@ -208,3 +209,7 @@ def test_the_examples_of_the_documentation_run():
     examples = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     assert len(examples) == 1
     exec(compile(examples[0], "docs/axi.md", "exec"), {})
+
+
+def test_every_structure_has_a_number():
+    assert sorted(STRUCTURE_NUMBERS) == sorted(STRUCTURES)
