@@ -160,7 +160,7 @@ def test_parts_can_be_exchanged():
 
 def test_unknown_names_are_refused():
     assert {"kv260", "kv260_a8", "ulx3s", "tiny"} <= set(SYSTEM_NAMES)
-    with pytest.raises(InputError, match=r"a system is one of kv260, kv260_a8, .*, not 'nope'"):
+    with pytest.raises(InputError, match=r"a system is one of .*kv260, kv260_a8, .*, not 'nope'"):
         named_system("nope")
     with pytest.raises(InputError, match="a memory is one of"):
         named_system("kv260", memory="nope")
