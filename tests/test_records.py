@@ -136,3 +136,24 @@ def test_the_baselines_page_quotes_the_records():
                 cells.get(path, "–") for path in ("bf16", "int4", "sign-a16", "sign-a8")
             )
             assert f"| {model} | {batch} | {row} |" in text
+
+
+def test_readme_quotes_the_gpu():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = {
+        (e.path, e.phase, e.batch, e.context): e
+        for e in load_file(ROOT / "sim/baselines/h200-fbi-7b.json")
+    }
+    for label, path in (
+        ("bf16", "bf16"),
+        ("1-bit weights, 16-bit activations", "sign-a16"),
+        ("1-bit weights, 8-bit activations", "sign-a8"),
+    ):
+        cells = []
+        for batch in (1, 256):
+            entry = found[path, "decode", batch, 512]
+            cells += [
+                f"{entry.tokens_per_second:,.0f} ({100 * entry.limit_share:.0f} %)",
+                f"{entry.joule_per_token:.4g}",
+            ]
+        assert f"| {label} | {' | '.join(cells)} |" in text
