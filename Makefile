@@ -1,10 +1,11 @@
 # make cosim : the main job: a trained model's layer on the RTL, held to golden and simulator
 # make test  : all tests; .ci/run calls it
+# make test-full : the same with more random engines and cases between RTL, golden and simulator
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: cosim test test-fast lint clean
+.PHONY: cosim test test-fast test-full lint clean
 
 cosim: $(STAMP)
 	$(VENV)/bin/signacc cosim
@@ -14,6 +15,9 @@ test: $(STAMP) lint
 
 test-fast: $(STAMP)
 	$(VENV)/bin/python -m pytest -m "not rtl"
+
+test-full: $(STAMP) lint
+	$(VENV)/bin/python -m pytest --full
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -21,6 +21,9 @@ pytestmark = pytest.mark.rtl
 SEED = 4792
 CONFIGURATIONS = 10
 CASES = 25
+# With --full: so many random engines more, and so many cases on every engine.
+MORE_CONFIGURATIONS = 16
+MORE_CASES = 30
 
 
 _SMALL = EngineConfig(
@@ -65,17 +68,24 @@ CORNERS = [
 
 
 def configuration(index: int) -> EngineConfig:
-    if index >= CONFIGURATIONS:
+    """Random engines, the corners, and the random engines of --full."""
+    if CONFIGURATIONS <= index < CONFIGURATIONS + len(CORNERS):
         return CORNERS[index - CONFIGURATIONS]
     return random_config(np.random.default_rng([SEED, index]), f"cross{index}")
 
 
-@pytest.mark.parametrize("index", range(CONFIGURATIONS + len(CORNERS)))
-def test_views_agree(index):
+def pytest_generate_tests(metafunc):
+    if "index" in metafunc.fixturenames:
+        more = MORE_CONFIGURATIONS if metafunc.config.getoption("--full") else 0
+        metafunc.parametrize("index", range(CONFIGURATIONS + len(CORNERS) + more))
+
+
+def test_views_agree(index, pytestconfig):
     config = configuration(index)
     print(f"seed [{SEED}, {index}]: {config}")
     random = np.random.default_rng([SEED, index, 1])
-    runs = [random_run(random, config) for _ in range(CASES)]
+    cases = MORE_CASES if pytestconfig.getoption("--full") else CASES
+    runs = [random_run(random, config) for _ in range(cases)]
     results = execute_runs(build_engine(config), config, runs)
     for case, (run, result) in enumerate(zip(runs, results, strict=True)):
         about = f"case {case}: {[layer.name for layer in run.layers]}, {run.stall_probability}"
@@ -102,6 +112,12 @@ def test_configurations_differ():
     assert {c.structure for c in configs if c.m_par > 1} == set(STRUCTURES)
     assert {c.m_par for c in configs} == {1, 2, 3}
     assert len({c.group for c in configs}) >= 4
+
+
+def test_the_full_run_is_of_the_size_that_is_claimed():
+    engines = CONFIGURATIONS + len(CORNERS) + MORE_CONFIGURATIONS
+    assert engines >= 24
+    assert engines * MORE_CASES >= 1000
 
 
 def test_commands_carry_less_than_they_could():
