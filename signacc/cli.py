@@ -491,6 +491,36 @@ def baseline(device: str, models: tuple[str, ...], paths: tuple[str, ...],
 
 
 @main.command()
+@click.option("--model", "models", multiple=True, metavar="NAME|FOLDER",
+              help="Model shape in place of the space's own; repeat for several.")
+@click.option("--space", default="quick", show_default=True, metavar="NAME|FILE.json",
+              help="Designs to try: quick, boards, or a file (docs/explore.md).")
+@click.option("--constraints", default="", metavar="LIMITS",
+              help='Like "lut<=100000, watts<=10, usd<=300, tokens_per_second>=5".')
+@click.option("--objective", default="tokens_per_second,joules_per_token", show_default=True,
+              metavar="FIGURES", help="Figures of the Pareto front; one: the best design.")
+@click.option("-o", "--out", required=True, metavar="FOLDER",
+              help="Folder of the results; a run that finds some there resumes.")
+@click.option("--workers", type=click.IntRange(0),
+              help="Processes of a local Dask cluster [default: one a core]; 0: none.")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, like tcp://host:8786.")
+@_json
+def explore(**options: Any) -> None:
+    """Sweep engines, memories and models: which designs keep the limits, and the best of them.
+
+    Writes results.jsonl, designs.csv, front.json and front.png.
+
+    \b
+    Examples:
+      signacc explore --space quick --constraints "lut<=20000" -o sweep
+      signacc explore --space boards --model fbi-7b --objective usd,tokens_per_second -o sweep
+    """
+    from signacc.explore import ExploreOptions, run_command
+
+    run_command(ExploreOptions(**options))
+
+
+@main.command()
 @_model
 @click.option("--prompt", required=True, help="Text to continue.")
 @_writing

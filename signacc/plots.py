@@ -1,4 +1,4 @@
-"""Plots of estimates, as PNG images. matplotlib loads only where one is drawn."""
+"""Plots of estimates and sweeps, as PNG images. matplotlib loads only where one is drawn."""
 
 from __future__ import annotations
 
@@ -164,3 +164,44 @@ def _operators(axes: Any, phases: tuple[Phase, ...], names: list[str]) -> None:
     axes.set_yticklabels(order, fontsize=7)
     axes.invert_yaxis()
     axes.legend(fontsize=7, loc="upper right")
+
+
+def pareto_plot(
+    report: dict[str, Any], feasible: list[dict[str, Any]], front: list[dict[str, Any]]
+) -> bytes:
+    """Draw designs over the first two objectives, those on the fronts outlined, joined per model.
+
+    With more than two objectives the front is that of all of them, so its points need not be the
+    outline of the two that are drawn.
+    """
+    from sim.explore.limits import metric
+
+    x, y = report["objectives"][:2]
+    figure, subplots = _figure(figsize=(8, 5.4))
+    axes = subplots()
+    models = list(dict.fromkeys(record["design"]["model"] for record in feasible))
+    palette = ("#1b6ca8", "#d1495b", "#edae49", "#66a182", "#8f7fb5", "#9aa0a6")
+    for index, model in enumerate(models):
+        colour = palette[index % len(palette)]
+        for records, size, alpha in ((feasible, 8, 0.25), (front, 42, 1.0)):
+            mine = [r["metrics"] for r in records if r["design"]["model"] == model]
+            axes.scatter(
+                [m[x] for m in mine], [m[y] for m in mine], s=size, color=colour, alpha=alpha,
+                linewidths=0.8 if alpha == 1 else 0, edgecolors="black" if alpha == 1 else "none",
+                zorder=3 if alpha == 1 else 2, label=model if alpha < 1 else None,
+            )
+        if len(report["objectives"]) == 2:
+            axes.plot([m[x] for m in mine], [m[y] for m in mine], color=colour, linewidth=0.8)
+    limits = ", ".join(report["constraints"]) or "no constraints"
+    axes.set(xscale="log", yscale="log", xlabel=f"{x} ({metric(x).unit})",
+             ylabel=f"{y} ({metric(y).unit})",
+             title=f"space {report['space']}: {report['feasible']:,} of {report['designs']:,} "
+                   f"designs, {len(front)} on the front\n{limits}")
+    axes.grid(which="major", color="#dddddd", linewidth=0.6)
+    legend = axes.legend(
+        fontsize=7, title="outlined: front of each model; modelled", title_fontsize=7
+    )
+    for handle in legend.legend_handles:
+        handle.set_alpha(1)
+        handle.set_sizes([30])
+    return _png(figure)

@@ -165,3 +165,52 @@ def estimate_lines(report: dict[str, Any]) -> None:
         f"  ranges: DRAM efficiency and energy constants; not the clock, {clock:g} MHz, nor the\n"
         f"  vector unit, which are assumed"
     )
+
+
+_FIGURES = {"tokens_per_second": "tokens/s", "joules_per_token": "J/token"}
+
+
+def explore_table(report: dict[str, Any], most: int = 24) -> None:
+    """Print a sweep: its counts, then the front, at most `most` rows."""
+    front = report["front"]
+    out.print(
+        f"{report['designs']:,} designs: {sum(report['pruned'].values()):,} pruned by a limit that "
+        f"needs no simulation, {report['evaluated']:,} simulated ({report['resumed']:,} of them "
+        f"before), {report['refused']:,} refused, {report['feasible']:,} feasible"
+    )
+    for refusal in report["refusals"][:3]:
+        out.print(f"  refused {refusal['designs']:,}: {refusal['reason']}")
+    if not front:
+        out.print("  no design keeps the constraints and has the objectives")
+        return
+    # An axis on which all of the front agree is said once.
+    axes = [a for a in front[0]["design"] if len({str(r["design"][a]) for r in front}) > 1]
+    figures = list(dict.fromkeys(
+        [*report["objectives"], "tokens_per_second", "joules_per_token", "watts", "lut", "usd"]
+    ))
+    figures = [name for name in figures if any(r["metrics"].get(name) is not None for r in front)]
+    table = Table(
+        title=f"space {report['space']}: front of each model for {', '.join(report['objectives'])}",
+        caption="time, energy modelled; lut: m measured, r modelled by the rule in the JSON; "
+                "usd assumed",
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+    )
+    for column in (*axes, *figures):
+        table.add_column(
+            _FIGURES.get(column, column.replace("_", " ")),
+            justify="left" if column in axes else "right",
+        )
+    for record in front[:most]:
+        metrics = record["metrics"]
+        cells = [str(record["design"][axis]) for axis in axes]
+        for name in figures:
+            value = metrics.get(name)
+            mark = {"measured": " m", "modelled": " r"}.get(metrics["lut_mark"], "")
+            cells.append("" if value is None else quantity(value) + (mark * (name == "lut")))
+        table.add_row(*cells)
+    out.print(table)
+    if len(front) > most:
+        out.print(f"  and {len(front) - most:,} more in front.json")
+    same = {a: v for a, v in front[0]["design"].items() if a not in axes}
+    if same:
+        out.print("  all of them: " + ", ".join(f"{axis} {value}" for axis, value in same.items()))

@@ -1,0 +1,109 @@
+"""signacc explore: files, table, JSON; bad input in one sentence."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from signacc.cli import main
+from sim.explore import named_space
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, ["explore", "--workers", "0", *arguments])
+
+
+def refused(result, *parts):
+    assert result.exit_code == 2, result.output
+    message = result.stderr.strip().splitlines()[-1]
+    for part in parts:
+        assert part in message, message
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path_factory.mktemp("sweep")
+    result = invoke("--constraints", "lut<=20000", "-o", str(folder), "--json")
+    assert result.exit_code == 0, result.output
+    return folder, json.loads(result.stdout)
+
+
+def test_counts_add_up(sweep):
+    folder, report = sweep
+    space = named_space("quick")
+    assert report["designs"] == space.size
+    assert report["evaluated"] + sum(report["pruned"].values()) == space.size
+    assert json.loads((folder / "front.json").read_text()) == report
+    assert (folder / "front.png").read_bytes()[-8:-4] == b"IEND"
+
+
+def test_csv_holds_every_design_and_marks_the_front(sweep):
+    folder, report = sweep
+    rows = list(csv.DictReader((folder / "designs.csv").read_text().splitlines()))
+    assert len(rows) == report["evaluated"]
+    front = [row for row in rows if row["front"] == "1"]
+    assert sorted(float(row["tokens_per_second"]) for row in front) == sorted(
+        entry["metrics"]["tokens_per_second"] for entry in report["front"]
+    )
+    assert {row["model"] for row in front} == {"fbi-130m", "fbi-1.3b"}
+    for model in ("fbi-130m", "fbi-1.3b"):
+        mine = [row for row in rows if row["model"] == model]
+        best = max(mine, key=lambda row: float(row["tokens_per_second"]))
+        assert float(best["tokens_per_second"]) == max(
+            float(row["tokens_per_second"]) for row in front if row["model"] == model
+        )
+
+
+def test_the_table_is_of_the_same_sweep(sweep):
+    folder, _ = sweep
+    result = invoke("--constraints", "lut<=20000", "-o", str(folder))
+    assert result.exit_code == 0, result.output
+    assert "88 simulated (88 of" in result.output
+    assert "front of each model" in result.output
+
+
+def test_no_feasible_design_is_said(sweep):
+    folder, _ = sweep
+    result = invoke("--constraints", "tokens_per_second>=1e9", "-o", str(folder))
+    assert result.exit_code == 0, result.output
+    assert "no design keeps the constraints" in result.output
+    assert not json.loads((folder / "front.json").read_text())["front"]
+
+
+def test_another_model_and_one_objective(tmp_path):
+    result = invoke("--model", "fbi-43m", "--objective", "watts", "-o", str(tmp_path), "--json")
+    report = json.loads(result.stdout)
+    watts = [entry["metrics"]["watts"] for entry in report["front"]]
+    assert {entry["design"]["model"] for entry in report["front"]} == {"fbi-43m"}
+    assert len(set(watts)) == 1
+    assert not (tmp_path / "front.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--space", "nowhere"], "not 'nowhere'"),
+        (["--space", "none.json"], "cannot read none.json"),
+        (["--constraints", "lut<5"], "NAME<=NUMBER"),
+        (["--objective", "speed"], "'speed'"),
+        (["--objective", "time_to_first_token_s"], "needs a prefill"),
+        (["--model", "fbi-9b"], "fbi-9b"),
+        (["--scheduler", "tcp://x:1"], "not both"),
+    ],
+)
+def test_bad_input_is_refused_and_writes_nothing(tmp_path, arguments, part):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "sweep"
+    refused(invoke("-o", str(folder), *arguments), part)
+    assert not folder.exists()
+
+
+def test_sim_starts_without_dask():
+    code = "import sys, sim.explore; print([m for m in ('dask', 'distributed', 'numpy') " \
+           "if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
