@@ -87,9 +87,11 @@ def test_verilator_has_no_warning(engine, tmp_path):
     check_lint(engine, tmp_path)
 
 
-@pytest.mark.rtl  # for its time
+@pytest.mark.rtl
 @pytest.mark.parametrize("name", ["u280", "asic7"])
-def test_verilator_has_no_warning_of_large_presets(name, tmp_path):
+def test_verilator_has_no_warning_of_large_presets(name, tmp_path, pytestconfig):
+    if not pytestconfig.getoption("--full"):
+        pytest.skip("takes a minute and a half: with --full only")
     generated = generate(PRESETS[name])
     for part in ("row", "cluster"):  # each once, however many there are
         assert generated.text.count(f"module {generated.top}_{part}(") == 1
