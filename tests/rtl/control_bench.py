@@ -116,7 +116,7 @@ async def busy_follows_vectors(dut) -> None:
     parts = layers(3, (CONFIG.m_par + 1, 20, 9))  # two commands
     load(bench, parts)
     seen = []
-    for cycle in range(400):
+    for cycle in range(600):
         for driver in bench.drivers.values():
             driver.drive(cycle)
         bench.result.drive(cycle)
@@ -129,8 +129,8 @@ async def busy_follows_vectors(dut) -> None:
     assert len(timing.vectors) == 2
     first = timing.vectors[0].command + 1
     last = timing.vectors[-1].last_result
-    assert last < 390
-    assert seen == [int(first <= cycle <= last) for cycle in range(400)]
+    assert last < 590
+    assert seen == [int(first <= cycle <= last) for cycle in range(600)]
 
 
 @cocotb.test()
