@@ -5,6 +5,11 @@ from __future__ import annotations
 from golden.config import ModelConfig
 
 
+def weights_used(config: ModelConfig) -> int:
+    """Return the weights of linears and head that every decoded token is multiplied by."""
+    return config.binary_weights + config.vocab_size * config.hidden_size
+
+
 def decode_bytes(config: ModelConfig, weight_bytes: int, batch: int, context: int) -> int:
     """Return the bytes of one decode step: linears, 16-bit head, keys and values of the batch.
 
@@ -23,9 +28,8 @@ def prefill_bytes(config: ModelConfig, weight_bytes: int, batch: int, context: i
 
 def decode_flops(config: ModelConfig, batch: int, context: int) -> int:
     """Return operations of one decode step: two a weight and token, four a cached element."""
-    weights = config.binary_weights + config.vocab_size * config.hidden_size
     width = config.num_attention_heads * config.head_dim
-    return batch * (2 * weights + 4 * config.num_hidden_layers * width * context)
+    return batch * (2 * weights_used(config) + 4 * config.num_hidden_layers * width * context)
 
 
 def prefill_flops(config: ModelConfig, batch: int, context: int) -> int:

@@ -12,9 +12,10 @@ from pathlib import Path
 from golden.config import FBI_LINEARS, ModelConfig
 from sim.baselines import Baseline, load_baselines
 from sim.interval import Interval
-from sim.workload import COEFFICIENT_BYTES_PER_INPUT, PUBLISHED
+from sim.workload import COEFFICIENT_BYTES_PER_INPUT
 
-from .figures import Entry, Figure, Roof, decode_operations, weights_used
+from ..baseline.work import decode_bytes, decode_flops, weights_used
+from .figures import Entry, Figure, Roof
 from .machines import facts_of
 
 _WEIGHT_BITS = {"bf16": 16, "fp16": 16, "int8": 8, "int4": 4, "sign": 1, "sign1": 1}
@@ -79,9 +80,7 @@ def step_bytes(model: ModelConfig, weight_bits: int, batch: int, context: int) -
     if weight_bits == 1:
         inputs = sum(model.linear_shape(name)[1] for name in FBI_LINEARS)
         linears += COEFFICIENT_BYTES_PER_INPUT * inputs * model.num_hidden_layers
-    head = 2 * model.vocab_size * model.hidden_size
-    vector = PUBLISHED.kv_vector_bytes(model.head_dim) * model.num_key_value_heads
-    return linears + head + 2 * model.num_hidden_layers * vector * context * batch
+    return decode_bytes(model, linears, batch, context)
 
 
 def _roof(entry: Baseline, model: ModelConfig) -> Roof | None:
@@ -90,7 +89,7 @@ def _roof(entry: Baseline, model: ModelConfig) -> Roof | None:
         return None
     peak = facts.peak_tera_operations_s
     return Roof(
-        operations=decode_operations(model, entry.batch, entry.context),
+        operations=decode_flops(model, entry.batch, entry.context),
         bytes=step_bytes(model, bits, entry.batch, entry.context),
         bytes_per_second=facts.peak_gb_s * 1e9,
         operations_per_second=None if peak is None else peak * 1e12,

@@ -16,8 +16,8 @@ from signacc.simulate import model_shape
 from sim.errors import InputError
 from sim.system import SYSTEM_NAMES, SystemConfig, named_system, system_from_file
 
+from ..baseline.work import weights_used
 from .comparison import Comparison, compare
-from .figures import weights_used
 from .report import print_tables, to_json
 from .sensitivity import Flip, sensitivity
 

@@ -7,7 +7,8 @@ from sim.errors import InputError
 from sim.interval import Interval
 from sim.system import Estimate, SystemConfig, estimate
 
-from .figures import Absent, Entry, Figure, Roof, decode_operations, weights_used
+from ..baseline.work import decode_flops, weights_used
+from .figures import Absent, Entry, Figure, Roof
 
 
 def _roof(result: Estimate) -> Roof:
@@ -18,7 +19,7 @@ def _roof(result: Estimate) -> Roof:
     memory = system.memory
     array = 2.0 * system.engine.lanes * system.engines * system.clock_hz * system.chips
     return Roof(
-        operations=decode_operations(result.model, result.batch, result.context),
+        operations=decode_flops(result.model, result.batch, result.context),
         bytes=max(1, moved),
         bytes_per_second=memory.peak_gb_s * 1e9 * system.chips,
         operations_per_second=array,

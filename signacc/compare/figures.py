@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from golden.config import ModelConfig
 from sim.interval import Interval
 
 MARKS = {
@@ -182,14 +181,3 @@ class Absent:
             "machine": self.machine, "ours": self.ours, "batch": self.batch,
             "context": self.context, "reason": self.reason,
         }
-
-
-def weights_used(model: ModelConfig) -> int:
-    """Return the weights of linears and head that every decoded token is multiplied by."""
-    return model.binary_weights + model.vocab_size * model.hidden_size
-
-
-def decode_operations(model: ModelConfig, batch: int, context: int) -> int:
-    """Return the operations of a decode step: two a weight and token, four a cached element."""
-    width = model.num_attention_heads * model.head_dim
-    return batch * (2 * weights_used(model) + 4 * model.num_hidden_layers * width * context)

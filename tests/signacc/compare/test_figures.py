@@ -3,13 +3,8 @@
 import pytest
 
 from golden.config import named_model
-from signacc.compare.figures import (
-    Entry,
-    Figure,
-    Roof,
-    decode_operations,
-    weights_used,
-)
+from signacc.baseline.work import decode_flops, weights_used
+from signacc.compare.figures import Entry, Figure, Roof
 from sim.interval import Interval
 
 
@@ -63,4 +58,4 @@ def test_work_of_the_7b_by_hand():
     weights = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008) + 32000 * 4096
     assert weights_used(model) == weights
     # scores and values: a multiply and an add each, for 32 layers of 4096
-    assert decode_operations(model, 2, 100) == 2 * (2 * weights + 2 * 2 * 32 * 4096 * 100)
+    assert decode_flops(model, 2, 100) == 2 * (2 * weights + 2 * 2 * 32 * 4096 * 100)
