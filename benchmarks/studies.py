@@ -24,7 +24,6 @@ from typing import Any
 import click
 import numpy as np
 import torch
-import torch.distributed as dist
 from record import write_record
 
 from golden.errors import InputError
@@ -33,7 +32,7 @@ from model.data import Mixture
 from model.loss import chunked_loss
 from model.manifest import load_mixture
 from model.metrics import read_metrics
-from model.parallel import World
+from model.parallel import World, run_program
 from model.plots import plot_runs
 from model.settings import TrainSettings
 from model.targets import Targets
@@ -264,10 +263,7 @@ def main(name: str, teacher: Path, data: Path, folder: Path, model: str, vocab: 
             click.echo(f"not finished: {', '.join(missing)}; the same command goes on")
     except InputError as error:
         raise click.UsageError(str(error)) from None
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -21,12 +21,11 @@ from typing import Any
 
 import click
 import torch
-import torch.distributed as dist
 from record import write_record
 
 from model.loss import FirstPiece, Wanted, chunked_loss
 from model.metrics import flops_per_token, matmul_rate
-from model.parallel import Replica, World, compile_layers, repeat_to_the_bit
+from model.parallel import Replica, World, compile_layers, repeat_to_the_bit, run_program
 from model.settings import PARALLEL, TrainSettings
 from model.targets import Example
 from model.teacher import Teacher, TeacherConfig
@@ -197,9 +196,7 @@ def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int, 
     if world.rank == 0:
         write_record(out, results, ("torch", "numpy"))
         click.echo(out.read_text())
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

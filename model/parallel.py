@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import sys
+import traceback
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -65,6 +67,32 @@ class World:
         """Wait until every process is here."""
         if self.size > 1:
             dist.barrier()
+
+
+def run_program(main: Callable[[], object]) -> NoReturn:
+    """Run `main` as a whole program, alone or under torchrun, and end the process.
+
+    Under torchrun the process ends without finalizing the interpreter: gloo's workers outlive
+    ``destroy_process_group``, and one that lets go of its last tensor while the interpreter is
+    being finalized aborts the process (pytorch/pytorch pull request 179291).
+    """
+    code: object = 0
+    try:
+        main()
+    except SystemExit as end:  # how click ends, with success too
+        code = end.code
+    except BaseException:  # printed as the interpreter would have
+        traceback.print_exc()
+        code = 1
+    if "LOCAL_RANK" not in os.environ:
+        sys.exit(code)  # type: ignore[arg-type]
+    if dist.is_initialized() and code in (0, None):
+        dist.destroy_process_group()
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 def repeat_to_the_bit() -> None:

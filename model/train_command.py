@@ -4,13 +4,11 @@ for torchrun."""
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-import torch.distributed as dist
 
 from golden.config import ModelConfig, named_model
 from golden.errors import InputError
@@ -18,6 +16,7 @@ from golden.errors import InputError
 from .checkpoint import CheckpointError
 from .manifest import load_mixture
 from .metrics import read_metrics
+from .parallel import run_program
 from .plots import plot_runs
 from .settings import INITIALS, LOSSES, PARALLEL, SCALE_AXES, SCHEDULES, TrainSettings
 from .teacher import load_teacher
@@ -147,10 +146,7 @@ def main(
     except OSError as error:  # a full disk, outside of a checkpoint
         where = f": {error.filename}" if error.filename else ""
         raise click.ClickException(f"{error.strerror or error}{where}") from None
-    finally:
-        if dist.is_initialized() and "LOCAL_RANK" in os.environ:
-            dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -8,15 +8,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import torch.distributed as dist
-
 from golden.config import named_model
 from model.batches import read_batches
 from model.data import Mixture
+from model.parallel import run_program
 from model.train import Run
 from tests.model.tiny import SETTINGS, SIZE, VOCABULARY, rows, teacher
 
-if __name__ == "__main__":
+
+def main() -> None:
     by = int(sys.argv[2])
     shape = named_model("fbi-7b")
     config = replace(
@@ -52,4 +52,7 @@ if __name__ == "__main__":
                 }
             )
         )
-    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    run_program(main)

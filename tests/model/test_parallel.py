@@ -12,7 +12,7 @@ import torch
 
 from golden.config import named_model
 from model.metrics import read_metrics
-from model.parallel import World, choose_engine
+from model.parallel import World, choose_engine, run_program
 from model.trained import load_trained
 
 from .tiny import SETTINGS, run
@@ -92,3 +92,43 @@ def test_the_engine_follows_the_memory():
     assert choose_engine("fsdp", cpu, 1) == "fsdp"
     assert choose_engine("auto", World(0, 1, torch.device("cpu")), 1) == "single"
     assert choose_engine("fsdp", World(0, 1, torch.device("cpu")), 1) == "single"
+
+
+ENDS = {"pass": 0, "sys.exit(0)": 0, "sys.exit(None)": 0, "sys.exit(2)": 2,
+        "sys.exit('so it ended')": 1, "raise ValueError('so it ended')": 1}  # fmt: skip
+FORKS = """
+import os, sys
+from model.parallel import run_program
+
+def main():
+    print("a result", end=",")
+    exec(how)
+
+for how in sys.argv[1:]:
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        run_program(main)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_program_of_torchrun_ends_with_its_exit_code_and_loses_no_output():
+    done = subprocess.run([sys.executable, "-c", FORKS, *ENDS], cwd=ROOT, capture_output=True,
+                          text=True, check=True, env=os.environ | {"LOCAL_RANK": "0"})  # fmt: skip
+    assert done.stdout.splitlines() == [f"a result,{code}" for code in ENDS.values()]
+    assert done.stderr.count("so it ended") == 2
+    assert "ValueError: so it ended" in done.stderr
+
+
+def test_a_program_alone_ends_with_its_exit_code(monkeypatch, capsys):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+
+    def main():
+        raise ValueError("so it ended")
+
+    for program, code in ((main, 1), (lambda: sys.exit(2), 2), (lambda: None, 0)):
+        with pytest.raises(SystemExit) as end:
+            run_program(program)
+        assert end.value.code == code
+    assert "ValueError: so it ended" in capsys.readouterr().err

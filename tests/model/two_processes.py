@@ -5,12 +5,12 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-import torch.distributed as dist
-
+from model.parallel import run_program
 from tests.model.test_parallel import SHORT
 from tests.model.tiny import run
 
-if __name__ == "__main__":
+
+def main() -> None:
     warnings.simplefilter("error")
     out = Path(sys.argv[1])
     for engine in ("ddp", "fsdp"):
@@ -18,4 +18,7 @@ if __name__ == "__main__":
         run(out / f"{engine}-parts", SHORT, parallel=engine, stop_after=3)
         run(out / f"{engine}-parts", SHORT, parallel=engine, resume=True)
     run(out / "fsdp-recompute", replace(SHORT, recompute=True), parallel="fsdp")
-    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    run_program(main)
