@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+# A core idles in much of a test: Verilator and Yosys use one each.
+WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
 .PHONY: cosim test test-fast test-full lint clean
 
@@ -11,13 +13,13 @@ cosim: $(STAMP)
 	$(VENV)/bin/signacc cosim
 
 test: $(STAMP) lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(WORKERS)
 
 test-fast: $(STAMP)
-	$(VENV)/bin/python -m pytest -m "not rtl"
+	$(VENV)/bin/python -m pytest $(WORKERS) -m "not rtl"
 
 test-full: $(STAMP) lint
-	$(VENV)/bin/python -m pytest --full
+	$(VENV)/bin/python -m pytest $(WORKERS) --full
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -1,11 +1,12 @@
-"""Cycles of one linear by SCALE-Sim, ZigZag and signacc in one run: what each takes.
+"""Cycles of a decoder layer's linears by SCALE-Sim, ZigZag and signacc in one run: what each takes.
 
     pip install --target PEERS/scalesim "scalesim==3.0.0" "numpy<2.3" "pandas<3"
     pip install --target PEERS/zigzag "zigzag-dse==3.9.1" six
     python benchmarks/peers.py --peers PEERS --out benchmarks/results/peers.json
 
-A linear of K inputs and N outputs, one token vector, on 32 x 32 lanes. Each tool runs as a process
-of its own, and times its own work without imports; processor time is user and system.
+Each linear of K inputs and N outputs, one token vector, on 32 x 32 lanes. Each tool runs each
+linear as a process of its own (SCALE-Sim keeps what it made of earlier layers in memory), and times
+its own work without imports; processor time is user and system.
 SCALE-Sim: output-stationary, 8-bit words. ZigZag: its TPU-like accelerator, 1-bit weights. signacc:
 preset kv260. The machines differ, so cycles are not to be compared; run times are.
 """
@@ -23,6 +24,8 @@ from pathlib import Path
 
 import click
 from record import write_record
+
+from golden.config import FBI_LINEARS, named_model
 
 SCALE_SIM_CONFIG = """
 [general]
@@ -141,28 +144,45 @@ def run(script: str, path: Path, k: int, n: int) -> dict[str, object]:
     }
 
 
+TOOLS = {
+    "signacc": (SIGNACC, "."),
+    "zigzag-dse 3.9.1": (ZIGZAG, "zigzag"),
+    "scalesim 3.0.0": (SCALE_SIM, "scalesim"),
+}
+TIMES = ("wall_s", "processor_s", "process_wall_s", "process_processor_s")
+
+
+def total(runs: dict[str, dict[str, object]]) -> dict[str, object]:
+    """Sum cycles and times over the linears; the largest process's memory."""
+    sums = {key: sum(run[key] for run in runs.values()) for key in ("cycles", *TIMES)}
+    return {**sums, "peak_memory_mb": max(run["peak_memory_mb"] for run in runs.values())}
+
+
 @click.command()
 @click.option("--peers", required=True, type=click.Path(exists=True, file_okay=False,
                                                         path_type=Path))
-@click.option("--shape", default="4096x4096", show_default=True, help="KxN.")
+@click.option("--model", default="fbi-7b", show_default=True)
+@click.option("--linears", help="Names of the layer's linears, comma between; else all seven.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-def main(peers: Path, shape: str, out: Path) -> None:
-    k, n = (int(part) for part in shape.split("x"))
-    tools = {
-        "signacc": (SIGNACC, ROOT),
-        "zigzag-dse 3.9.1": (ZIGZAG, peers / "zigzag"),
-        "scalesim 3.0.0": (SCALE_SIM, peers / "scalesim"),
-    }
-    result: dict[str, object] = {"shape_k_n": [k, n], "token_vectors": 1}
-    for name, (script, path) in tools.items():
-        result[name] = run(script, path, k, n)
-        print(name, json.dumps(result[name]), flush=True)
-    own = result["signacc"]["processor_s"]
-    result["processor_time_over_signacc"] = {
-        name: result[name]["processor_s"] / own for name in tools if name != "signacc"
+def main(peers: Path, model: str, linears: str | None, out: Path) -> None:
+    config = named_model(model)
+    wanted = linears.split(",") if linears else FBI_LINEARS
+    runs: dict[str, dict[str, dict[str, object]]] = {name: {} for name in TOOLS}
+    for linear in wanted:
+        n, k = config.linear_shape(linear)
+        for name, (script, folder) in TOOLS.items():
+            path = ROOT if folder == "." else peers / folder
+            runs[name][linear] = {"k": k, "n": n, **run(script, path, k, n)}
+            print(name, linear, json.dumps(runs[name][linear]), flush=True)
+    totals = {name: total(found) for name, found in runs.items()}
+    own = totals["signacc"]["processor_s"]
+    ratios = {name: totals[name]["processor_s"] / own for name in TOOLS if name != "signacc"}
+    result = {
+        "model": model, "token_vectors": 1, **totals, "processor_time_over_signacc": ratios,
+        "linears": runs,
     }
     write_record(out, result, ("signacc", "numpy"))
-    print(json.dumps(result["processor_time_over_signacc"]))
+    print(json.dumps(ratios))
 
 
 if __name__ == "__main__":

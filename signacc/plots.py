@@ -166,6 +166,18 @@ def _operators(axes: Any, phases: tuple[Phase, ...], names: list[str]) -> None:
     axes.legend(fontsize=7, loc="upper right")
 
 
+def _plain_numbers(axis: Any) -> None:
+    """Label a logarithmic axis with 0.06 instead of 6 x 10^-2, where matplotlib would label."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axis.set_major_formatter(Plain())
+    axis.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(2, 0.4)))
+
+
 def pareto_plot(
     report: dict[str, Any], feasible: list[dict[str, Any]], front: list[dict[str, Any]]
 ) -> bytes:
@@ -197,6 +209,8 @@ def pareto_plot(
              ylabel=f"{y} ({metric(y).unit})",
              title=f"space {report['space']}: {report['feasible']:,} of {report['designs']:,} "
                    f"designs, {len(front)} on the front\n{limits}")
+    for axis in (axes.xaxis, axes.yaxis):
+        _plain_numbers(axis)
     axes.grid(which="major", color="#dddddd", linewidth=0.6)
     legend = axes.legend(
         fontsize=7, title="outlined: front of each model; modelled", title_fontsize=7
