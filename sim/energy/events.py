@@ -115,6 +115,8 @@ class Events:
     macs, vector_ops
         Of the vector unit. A MAC is one fp16 multiplication and one addition; an elementwise
         operation is priced as a MAC, too, which is too much for most of them.
+    array_float_adds, array_float_muls
+        16-bit float additions and multiplications of arrays that are not sign-accumulate arrays.
     sram_read_bits, sram_write_bits
         Of on-chip memories.
     """
@@ -126,6 +128,8 @@ class Events:
     front_end_muls: int = 0
     macs: int = 0
     vector_ops: int = 0
+    array_float_adds: int = 0
+    array_float_muls: int = 0
     sram_read_bits: int = 0
     sram_write_bits: int = 0
 
@@ -178,6 +182,11 @@ def on_chip_energy_j(
                 * events.vector_beats
                 * activity.factor("adders"),
                 technology.register_bit.value * clocked * activity.factor("array_registers"),
+                (
+                    technology.fp16_add.value * events.array_float_adds
+                    + technology.fp16_mul.value * events.array_float_muls
+                )
+                * activity.factor("adders"),
             )
         ),
         "front_end_and_drain": (

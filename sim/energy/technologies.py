@@ -175,6 +175,9 @@ At 0.72 V and 0.85 V, the two core supplies of UltraScale+ parts; 1.0 V bounds t
 """
 
 
+_HARD = ("fp16_mul", "sram_read_bit", "sram_write_bit")
+"""Constants of what FPGAs have as hard blocks."""
+
 _ULTRASCALE_NODES = "45 -> 16 nm at 0.72, 0.85, 1.0 V"
 _ECP5_NODES = "45 nm at 0.9, 1.1, 1.3 V (40 nm not told from 45)"
 
@@ -215,6 +218,19 @@ FPGA16 = Technology(
 )
 """UltraScale+ class FPGA; no per-LUT figure with a source was found, so this is scaled."""
 
+FPGA28 = Technology(
+    name="fpga28",
+    description="28 nm FPGA, 7 series class: modelled, 45 nm constants scaled twice",
+    **{
+        name: _on_fpga(
+            getattr(ASIC45, name), hard=name in _HARD, node=_TO_28,
+            nodes="45 nm -> between 20 nm at 0.8 V and 32 nm at 0.9 V",
+        )
+        for name in ASIC45.constants()
+    },
+)
+"""7 series class FPGA."""
+
 FPGA_ECP5_NODE_RATIO = Interval(energy_ratio(45, 0.9), energy_ratio(45, 1.1), energy_ratio(45, 1.3))
 """Energy at the 1.1 V core of a 40 nm ECP5 over 45 nm 0.9 V, by the supply alone.
 
@@ -241,7 +257,7 @@ FPGA_ECP5 = Technology(
 """ECP5-class FPGA."""
 
 TECHNOLOGIES: dict[str, Technology] = {
-    t.name: t for t in (ASIC45, ASIC28, ASIC7, FPGA16, FPGA_ECP5)
+    t.name: t for t in (ASIC45, ASIC28, ASIC7, FPGA16, FPGA28, FPGA_ECP5)
 }
 """Named technologies."""
 

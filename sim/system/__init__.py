@@ -1,9 +1,9 @@
 """Whole-model estimates: a machine, the passes of a model over it, their time and energy."""
 
-from .config import LinkConfig, OnChipMemory, SystemConfig
+from .config import LinkConfig, MemoryPorts, OnChipMemory, SystemConfig
 from .cost import Machine, StepCost
 from .events import operator_events
-from .files import system_from_file
+from .files import system_from_file, system_from_section
 from .fit import check_fit
 from .links import LINKS, named_link
 from .phases import estimate, simulate
@@ -18,6 +18,7 @@ __all__ = [
     "Estimate",
     "LinkConfig",
     "Machine",
+    "MemoryPorts",
     "OnChipMemory",
     "OperatorEstimate",
     "Phase",
@@ -31,6 +32,7 @@ __all__ = [
     "operator_events",
     "simulate",
     "system_from_file",
+    "system_from_section",
     "trace",
     "vector_cycles",
 ]

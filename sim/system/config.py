@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hw.config import EngineConfig
-
 from ..energy import UNCALIBRATED, Activity, Technology
 from ..errors import InputError
+from ..generic import Engine
 from ..interval import Interval
 from ..memory import MemoryConfig
 from ..workload import BYTE_CATEGORIES
@@ -129,6 +128,45 @@ class OnChipMemory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemoryPorts:
+    """Ports through which logic reaches DRAM: what passes is at most count * bits * clock.
+
+    Parameters
+    ----------
+    count, bits
+        Ports, and bits of each.
+    clock_mhz
+        Clock of the ports, MHz.
+
+    Raises
+    ------
+    InputError
+        If a value is not above 0, or a count no integer.
+    """
+
+    count: int
+    bits: int
+    clock_mhz: float
+
+    def __post_init__(self) -> None:
+        for name in ("count", "bits"):
+            _integer("memory ports' ", name, getattr(self, name), 1)
+        _number("memory ports' ", "clock_mhz", self.clock_mhz, above_zero=True)
+
+    @property
+    def gb_s(self) -> float:
+        """Bytes per second of all ports, 1e9."""
+        return self.count * self.bits / 8 * self.clock_mhz / 1e3
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the ports for a report."""
+        return {
+            "count": self.count, "bits": self.bits, "clock_mhz": self.clock_mhz,
+            "gb_s": self.gb_s,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class SystemConfig:
     """A machine of one or more equal chips.
 
@@ -137,7 +175,8 @@ class SystemConfig:
     name
         What reports call it.
     engine
-        Configuration of the sign-accumulate engine; its ``clock_mhz`` is the clock of all logic.
+        Configuration of the sign-accumulate engine, or a generic one; its ``clock_mhz`` is the
+        clock of all logic.
     memory
         DRAM of one chip.
     technology
@@ -157,6 +196,11 @@ class SystemConfig:
         Engines on a chip; they share its memory and split the outputs of every linear.
     on_chip
         Memory in which some data stay on chip; None if all lie in DRAM.
+    memory_ports
+        Ports to DRAM, all traffic together; None if they are no limit.
+    vector_bandwidth_gb_s
+        Most that the vector unit takes from DRAM, 1e9 bytes/s, instead of the ports: for one that
+        has a path of its own, such as a host processor. None: the ports'.
     chips, parallel, link
         Equal chips, how they share the model, and what joins them.
     static_power_w, static_power_source
@@ -172,7 +216,7 @@ class SystemConfig:
     """
 
     name: str
-    engine: EngineConfig
+    engine: Engine
     memory: MemoryConfig
     technology: Technology
     vector_lanes: int
@@ -182,6 +226,8 @@ class SystemConfig:
     prefetch: bool = False
     engines: int = 1
     on_chip: OnChipMemory | None = None
+    memory_ports: MemoryPorts | None = None
+    vector_bandwidth_gb_s: float | None = None
     chips: int = 1
     parallel: str = "tensor"
     link: LinkConfig | None = None
@@ -199,6 +245,8 @@ class SystemConfig:
             ("chips", 1),
         ):
             _integer("", name, getattr(self, name), low)
+        if self.vector_bandwidth_gb_s is not None:
+            _number("", "vector_bandwidth_gb_s", self.vector_bandwidth_gb_s, above_zero=True)
         if not isinstance(self.prefetch, bool):
             raise InputError(f"prefetch must be true or false, not {self.prefetch!r}")
         if self.parallel not in PARALLEL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..energy import Events
+from ..generic import GenericEngine
 from ..workload import Operator
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def operator_events(operator: Operator, machine: Machine) -> Events:
             sram_write_bits=moved + FLOAT_BITS * operator.vector_ops,
         )
     engine, engines = machine.system.engine, machine.system.engines
+    if isinstance(engine, GenericEngine):
+        return generic_events(operator, engine, engines)
     k, n = operator.shape
     tokens = operator.runs[0][2]
     words = -(-k // engine.k_par)
@@ -64,4 +67,29 @@ def operator_events(operator: Operator, machine: Machine) -> Events:
         wide_bits=max(engine.bin_bits, engine.wide_bits),
         sram_read_bits=moved - fetched + max(streamed, fetched) + (stored + read) * engines,
         sram_write_bits=moved + (stored + k * engine.act_bits * tokens + written) * engines,
+    )
+
+
+def generic_events(operator: Operator, engine: GenericEngine, engines: int) -> Events:
+    """Return the events of a linear on `engines` generic engines, padded lanes included.
+
+    Arithmetic by lane and beat; the weights pass an on-chip buffer, and are read from it again for
+    every command if they stay there; one activation word is read per beat, every activation and
+    every result is written once.
+    """
+    k, n = operator.shape
+    tokens = operator.runs[0][2]
+    lanes = operator.vector_beats * engine.k_par * engine.n_par * engines
+    moved, floats = 8 * operator.bytes, engine.arithmetic != "add"
+    beats = operator.vector_beats * engines
+    fetched = 8 * operator.bytes_by_category["packed_weights"]
+    streamed = operator.weight_beats * engine.weight_beat_bits * engines
+    return Events(
+        weight_beats=0 if floats else operator.weight_beats * engines,
+        vector_beats=0 if floats else beats,
+        array_float_adds=lanes if floats else 0,
+        array_float_muls=lanes if engine.arithmetic == "float-mac" else 0,
+        sram_read_bits=moved - fetched + max(streamed, fetched)
+        + beats * engine.k_par * engine.act_bits,
+        sram_write_bits=moved + (k * engine.act_bits + n * RESULT_BITS) * tokens * engines,
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 from hw.config import EngineConfig, named_preset
 
 from ..energy import named_technology
+from ..generic import Engine, GenericEngine
 from ..jsonfile import Section, read
 from ..memory import DramTiming, MemoryConfig, named_channel, named_memory
-from .config import LinkConfig, OnChipMemory, SystemConfig
+from .config import LinkConfig, MemoryPorts, OnChipMemory, SystemConfig
 from .links import named_link
 
 SCHEMA = "signacc-system-1"
@@ -22,7 +23,8 @@ _REQUIRED = (
 )  # fmt: skip
 _OPTIONAL = (
     "description", "vector_latency_cycles", "weight_buffer_kib", "activation_buffer_kib",
-    "prefetch", "engines", "on_chip", "chips", "parallel", "link",
+    "prefetch", "engines", "on_chip", "memory_ports", "vector_bandwidth_gb_s", "chips", "parallel",
+    "link",
 )  # fmt: skip
 _ENERGY = ("energy_pj_per_bit", "energy_source")
 _KIB = 1024
@@ -37,7 +39,11 @@ def system_from_file(path: str | Path) -> SystemConfig:
         If a key is unknown, missing or twice there, or a value breaks its rule; the message names
         the file, the line and the key.
     """
-    section = read(path)
+    return system_from_section(read(path))
+
+
+def system_from_section(section: Section) -> SystemConfig:
+    """Build a system from an object of a JSON file; refuses as :func:`system_from_file` does."""
     section.keys(_REQUIRED, _OPTIONAL)
     if section.data["schema"] != SCHEMA:
         raise section.fail(
@@ -66,19 +72,47 @@ def system_from_file(path: str | Path) -> SystemConfig:
             values[key] = section.data[key]
     if section.data.get("on_chip") is not None:
         values["on_chip"] = _on_chip(section.section("on_chip"))
+    if section.data.get("memory_ports") is not None:
+        values["memory_ports"] = _memory_ports(section.section("memory_ports"))
+    if section.data.get("vector_bandwidth_gb_s") is not None:
+        values["vector_bandwidth_gb_s"] = section.number("vector_bandwidth_gb_s", above=0)
     if section.data.get("link") is not None:
         values["link"] = _link(section)
     guilty = next((key for key in ("prefetch", "parallel") if key in section.data), None)
     return section.checked(guilty, lambda: SystemConfig(**values))
 
 
-def _engine(section: Section) -> EngineConfig:
+def _engine(section: Section) -> Engine:
     if isinstance(section.data["engine"], str):
         return section.checked("engine", lambda: named_preset(section.text("engine")))
     inner = section.section("engine")
+    if "kind" in inner.data:
+        return _generic(inner)
     known = tuple(field.name for field in fields(EngineConfig))
     inner.keys((), known)
     return section.checked("engine", lambda: EngineConfig.from_dict(inner.data, where="engine"))
+
+
+def _generic(section: Section) -> GenericEngine:
+    if section.data["kind"] != "generic":
+        raise section.fail(
+            "kind", f"engine.kind must be 'generic', not {section.data['kind']!r}: an engine with "
+            "RTL has no kind",
+        )
+    known = {field.name: field for field in fields(GenericEngine)}
+    required = tuple(name for name, field in known.items() if field.default is MISSING)
+    section.keys(("kind", *required), tuple(known.keys() - set(required)))
+    values = {name: value for name, value in section.data.items() if name != "kind"}
+    return section.checked(None, lambda: GenericEngine(**values))
+
+
+def _memory_ports(section: Section) -> MemoryPorts:
+    section.keys(("count", "bits", "clock_mhz"))
+    return MemoryPorts(
+        count=section.integer("count", 1),
+        bits=section.integer("bits", 1),
+        clock_mhz=section.number("clock_mhz", above=0),
+    )
 
 
 def _memory(section: Section) -> MemoryConfig:

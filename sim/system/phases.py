@@ -18,6 +18,7 @@ from golden.config import ModelConfig
 
 from ..energy import ENERGY_PARTS, Events
 from ..errors import InputError
+from ..generic import GenericEngine
 from ..interval import ZERO, Interval, total
 from ..workload import PUBLISHED, Formats, Operator, Pass, prefill_passes
 from .config import SystemConfig
@@ -92,7 +93,7 @@ def _operators(
                 operator=entry.operator,
                 instances=entry.instances,
                 cycles=entry.cycles,
-                cycles_mark="rtl-exact" if entry.operator.kind == "fbi-linear" else "modelled",
+                cycles_mark=_mark(machine, entry.operator),
                 counts=dict(entry.counts),
                 bytes_by_category=dict(entry.bytes),
                 memory_time_s=Interval(*entry.memory),
@@ -105,6 +106,11 @@ def _operators(
     for work, count in passes.items():
         parts["link"] = parts["link"] + machine.hop_energy(work.tokens) * count
     return tuple(entries), parts
+
+
+def _mark(machine: Machine, operator: Operator) -> str:
+    exact = not isinstance(machine.system.engine, GenericEngine)
+    return "rtl-exact" if exact and operator.kind == "fbi-linear" else "modelled"
 
 
 def _in_order(names: Iterable[str], machine: Machine) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..energy import sign_accumulate_pj
+from ..generic import GenericEngine
 
 if TYPE_CHECKING:
     from .results import Estimate, OperatorEstimate, Phase
@@ -133,7 +134,9 @@ def _provenance(result: Estimate) -> dict[str, object]:
         "versions": {"signacc": signacc, "python": platform.python_version()},
         "marks": {
             "bytes": "derived from the model's shape",
-            "cycles of fbi-linear": "rtl-exact",
+            "cycles of fbi-linear": (
+                "modelled" if isinstance(system.engine, GenericEngine) else "rtl-exact"
+            ),
             "cycles of all others": "modelled",
             "memory_time_s": "modelled",
             "time_per_token_s": "modelled",
@@ -151,6 +154,8 @@ def _provenance(result: Estimate) -> dict[str, object]:
         "activation_buffer_bytes": system.activation_buffer_bytes,
         "tokens_of_a_pass": result.machine.most_tokens,
         "prefetch": system.prefetch,
+        "memory_ports": None if system.memory_ports is None else system.memory_ports.to_dict(),
+        "vector_bandwidth_gb_s": system.vector_bandwidth_gb_s,
         "on_chip": None if system.on_chip is None else system.on_chip.to_dict(),
         "chips": system.chips,
         "parallel": system.parallel,

@@ -5,6 +5,7 @@ Every time is computed for three cases of DRAM bandwidth at once: (low, nominal,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +13,9 @@ from itertools import groupby
 from typing import Literal
 
 from ..errors import InputError
+from ..generic import Engine, GenericEngine, generic_run_ends
 from ..interval import Interval
-from ..runs import run_ends
+from ..runs import Run, run_ends
 from ..workload import BYTE_CATEGORIES, Operator
 from .config import SystemConfig
 
@@ -22,6 +24,9 @@ Times = tuple[float, float, float]
 """Seconds: low, nominal, high."""
 
 NO_TIME: Times = (0.0, 0.0, 0.0)
+
+ENGINE_CATEGORIES = ("packed_weights", "coefficients")
+"""Categories of bytes that the engines take from memory; the vector unit takes the others."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,22 @@ class OperatorTimer:
         result = {}
         for category in BYTE_CATEGORIES:
             rate = system.memory.share(self._chunks.get(category)) * (system.memory.peak_gb_s * 1e9)
-            time = rate.reciprocal()
+            limit = self._port_limit(category)
+            time = Interval(*(min(each, limit) for each in (rate.low, rate.nominal, rate.high)))
+            time = time.reciprocal()
             if system.on_chip is not None and category in system.on_chip.holds:
                 time = Interval.exactly(1 / (system.on_chip.bytes_per_cycle() * system.clock_hz))
             result[category] = (time.low, time.nominal, time.high)
         if system.engine.resident:
             result["packed_weights"] = NO_TIME  # read beat by beat from the engine's own memory
         return result
+
+    def _port_limit(self, category: str) -> float:
+        """Return the bytes per second at which `category` can leave DRAM; infinite if no limit."""
+        system = self.system
+        if system.vector_bandwidth_gb_s is not None and category not in ENGINE_CATEGORIES:
+            return system.vector_bandwidth_gb_s * 1e9
+        return math.inf if system.memory_ports is None else system.memory_ports.gb_s * 1e9
 
     @property
     def dram_categories(self) -> frozenset[str]:
@@ -149,7 +163,7 @@ class OperatorTimer:
         system = self.system
         runs = tuple(run for operator in group for run in operator.runs)
         try:
-            ends = run_ends(system.engine, runs)
+            ends = _ends(system.engine, runs)
         except ValueError as error:
             raise InputError(f"{group[0].name}: {error}") from None
         cycles, begin, position = [], 0, 0
@@ -193,6 +207,12 @@ class OperatorTimer:
             for case in range(3)
         )
         return times, times[1] > (idle + stream) * (1 + 1e-12)
+
+
+def _ends(engine: Engine, runs: tuple[Run, ...]) -> tuple[int, ...]:
+    if isinstance(engine, GenericEngine):
+        return generic_run_ends(engine, runs)
+    return run_ends(engine, runs)
 
 
 def vector_cycles(operator: Operator, system: SystemConfig) -> int:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from golden.config import FBI_LINEARS, ModelConfig
-from hw.config import EngineConfig
 
 from ..errors import InputError
+from ..generic import Engine, GenericEngine
 from . import operators as ops
 from .formats import PUBLISHED, Formats
 from .operators import FLOAT_BYTES, STEPS, Operator, packed_bytes, weight_beats
@@ -45,7 +45,7 @@ class Shard:
     """
 
     model: ModelConfig
-    engine: EngineConfig
+    engine: Engine
     formats: Formats = PUBLISHED
     engines: int = 1
     split: int = 1
@@ -100,7 +100,12 @@ class Shard:
         )
 
     def coefficient_bytes(self, name: str) -> int:
-        """Return the bytes of alpha and beta, and of output scales if the engine has them."""
+        """Return the bytes of alpha and beta, and of output scales if the engine has them.
+
+        A generic engine's scales are part of its ``weight_bits``.
+        """
+        if isinstance(self.engine, GenericEngine):
+            return 0
         k, n = self.linear_shape(name)
         amount = ops.COEFFICIENT_BYTES_PER_INPUT * k
         if self.engine.scale_out == "row":

@@ -7,6 +7,7 @@ from sim.energy import (
     ASIC28,
     ASIC45,
     FPGA16,
+    FPGA28,
     FPGA_ECP5,
     FPGA_NODE_RATIO,
     TECHNOLOGIES,
@@ -26,6 +27,17 @@ def test_scaling_to_16_nm_by_hand():
     assert FPGA16.int_add_32.value.nominal == pytest.approx(0.1 * 0.164 * 13, rel=1e-2)
     with pytest.raises(InputError, match="a node must be one of 45, 32, 20, 16, 7 nm, not 3"):
         energy_ratio(3, 0.7)
+
+
+def test_a_28_nm_fpga_by_hand():
+    # 32 nm at 0.9 V: 0.9559 * 0.81 - 0.7823 * 0.9 + 0.471 = 0.5412; 20 nm at 0.8 V: 0.1532
+    late, early = 0.1532 / 0.8443, 0.5412 / 0.8443
+    constant = FPGA28.int_add_32.value
+    assert constant.low == pytest.approx(0.05 * late * 12, rel=1e-3)
+    assert constant.nominal == pytest.approx(0.1 * (late * early) ** 0.5 * 13, rel=1e-3)
+    assert FPGA28.fp16_mul.value.low == pytest.approx(0.55 * late, rel=1e-3)  # as good as cells
+    for name, other in FPGA16.constants().items():
+        assert FPGA28.constants()[name].value.nominal > other.value.nominal
 
 
 def test_an_fpga_costs_more_than_standard_cells_of_a_later_node():
@@ -49,7 +61,7 @@ def test_every_constant_has_range_source_and_mark(technology):
 
 
 def test_unknown_technology():
-    with pytest.raises(InputError, match="one of 45nm, 28nm, 7nm, fpga16, ecp5, not '3nm'"):
+    with pytest.raises(InputError, match="one of 45nm, 28nm, 7nm, fpga16, fpga28, ecp5, not '3nm'"):
         named_technology("3nm")
 
 

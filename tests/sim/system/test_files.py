@@ -86,9 +86,30 @@ def test_channels(load):
     assert load(memory=CHANNEL | {"channel": own}).memory.timing == named_channel("ddr4-3200")
 
 
+GENERIC = {"kind": "generic", "k_par": 8, "n_par": 4, "clock_mhz": 250, "weight_bits": 4.125}
+PORTS = {"count": 4, "bits": 128, "clock_mhz": 300}
+
+
+def test_a_generic_engine_and_ports(load):
+    system = load(engine=GENERIC, memory_ports=PORTS, vector_bandwidth_gb_s=6.5)
+    assert (system.engine.lanes, system.clock_hz) == (32, 250e6)
+    assert system.memory_ports.gb_s == pytest.approx(19.2)
+    assert system.vector_bandwidth_gb_s == 6.5
+    assert GENERIC.items() <= system.engine.to_dict().items()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"engine": GENERIC | {"kind": "rtl"}}, r"line 5: engine.kind must be 'generic', not 'rtl'"),
+        ({"engine": GENERIC | {"macs": 3}}, r"line 10: keys must be among .*, not engine.macs"),
+        ({"engine": {"kind": "generic"}}, r"line 4: engine.k_par must be given"),
+        ({"engine": GENERIC | {"k_par": 0}}, r"line 4: k_par of a generic engine must be an int"),
+        ({"engine": GENERIC | {"weight_bits": 0}}, r"line 4: weight_bits of a generic engine must"),
+        ({"engine": GENERIC | {"arithmetic": "x"}}, r"must be one of add, float-add, float-mac"),
+        ({"memory_ports": PORTS | {"bits": 0}}, r"line 16: memory_ports.bits must be an integer"),
+        ({"memory_ports": PORTS | {"gb_s": 1}}, r"line 18: keys must be among .*memory_ports.gb_s"),
+        ({"vector_bandwidth_gb_s": 0}, r"line 14: vector_bandwidth_gb_s must be above 0, not 0"),
         ({"speed": 3}, r"system.json, line 14: keys must be among schema, .*, not speed"),
         ({"schema": "other"}, r"line 2: schema must be 'signacc-system-1', not 'other'"),
         ({"engine": "abacus"}, r"line 4: a preset is one of .*, not 'abacus'"),

@@ -73,6 +73,27 @@ def test_on_chip_data_cost_neither_dram_time_nor_energy():
     assert head["lm_head"].bound_by == "memory"
 
 
+def test_on_chip_weights_come_at_ports_times_width_times_clock():
+    # 84,934,656 sign bits of fbi-130m; a beat of the engine takes 1,024 bits a cycle
+    model = named_model("fbi-130m")
+
+    def linears(port_bits):
+        room = OnChipMemory(
+            capacity_bytes=1 << 24, ports=2, port_bits=port_bits, holds=("packed_weights",)
+        )
+        result = estimate(model, replace(KV260, on_chip=room, weight_buffer_bytes=0))
+        return [e for e in result.operators if e.operator.kind == "fbi-linear"]
+
+    for port_bits in (8, 16, 128):
+        needed = sum(e.memory_time_s.nominal for e in linears(port_bits))
+        coefficients = sum(e.bytes_by_category["coefficients"] for e in linears(port_bits))
+        alone = 84_934_656 / (2 * port_bits * 150e6)
+        assert alone <= needed <= alone + coefficients / 10e9
+    slow, wide = (sum(e.time_s.nominal for e in linears(bits)) for bits in (16, 1 << 14))
+    assert {e.bound_by for e in linears(16)} == {"memory"}
+    assert slow > 84_934_656 / (32 * 150e6) > 10 * wide
+
+
 def test_resident_weights_must_fit_their_engine():
     model = named_model("fbi-130m")
     # 12 layers of 84,934,656 / 12 weights in beats of 1,024
