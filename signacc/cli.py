@@ -448,6 +448,25 @@ def compare(**options: Any) -> None:
 
 
 @main.command()
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@_json
+@click.option("--markdown", is_flag=True, help="Print the tables of docs/validation.md.")
+def validate(**options: Any) -> None:
+    """Hold the simulator against machines that others built and measured.
+
+    With FILEs: what it predicts for designs of your own (docs/validation.md has the keys).
+
+    \b
+    Examples:
+      signacc validate
+      signacc validate --json my-accelerator.json
+    """
+    from signacc.validate import run_command
+
+    run_command(**options)
+
+
+@main.command()
 @click.option("--device", default="cuda", show_default=True, help="What to measure: cuda.")
 @click.option("--model", "models", multiple=True, help="Model shape; repeat for several "
               "[default: fbi-130m, fbi-1.3b, fbi-7b].")

@@ -70,6 +70,10 @@ class Section:
         at = f", line {line}" if line else ""
         return InputError(f"{self._where}{at}: {message}")
 
+    def with_data(self, data: dict[str, Any]) -> Section:
+        """Return this object with other data; complaints still name the lines of its keys."""
+        return Section(data, self._where, self._lines, self._path)
+
     def name(self, key: str) -> str:
         """Return how messages call `key`: with the objects around it."""
         return ".".join(str(part) for part in (*self._path, key))

@@ -2,7 +2,7 @@
 
 from .config import LinkConfig, MemoryPorts, OnChipMemory, SystemConfig
 from .cost import Machine, StepCost
-from .events import operator_events
+from .events import generic_events, operator_events
 from .files import system_from_file, system_from_section
 from .fit import check_fit
 from .links import LINKS, named_link
@@ -27,6 +27,7 @@ __all__ = [
     "array_time_s",
     "check_fit",
     "estimate",
+    "generic_events",
     "named_link",
     "named_system",
     "operator_events",

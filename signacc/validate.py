@@ -1,0 +1,212 @@
+"""signacc validate: predictions for machines that others built, beside what they published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import click
+from rich import box
+from rich.table import Table
+
+from sim.interval import Interval
+from sim.validation import (
+    AIM,
+    QUANTITIES,
+    RATES,
+    Design,
+    Row,
+    compare,
+    design_from_file,
+    load_designs,
+    predict,
+    summary,
+)
+
+from .console import out
+from .report import quantity
+
+SCHEMA = "signacc-validation-1"
+
+KINDS = {"speed": True, "power and energy": False}
+"""Kinds of figures that have a median of their own, and whether they are rates."""
+
+
+def run_command(files: tuple[str, ...], as_json: bool, markdown: bool) -> None:
+    """Predict, print; `files` are designs without published figures."""
+    if as_json and markdown:
+        raise click.UsageError("give --json or --markdown, not both")
+    if files:
+        if markdown:
+            raise click.UsageError("--markdown prints the shipped designs, not files")
+        designs = [design_from_file(path) for path in files]
+        found = [(design, predict(design)) for design in designs]
+        if as_json:
+            click.echo(json.dumps({"schema": SCHEMA, "designs": [own(*each) for each in found]}))
+        else:
+            own_table(found)
+        return
+    rows = compare()
+    if as_json:
+        click.echo(json.dumps(report(rows)))
+    elif markdown:
+        click.echo(markdown_tables(rows))
+    else:
+        tables(rows)
+
+
+# ---- machines ----------------------------------------------------------------------------
+
+
+def own(design: Design, predictions: dict[tuple[str, str], Interval]) -> dict[str, Any]:
+    """Return a design of a user and its predictions for ``json.dumps``."""
+    return design_json(design) | {
+        "predictions": [
+            {"run": run, "quantity": name, "unit": QUANTITIES[name], "predicted": value.to_dict()}
+            for (run, name), value in predictions.items()
+        ]
+    }
+
+
+def design_json(design: Design) -> dict[str, Any]:
+    """Return a design, its parameters' sources included."""
+    return {
+        "name": design.name,
+        "family": design.family,
+        "title": design.title,
+        "reference": design.reference,
+        "notes": design.notes,
+        "parameters": [
+            {"path": p.path, "mark": p.mark, "source": p.source}
+            | ({} if p.low is None else {"low": p.low, "high": p.high})
+            for p in design.parameters
+        ],
+    }
+
+
+def report(rows: Iterable[Row]) -> dict[str, Any]:
+    """Return all rows, their medians and the designs' parameters for ``json.dumps``."""
+    rows = tuple(rows)
+    return {
+        "schema": SCHEMA,
+        "aim": AIM,
+        "rows": [row.to_json() for row in rows],
+        "summary": {
+            kind.replace(" ", "_"): vars(summary(rows, rates=rates))
+            for kind, rates in KINDS.items()
+        },
+        "designs": [design_json(design) for design in load_designs()],
+    }
+
+
+# ---- people ------------------------------------------------------------------------------
+
+
+def interval_text(value: Interval) -> str:
+    """Return ``low / nominal / high`` with three digits each."""
+    return " / ".join(quantity(each) for each in (value.low, value.nominal, value.high))
+
+
+def cells(row: Row) -> list[str]:
+    """Return a row's cells: design, run, unit, predicted, published, how, error, in range."""
+    figure = row.figure
+    return [
+        figure.design, figure.run, QUANTITIES[figure.quantity], interval_text(row.predicted),
+        quantity(figure.value), f"{figure.method}, {figure.read}", f"{row.error:+.1%}",
+        "yes" if row.inside else "no",
+    ]
+
+
+COLUMNS = ("design", "run", "unit", "predicted low / nominal / high", "published", "how, read",
+           "error", "in range")
+
+
+def tables(rows: Iterable[Row]) -> None:
+    """Print the comparison, its medians, and why misses miss."""
+    rows = tuple(rows)
+    table = Table(
+        title="predicted from published parameters, nothing tuned to a design",
+        caption="modelled", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+    )
+    for column in COLUMNS:
+        right = column in ("predicted low / nominal / high", "published", "error")
+        table.add_column(column, justify="right" if right else "left")
+    for row in rows:
+        table.add_row(*cells(row))
+    out.print(table)
+    for line in summary_lines(rows):
+        out.print(f"  {line}")
+    out.print("")
+    for row in rows:
+        if row.missed:
+            out.print(f"  {heading(row)}: {row.figure.why}")
+
+
+def own_table(found: Iterable[tuple[Design, dict[tuple[str, str], Interval]]]) -> None:
+    """Print predictions of a user's designs."""
+    table = Table(caption="modelled", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("design", "run", "unit", COLUMNS[3]):
+        table.add_column(column)
+    for design, predictions in found:
+        for (run, name), value in predictions.items():
+            table.add_row(design.name, run, QUANTITIES[name], interval_text(value))
+    out.print(table)
+
+
+def summary_lines(rows: Iterable[Row]) -> list[str]:
+    """Return a sentence for each kind of figure."""
+    rows = tuple(rows)
+    result = []
+    for kind, rates in KINDS.items():
+        found = summary(rows, rates=rates)
+        result.append(
+            f"{kind}: median error {found.median_error:.1%} over {found.figures} figures, "
+            f"{found.median_family_error:.1%} over {found.families} groups of authors; "
+            f"{found.misses} beyond {AIM:.0%}, {found.inside} inside the predicted range"
+        )
+    return result
+
+
+def heading(row: Row) -> str:
+    """Return how a list of misses names a row."""
+    figure = row.figure
+    kind = "" if figure.quantity in RATES else f", {QUANTITIES[figure.quantity]}"
+    return f"{figure.design}, {figure.run}{kind} ({row.error:+.0%})"
+
+
+def markdown_tables(rows: Iterable[Row]) -> str:
+    """Return the generated part of docs/validation.md."""
+    rows = tuple(rows)
+    lines = [_line(COLUMNS), "|" + "---|" * len(COLUMNS)]
+    lines += [_line([f"`{first}`", *rest]) for first, *rest in map(cells, rows)]
+    lines += [""] + [f"- {line}." for line in summary_lines(rows)]
+    lines += ["", "### Misses", ""]
+    lines += [f"- **{heading(row)}.** {row.figure.why}" for row in rows if row.missed]
+    lines += ["", "### Parameters", ""]
+    for design in load_designs():
+        lines += _parameter_lines(design)
+    return "\n".join(lines).rstrip()
+
+
+def _parameter_lines(design: Design) -> list[str]:
+    lines = [f"**`{design.name}`**: {design.title}. {design.reference}.", ""]
+    if design.notes:
+        lines += [design.notes, ""]
+    lines += ["| parameter | mark | source |", "|---|---|---|"]
+    for p in design.parameters:
+        span = "" if p.low is None else f"; {p.low:g} to {p.high:g}"
+        lines.append(f"| `{p.path}` {_value(design, p.path)} | {p.mark}{span} | {p.source} |")
+    return [*lines, ""]
+
+
+def _value(design: Design, path: str) -> str:
+    """Return a number or a text at `path`; nothing for an object, whose keys stand in the file."""
+    value: Any = design.section.data
+    for key in path.split("."):
+        value = value[key]
+    return "" if isinstance(value, dict | list) else f"{value}"
+
+
+def _line(values: Iterable[str]) -> str:
+    return f"| {' | '.join(values)} |"
