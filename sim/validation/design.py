@@ -29,7 +29,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,49 +42,16 @@ from ..system import SystemConfig, system_from_section
 from ..system.files import SCHEMA as SYSTEM_SCHEMA
 from ..workload import Formats
 from .convolutions import Convolution
+from .sources import Parameter, read_parameters
 
 SCHEMA = "signacc-design-1"
 """Value of a design file's ``schema`` key."""
 
-MARKS = ("published", "secondary", "derived", "general", "assumed")
-"""How sure a parameter is.
-
-``published``: in the authors' paper, abstract or repository, read there. ``secondary``: in a public
-text that quotes the authors. ``derived``: computed from such, as the source says. ``general``: a
-constant of the simulator or of the board, the same for every design. ``assumed``: not found; its
-range carries the doubt.
-"""
-
 PHASES = ("decode", "prefill", "images")
 """What a run does."""
 
-MOST_RANGES = 7
-"""Assumed parameters with a range that a design may have: all their corners are evaluated."""
-
 _FOLDER = Path(__file__).parent
-_TEXTS = ("name", "phase", "kind", "arithmetic", "parallel", "board")
 _FORMATS = ("fp16", "int8", "engine")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameter:
-    """Where a number, or an object of numbers, comes from.
-
-    Parameters
-    ----------
-    path
-        Keys joined by dots.
-    mark, source
-        One of ``MARKS``; where it was read, or how it was computed.
-    low, high
-        Range of an assumed number; None if it has none.
-    """
-
-    path: str
-    mark: str
-    source: str
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +142,7 @@ def _design(section: Section) -> Design:
     )
     if section.data["schema"] != SCHEMA:
         raise section.fail("schema", f"schema must be {SCHEMA!r}, not {section.data['schema']!r}")
-    parameters = _parameters(section)
+    parameters = read_parameters(section)
     name = section.text("name")
     runs = section.section("runs")
     result = Design(
@@ -271,59 +238,3 @@ def _convolutions(section: Section) -> tuple[Convolution, ...]:
         except ValueError as error:
             raise section.fail("convolutions", f"convolutions[{index}]: {error}") from None
     return tuple(result)
-
-
-# ---- where numbers come from -----------------------------------------------------------------
-
-
-def _parameters(section: Section) -> tuple[Parameter, ...]:
-    inner = section.section("parameters")
-    result = tuple(_parameter(section, inner.section(path), path) for path in inner.data)
-    sourced = tuple(p.path for p in result)
-    for path in _leaves(section.data):
-        if not any(path == known or path.startswith(f"{known}.") for known in sourced):
-            raise section.fail(
-                "parameters", f"parameters must say where {path} comes from"
-            )
-    if sum(p.low is not None for p in result) > MOST_RANGES:
-        raise section.fail(
-            "parameters", f"parameters must have at most {MOST_RANGES} ranges, not more"
-        )
-    return result
-
-
-def _parameter(design: Section, section: Section, path: str) -> Parameter:
-    section.keys(("mark", "source"), ("low", "high"))
-    mark = section.data["mark"]
-    if mark not in MARKS:
-        raise section.fail("mark", f"a mark must be one of {', '.join(MARKS)}, not {mark!r}")
-    target: Any = design.data
-    for key in path.split("."):
-        if not isinstance(target, dict) or key not in target:
-            raise section.fail(None, f"a parameter must be a path of the design, not {path}")
-        target = target[key]
-    result = Parameter(path=path, mark=mark, source=section.text("source"))
-    if {"low", "high"} & section.data.keys():
-        if mark != "assumed":
-            raise section.fail("low", f"a range must stand at an assumed parameter, not {path}")
-        low, high = section.number("low"), section.number("high")
-        if not isinstance(target, int | float) or not low <= target <= high:
-            raise section.fail("low", f"the range of {path} must hold its value {target!r}")
-        result = replace(result, low=low, high=high)
-    return result
-
-
-def _leaves(data: dict[str, Any]) -> Iterator[str]:
-    """Yield the paths of everything in ``system`` and ``runs`` that decides a prediction."""
-
-    def walk(value: Any, path: str) -> Iterator[str]:
-        key = path.rsplit(".", 1)[-1]
-        if isinstance(value, dict):
-            for inner, deeper in value.items():
-                yield from walk(deeper, f"{path}.{inner}")
-        elif key not in _TEXTS and not key.endswith("source") and key != "description":
-            yield path
-
-    for key in ("system", "runs"):
-        if isinstance(data[key], dict):
-            yield from walk(data[key], key)

@@ -9,7 +9,7 @@ import pytest
 from sim.errors import InputError
 from sim.generic import GenericEngine
 from sim.validation import boards, design_from_file, load_designs
-from sim.validation.design import MARKS
+from sim.validation.sources import MARKS
 
 FOLDER = Path(__file__).parents[3] / "sim" / "validation"
 DESIGNS = load_designs()
