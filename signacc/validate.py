@@ -17,6 +17,7 @@ from sim.validation import (
     RATES,
     Design,
     Row,
+    boards,
     compare,
     design_from_file,
     load_designs,
@@ -29,8 +30,8 @@ from .report import quantity
 
 SCHEMA = "signacc-validation-1"
 
-KINDS = {"speed": True, "power and energy": False}
-"""Kinds of figures that have a median of their own, and whether they are rates."""
+KINDS = {"speed": True, "power and energy": False, "all": None}
+"""Kinds of figures that have a median of their own, and whether they are rates (None: either)."""
 
 
 def run_command(files: tuple[str, ...], as_json: bool, markdown: bool) -> None:
@@ -78,7 +79,8 @@ def design_json(design: Design) -> dict[str, Any]:
         "reference": design.reference,
         "notes": design.notes,
         "parameters": [
-            {"path": p.path, "mark": p.mark, "source": p.source}
+            {"path": p.path, "value": p.value(design.section.data), "mark": p.mark,
+             "source": p.source}
             | ({} if p.low is None else {"low": p.low, "high": p.high})
             for p in design.parameters
         ],
@@ -183,7 +185,7 @@ def markdown_tables(rows: Iterable[Row]) -> str:
     lines += [""] + [f"- {line}." for line in summary_lines(rows)]
     lines += ["", "### Misses", ""]
     lines += [f"- **{heading(row)}.** {row.figure.why}" for row in rows if row.missed]
-    lines += ["", "### Parameters", ""]
+    lines += ["", "### Boards", "", *_board_lines(), "", "### Parameters", ""]
     for design in load_designs():
         lines += _parameter_lines(design)
     return "\n".join(lines).rstrip()
@@ -196,16 +198,28 @@ def _parameter_lines(design: Design) -> list[str]:
     lines += ["| parameter | mark | source |", "|---|---|---|"]
     for p in design.parameters:
         span = "" if p.low is None else f"; {p.low:g} to {p.high:g}"
-        lines.append(f"| `{p.path}` {_value(design, p.path)} | {p.mark}{span} | {p.source} |")
+        value = p.value(design.section.data)
+        shown = "" if isinstance(value, dict | list) else f" {value}"
+        lines.append(f"| `{p.path}`{shown} | {p.mark}{span} | {p.source} |")
     return [*lines, ""]
 
 
-def _value(design: Design, path: str) -> str:
-    """Return a number or a text at `path`; nothing for an object, whose keys stand in the file."""
-    value: Any = design.section.data
-    for key in path.split("."):
-        value = value[key]
-    return "" if isinstance(value, dict | list) else f"{value}"
+def _board_lines() -> list[str]:
+    lines = ["| board | peak GB/s | technology | static W | source |", "|---|---|---|---|---|"]
+    for name, board in boards().items():
+        peaks = {d.system.memory.peak_gb_s for d in load_designs() if d.board == name}
+        watts = board["static_power_w"]
+        lines.append(
+            _line(
+                [
+                    f"`{name}`", " or ".join(f"{peak:g}" for peak in sorted(peaks)),
+                    board["technology"],
+                    f"{watts['low']:g} / {watts['nominal']:g} / {watts['high']:g}",
+                    f"{board['description']}. Power: {board['static_power_source']}",
+                ]
+            )
+        )
+    return lines
 
 
 def _line(values: Iterable[str]) -> str:

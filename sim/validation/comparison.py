@@ -101,15 +101,15 @@ def compare(
     return tuple(rows)
 
 
-def summary(rows: Iterable[Row], *, rates: bool) -> Summary:
-    """Return the medians of speed (`rates`) or of power and energy.
+def summary(rows: Iterable[Row], *, rates: bool | None = None) -> Summary:
+    """Return the medians of speed (`rates`), of power and energy (not `rates`), or of all (None).
 
     Raises
     ------
     InputError
         If there is no such row.
     """
-    chosen = [row for row in rows if (row.figure.quantity in RATES) == rates]
+    chosen = [row for row in rows if rates in (None, row.figure.quantity in RATES)]
     if not chosen:
         raise InputError("a summary needs at least one row of its kind, not none")
     families: dict[str, list[float]] = {}

@@ -95,6 +95,11 @@ class Design:
     parameters: tuple[Parameter, ...]
     section: Section
 
+    @property
+    def board(self) -> str | None:
+        """Name of its board; None if it has none."""
+        return self.section.data["system"].get("board")
+
     def corners(self) -> Iterator[Design]:
         """Yield the design with every combination of its assumed parameters' ends, if any."""
         ranged = [p for p in self.parameters if p.low is not None]

@@ -44,6 +44,12 @@ class Parameter:
     low: float | None = None
     high: float | None = None
 
+    def value(self, data: dict[str, Any]) -> Any:
+        """Return what stands at the path in a design's `data`; raises KeyError if nothing does."""
+        for key in self.path.split("."):
+            data = data[key]
+        return data
+
 
 def read_parameters(section: Section) -> tuple[Parameter, ...]:
     """Return the entries of a design's ``parameters``.

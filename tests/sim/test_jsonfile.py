@@ -96,3 +96,11 @@ def test_texts_that_look_like_structure(given):
     section = given('{"a": "},{[:\\" \\n",\n "b": 2}')
     with pytest.raises(InputError, match="line 2: keys must be among a, not b"):
         section.keys(("a",))
+
+
+def test_other_data_keeps_the_lines(tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text('{\n "a": {\n  "b": 1\n }\n}')
+    section = read(path).section("a").with_data({"b": -1})
+    with pytest.raises(InputError, match=r"file.json, line 3: a.b must be an integer"):
+        section.integer("b", 0)

@@ -54,6 +54,8 @@ def test_medians_by_hand():
     assert found.median_error == pytest.approx(median([0.1, 0.5, 0.3, 0.05]))
     assert found.median_family_error == pytest.approx((0.3 + 0.05) / 2)
     assert summary(rows, rates=False).median_error == pytest.approx(1)
+    assert summary(rows).figures == 5
+    assert summary(rows).median_error == pytest.approx(0.3)
     with pytest.raises(InputError, match="a summary needs at least one row"):
         summary([], rates=True)
 

@@ -8,7 +8,7 @@ import pytest
 
 from sim.errors import InputError
 from sim.generic import GenericEngine
-from sim.validation import boards, design_from_file, load_designs
+from sim.validation import boards, design_from_file, load_designs, load_figures
 from sim.validation.sources import MARKS
 
 FOLDER = Path(__file__).parents[3] / "sim" / "validation"
@@ -73,6 +73,21 @@ def test_no_parameter_is_a_result(design):
     }
     if "board" in design.section.data["system"]:  # static power is the board's, never a design's
         assert "static_power_w" not in keys
+
+
+def numbers(value):
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from numbers(inner)
+    elif isinstance(value, int | float):
+        yield value
+
+
+@pytest.mark.parametrize("figure", load_figures(), ids=lambda f: f"{f.design} {f.run} {f.quantity}")
+def test_no_published_value_is_among_the_parameters(figure):
+    (design,) = [each for each in DESIGNS if each.name == figure.design]
+    for number in numbers(design.section.data):
+        assert abs(number / figure.value - 1) > 1e-3
 
 
 def test_boards_are_the_systems_of_their_name():
