@@ -22,6 +22,7 @@ from golden.errors import InputError as ModelError
 from hw.config import STRUCTURES, EngineConfig
 
 from ..errors import InputError
+from ..generic import GenericEngine
 from ..jsonfile import Section, read
 from ..memory import named_memory
 from ..system import SYSTEM_NAMES, SystemConfig, named_system, system_from_file
@@ -226,7 +227,12 @@ def _system(section: Section, folder: Path) -> SystemConfig:
             "system",
             f"system must be one of {', '.join(SYSTEM_NAMES)}, or a .json file, not {name!r}",
         )
-    return system_from_file(folder / name)
+    system = system_from_file(folder / name)
+    if isinstance(system.engine, GenericEngine):
+        raise section.fail(
+            "system", f"system must have an engine with RTL, whose area is known, not {name!r}"
+        )
+    return system
 
 
 def _axes(section: Section) -> dict[str, tuple]:

@@ -6,7 +6,7 @@ import pytest
 
 from sim.errors import InputError
 from sim.explore import SPACE_NAMES, named_space, space_from_file
-from sim.system import named_system
+from sim.system import named_system, presets
 
 GOOD = {
     "schema": "signacc-space-1", "name": "mine", "system": "kv260",
@@ -53,8 +53,6 @@ def test_keys_depend_on_the_workload(tmp_path):
 
 
 def test_a_system_file_beside_the_space_is_found(tmp_path):
-    from sim.system import presets
-
     text = (presets._FOLDER / "tiny.json").read_text()
     (tmp_path / "own.json").write_text(text)
     assert space_from_file(written(tmp_path, system="own.json")).system == named_system("tiny")
@@ -94,3 +92,13 @@ def test_bad_files_are_refused_by_name(tmp_path, changes, message):
 def test_unknown_names_are_refused():
     with pytest.raises(InputError, match="not 'nowhere'"):
         named_space("nowhere")
+
+
+def test_an_engine_without_rtl_is_refused(tmp_path):
+    system = json.loads((presets._FOLDER / "tiny.json").read_text())
+    system["engine"] = {
+        "kind": "generic", "k_par": 8, "n_par": 4, "clock_mhz": 100, "weight_bits": 1,
+    }
+    (tmp_path / "own.json").write_text(json.dumps(system))
+    with pytest.raises(InputError, match="line 4: system must have an engine with RTL"):
+        space_from_file(written(tmp_path, system="own.json"))
