@@ -101,7 +101,7 @@ def _generic(section: Section) -> GenericEngine:
         )
     known = {field.name: field for field in fields(GenericEngine)}
     required = tuple(name for name, field in known.items() if field.default is MISSING)
-    section.keys(("kind", *required), tuple(known.keys() - set(required)))
+    section.keys(("kind", *required), tuple(name for name in known if name not in required))
     values = {name: value for name, value in section.data.items() if name != "kind"}
     return section.checked(None, lambda: GenericEngine(**values))
 
