@@ -1,27 +1,8 @@
 """Machines that others built, as files: what runs on what, and where every number comes from.
 
-A design file is a JSON object with the keys
-
-==============  ================================================================================
-``schema``      ``"signacc-design-1"``
-``name``        what tables call it; the name of the file
-``family``      designs of one group of authors; medians count a family once
-``title``       the machine, in words
-``reference``   paper or repository
-``notes``       optional text
-``system``      a system as in a system file, without ``schema`` and ``name``; ``board`` names an
-                entry of ``boards.json``, whose keys it takes over (memory, technology, static
-                power: the same for all designs on that board)
-``runs``        by name, what was run: ``phase`` ``decode`` (with ``context``), ``prefill`` (with
-                ``tokens``) or ``images`` (with ``convolutions``); decode and prefill have a
-                ``model`` (keys of ``config.json``), ``batch`` [1], ``kv_bits`` [16] and ``head``:
-                ``fp16`` [default], ``int8`` or ``engine`` (in the engine's weight format)
-``parameters``  by path, such as ``system.engine.clock_mhz`` or ``runs.decode.model``, an object
-                with ``mark`` and ``source``, and for assumed numbers ``low`` and ``high``
-==============  ================================================================================
-
-Every number of ``system`` and ``runs`` needs an entry of ``parameters`` at its path or above it;
-results of the machine have no place here: they stand in ``published.json`` (:mod:`.figures`).
+``docs/validation.md`` has the keys of a design file. Every number of its ``system`` and ``runs``
+needs an entry of ``parameters`` at its path or above it (:mod:`.sources`); results of the machine
+have no place in it: they stand in ``published.json`` (:mod:`.figures`).
 """
 
 from __future__ import annotations

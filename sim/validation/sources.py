@@ -87,7 +87,8 @@ def _parameter(design: Section, section: Section, path: str) -> Parameter:
     result = Parameter(path=path, mark=mark, source=section.text("source"))
     if {"low", "high"} & section.data.keys():
         if mark != "assumed":
-            raise section.fail("low", f"a range must stand at an assumed parameter, not {path}")
+            raise section.fail(None, f"a range must stand at an assumed parameter, not {path}")
+        section.keys(("mark", "source", "low", "high"))
         low, high = section.number("low"), section.number("high")
         if not isinstance(target, int | float) or not low <= target <= high:
             raise section.fail("low", f"the range of {path} must hold its value {target!r}")

@@ -186,6 +186,11 @@ def test_corners_are_all_combinations(load):
                 "system.vector_lanes": {"mark": "assumed", "source": "x", "low": 9, "high": 12}}},
             r"the range of system.vector_lanes must hold its value 8",
         ),
+        (
+            {"parameters": BASE["parameters"] | {
+                "system.vector_lanes": {"mark": "assumed", "source": "x", "low": 1}}},
+            r"parameters.system.vector_lanes.high must be given",
+        ),
     ],
 )
 def test_bad_files_are_refused(load, changes, message):
