@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .timing import DramTiming
 
@@ -66,35 +66,58 @@ def address(timing: DramTiming, burst: int, *, interleaved: bool = True) -> Requ
     return Request(rank, group, bank, row)
 
 
-def sequential(timing: DramTiming, bursts: int, *, interleaved: bool = True) -> list[Request]:
+Bursts = list[tuple[int, bool]]
+"""Numbers of bursts in a linear address space, in order of arrival, and whether each writes."""
+
+
+def sequential_bursts(bursts: int) -> Bursts:
     """Return a sequential read of `bursts` bursts."""
-    return [address(timing, burst, interleaved=interleaved) for burst in range(bursts)]
+    return [(burst, False) for burst in range(bursts)]
+
+
+def chunk_bursts(timing: DramTiming, size: int, bursts: int, *, seed: int) -> Bursts:
+    """Return reads of `size` bytes at random multiples of `size`, about `bursts` bursts in all."""
+    draw = random.Random(seed)
+    each = -(-size // timing.burst_bytes)
+    starts = [draw.randrange(1 << 28) for _ in range(-(-bursts // each))]
+    return [(start * each + offset, False) for start in starts for offset in range(each)]
+
+
+def mixed_bursts(bursts: int, every: int) -> Bursts:
+    """Return a sequential stream in which one of `every` bursts writes to another region."""
+    found, written = [], 1 << 24
+    for burst in range(bursts):
+        write = burst % every == every - 1
+        found.append((written if write else burst, write))
+        written += write
+    return found
+
+
+def placed(timing: DramTiming, bursts: Bursts, *, interleaved: bool = True) -> list[Request]:
+    """Return the requests of `bursts` under one of the two mappings of `address`."""
+    return [
+        replace(address(timing, burst, interleaved=interleaved), write=write)
+        for burst, write in bursts
+    ]
+
+
+def sequential(timing: DramTiming, bursts: int, *, interleaved: bool = True) -> list[Request]:
+    """Return the requests of `sequential_bursts`."""
+    return placed(timing, sequential_bursts(bursts), interleaved=interleaved)
 
 
 def chunks(
     timing: DramTiming, size: int, bursts: int, *, seed: int, interleaved: bool = True
 ) -> list[Request]:
-    """Return reads of `size` bytes at random multiples of `size`, about `bursts` bursts in all."""
-    draw = random.Random(seed)
-    each = -(-size // timing.burst_bytes)
-    return [
-        address(timing, start * each + offset, interleaved=interleaved)
-        for start in (draw.randrange(1 << 28) for _ in range(-(-bursts // each)))
-        for offset in range(each)
-    ]
+    """Return the requests of `chunk_bursts`."""
+    return placed(timing, chunk_bursts(timing, size, bursts, seed=seed), interleaved=interleaved)
 
 
 def mixed(
     timing: DramTiming, bursts: int, every: int, *, interleaved: bool = True
 ) -> list[Request]:
-    """Return a sequential stream in which one of `every` bursts writes to another region."""
-    found, written = [], 1 << 24
-    for burst in range(bursts):
-        write = burst % every == every - 1
-        place = address(timing, written if write else burst, interleaved=interleaved)
-        written += write
-        found.append(Request(place.rank, place.group, place.bank, place.row, write))
-    return found
+    """Return the requests of `mixed_bursts`."""
+    return placed(timing, mixed_bursts(bursts, every), interleaved=interleaved)
 
 
 class Channel:

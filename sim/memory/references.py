@@ -1,15 +1,14 @@
-"""What others measured of DRAM bandwidth, beside what the closed forms say.
+"""What others achieved of DRAM bandwidth on hardware, beside what the closed forms say.
 
-Marks: ``measured elsewhere``: DRAMsim3, run once outside this repository (its configurations are
-not in it); ``published``: achieved on hardware, by the authors named.
+``benchmarks/dram.py`` sets them beside another simulator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from .presets import DDR3_800, DDR4_3200, HBM2_1800, HBM2_2000
+from .presets import DDR3_800, HBM2_1800
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Reference:
     theirs
         The share found, 0 to 1.
     mark, source
-        ``measured elsewhere`` or ``published``; by whom.
+        ``published``; by whom.
     note
         Why the two differ, where they differ by more than 5 points.
     """
@@ -43,49 +42,7 @@ class Reference:
         return self.share()
 
 
-# 16 GiB a channel of 8 Gb x8 parts, DRAMsim3's DDR4_8Gb_x8_3200: two ranks
-_DDR4 = replace(DDR4_3200, ranks=2)
-# DRAMsim3's HBM2_8Gb_x128: 128-bit channels, tCCD_L no longer than a burst
-_HBM2 = replace(HBM2_2000, width_bits=128, page_bytes=2048, t_ccd_l=2.0)
-
-_SIMULATOR = ("measured elsewhere", "DRAMsim3")
-
 REFERENCES: tuple[Reference, ...] = (
-    Reference(
-        "DDR4-3200, sequential, bank groups interleaved", _DDR4.sequential_share, 0.954,
-        *_SIMULATOR,
-    ),
-    Reference(
-        "DDR4-3200, sequential, one bank group",
-        lambda: _DDR4.sequential_share(interleaved=False), 0.66, *_SIMULATOR,
-        "the closed form never reorders across rows; the replay, with a window of 32, is between",
-    ),
-    Reference(
-        "DDR4-3200, 4 KB chunks, bank groups interleaved", lambda: _DDR4.chunk_share(4096), 0.92,
-        *_SIMULATOR,
-    ),
-    Reference(
-        "DDR4-3200, 4 KB chunks, one bank group",
-        lambda: _DDR4.chunk_share(4096, interleaved=False), 0.76, *_SIMULATOR,
-        "as above: chunks in other groups overtake",
-    ),
-    Reference(
-        "DDR4-3200, random 64 B", lambda: _DDR4.chunk_share(64), 0.81, *_SIMULATOR
-    ),
-    Reference(
-        "DDR4-3200, 7 reads a write, bank groups interleaved",
-        lambda: _DDR4.mixed_share(1 / 8), 0.92, *_SIMULATOR,
-    ),
-    Reference(
-        "DDR4-3200, 7 reads a write, one bank group",
-        lambda: _DDR4.mixed_share(1 / 8, interleaved=False), 0.62, *_SIMULATOR, "as above",
-    ),
-    Reference("HBM2-2000, sequential", _HBM2.sequential_share, 0.907, *_SIMULATOR),
-    Reference(
-        "HBM2-2000, random 64 B", lambda: _HBM2.chunk_share(64), 0.465, *_SIMULATOR,
-        "theirs is above what four activations in tFAW = 30 ns allow (27 %); their tRRD of 4 ns "
-        "alone would give 47 %",
-    ),
     Reference(
         "HBM2-1800 on an Alveo U280, sequential", HBM2_1800.sequential_share, 425 / 460,
         "published", "Wang et al., arXiv 2005.04324: 425 of 460 GB/s",

@@ -102,6 +102,35 @@ def test_references_are_in_their_table(reference):
     assert row[4:] == [f"{reference.mark}: {reference.source}", reference.note]
 
 
+def test_dram_is_that_of_the_record():
+    rows = json.loads((ROOT / "benchmarks/results/dram.json").read_text())["results"]["rows"]
+    assert len({row["part"] for row in rows}) >= 4
+
+    def cell(part, pattern, mapping):
+        (row,) = [
+            r for r in rows if (r["part"], r["pattern"], r["mapping"]) == (part, pattern, mapping)
+        ]
+        return f"{row['dramsim3']:.1%} / {row['replay']:.1%} / {row['closed_form']:.1%}"
+
+    shown = [cells for cells in table("Memory") if "_8Gb_" in cells[0]]
+    assert {(part, pattern) for part, pattern, *_ in shown} == {
+        (row["part"], row["pattern"]) for row in rows
+    }
+    for part, pattern, *cells in shown:
+        assert cells == [cell(part, pattern, how) for how in ("interleaved", "one group")]
+
+    def most(ours, wanted):
+        return 100 * max(abs(r[ours] - r["dramsim3"]) for r in rows if wanted(r))
+
+    text = " ".join(section("Memory").split())
+    assert f"within {most('replay', lambda r: True):.1f} points of it everywhere" in text
+    streams = most("closed_form", lambda r: r["pattern"] == "sequential")
+    interleaved = most("closed_form", lambda r: r["mapping"] == "interleaved")
+    assert f"within {streams:.1f} for streams and within {interleaved:.1f} for all" in text
+    low = 100 * max(r["dramsim3"] - r["closed_form"] for r in rows)
+    assert f"up to {low:.1f} points too low" in text
+
+
 def test_keys_of_a_system_file_are_documented():
     documented = {
         key for cells in table("Systems") for key in re.findall(r"`([a-z_]+)`", cells[0])
