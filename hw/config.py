@@ -6,15 +6,17 @@ All widths and block latencies are derived here, once.
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 
 from . import triples
 from .floats import FLOATS, FP16, FloatFormat
+from .jsontext import JsonTextError, KeyPath, read_object
 
 
 class ConfigError(ValueError):
@@ -87,6 +89,9 @@ _LIMITS = {
 }
 
 
+_NO_LINES: Mapping[KeyPath, int] = MappingProxyType({})
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
     """A configuration of the sign-accumulate engine.
@@ -135,7 +140,8 @@ class EngineConfig:
     Raises
     ------
     ConfigError
-        If a value breaks its rule; the message names the rule and the value.
+        If a value breaks its rule; the message begins with the name of the parameter and has the
+        rule and the value.
     """
 
     name: str
@@ -565,6 +571,12 @@ class EngineConfig:
                 raise ConfigError(
                     f"{what} must be from 1 to {limit} on preset {self.name}, not {value}"
                 )
+        beats = -(-k // self.k_par) * -(-n // self.n_par)
+        if self.resident and beats > self.weight_words:
+            raise ConfigError(
+                f"a layer of {k} inputs and {n} outputs must fit the {self.weight_words} weight "
+                f"words of {self.name}, not take {beats}"
+            )
 
     def group_words(self, k: int, size: int) -> int:
         """Return the words of a group of `size` inputs with scales of its own, of `k` in all.
@@ -595,14 +607,23 @@ class EngineConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: object, *, where: str = "configuration") -> EngineConfig:
-        """Build from a dictionary (a JSON object); unknown and missing keys are refused by name."""
+    def from_dict(
+        cls, data: object, *, where: str = "configuration", lines: Mapping[KeyPath, int] = _NO_LINES
+    ) -> EngineConfig:
+        """Build from a dictionary (a JSON object); unknown and missing keys are refused by name.
+
+        `where` and the line of a key, if `lines` has it, begin the messages.
+        """
         if not isinstance(data, dict):
             raise ConfigError(f"{where} must be a JSON object, not {type(data).__name__}")
+
+        def at(key: str) -> str:
+            return f"{where}, line {lines[(key,)]}" if (key,) in lines else where
+
         known = [f.name for f in fields(cls)]
-        unknown = sorted(set(data) - set(known))
+        unknown = [key for key in data if key not in known]
         if unknown:
-            raise ConfigError(f"{where}: keys must be among {', '.join(known)}, not "
+            raise ConfigError(f"{at(unknown[0])}: keys must be among {', '.join(known)}, not "
                               f"{', '.join(unknown)}")
         required = [f.name for f in fields(cls) if f.default is MISSING]
         missing = [name for name in required if name not in data]
@@ -612,19 +633,17 @@ class EngineConfig:
         try:
             return cls(**data)
         except ConfigError as error:
-            raise ConfigError(f"{where}: {error}") from None
+            field = str(error).split()[0]  # every message begins with the field that breaks a rule
+            raise ConfigError(f"{at(field)}: {error}") from None
 
     @classmethod
     def from_file(cls, path: str | Path) -> EngineConfig:
-        """Read a configuration from a JSON file."""
-        path = Path(path)
+        """Read a configuration from a JSON file; messages say the file and the line."""
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{path} must be valid JSON: {error}") from None
-        return cls.from_dict(data, where=str(path))
+            data, lines = read_object(path)
+        except JsonTextError as error:
+            raise ConfigError(str(error)) from None
+        return cls.from_dict(data, where=str(path), lines=lines)
 
 
 _KV260 = EngineConfig(

@@ -151,11 +151,12 @@ def main() -> None:
               help="Token positions to run on the RTL.")
 @_writing
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1),
-              help="Of text, stalls and the random layer.")
+              help="Of text, stalls and random layers.")
 @click.option("--stall", default=0.0, show_default=True, type=click.FloatRange(0, 0.99),
               help="Probability that a port stalls in a cycle, on every port.")
-@click.option("--random-layer", metavar="MxKxN",
-              help="Check a random layer (M vectors, K inputs, N outputs) without a model.")
+@click.option("--random-layer", "random_layers", metavar="MxKxN", multiple=True,
+              help="Check a random layer (M vectors, K inputs, N outputs) without a model; repeat "
+              "for several.")
 @_json
 def cosim(**options: Any) -> None:
     """Run a trained model's FBI-linears on the RTL under Verilator.
@@ -166,6 +167,7 @@ def cosim(**options: Any) -> None:
     Examples:
       signacc cosim --prompt "Water is" --layers 0-1
       signacc cosim --random-layer 3x100x70 --preset tiny --seed 1 --stall 0.3
+      signacc cosim --config engine.json --random-layer 1x64x64 --random-layer 5x100x70
     """
     from signacc.cosim.command import run_command
     from signacc.cosim.job import Writing

@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+from hw.jsontext import JsonTextError, KeyPath, read_object
 
 from .errors import InputError
 from .interval import Interval
 
 T = TypeVar("T")
-
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
-
-Path_ = tuple[str | int, ...]
-
-
-def _key_lines(text: str) -> dict[Path_, int]:
-    """Return the line of every key of a JSON text that is known to be valid.
-
-    Raises
-    ------
-    KeyError
-        If an object has a key twice; its arguments are the key and the line of the second.
-    """
-    lines: dict[Path_, int] = {}
-    stack: list[list[Any]] = []  # [is object, key or index now, awaiting a key]
-    for match in _TOKEN.finditer(text):
-        token = match[0]
-        top = stack[-1] if stack else None
-        if token in "{[":
-            stack.append([token == "{", 0, token == "{"])
-        elif token in "}]":
-            stack.pop()
-        elif token == ",":
-            top[2] = top[0]
-            if not top[0]:
-                top[1] += 1
-        elif token == ":":
-            top[2] = False
-        elif top and top[2]:
-            top[1] = json.loads(token)
-            path = tuple(level[1] for level in stack)
-            line = text.count("\n", 0, match.start()) + 1
-            if path in lines:
-                raise KeyError(top[1], line)
-            lines[path] = line
-    return lines
-
 
 class Section:
     """An object of a JSON file, whose values are taken by key and checked.
@@ -59,7 +21,7 @@ class Section:
     """
 
     def __init__(
-        self, data: dict[str, Any], where: str, lines: dict[Path_, int], path: Path_ = ()
+        self, data: dict[str, Any], where: str, lines: dict[KeyPath, int], path: KeyPath = ()
     ):
         self.data, self._where, self._lines, self._path = data, where, lines, path
 
@@ -151,20 +113,7 @@ def read(path: str | Path) -> Section:
         If it cannot be read, is not valid JSON, holds no object, or has a key twice.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"{path} must be UTF-8 text: {error}") from None
-    try:
-        data = json.loads(text, parse_constant=lambda name: float(name))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} must be valid JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path} must hold a JSON object, not {type(data).__name__}")
-    try:
-        lines = _key_lines(text)
-    except KeyError as error:
-        key, line = error.args
-        raise InputError(f"{path}, line {line}: {key} must stand once in its object") from None
+        data, lines = read_object(path)
+    except JsonTextError as error:
+        raise InputError(str(error)) from None
     return Section(data, str(path), lines)

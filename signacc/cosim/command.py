@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,14 +17,14 @@ from rich.text import Text
 
 from golden.config import FBI_LINEARS
 from golden.errors import InputError
-from golden.linear import fbi_linear
-from hw.config import EngineConfig
+from hw.config import PRESETS, EngineConfig
 from signacc.console import out, progress
 from signacc.models import SHIPPED, model_folder
 from signacc.report import estimate_lines, quantity
 from sim.stalls import StallPattern
 
-from .job import LayerJob, Run, Writing, random_job
+from .job import LayerJob, Run, Writing
+from .operands import golden_result, random_layer, with_unit_scales
 from .run import LayerReport, build_engine, compare_layers, execute_runs
 
 ESTIMATE_PRESET = "kv260"
@@ -50,15 +51,15 @@ def run_command(
     writing: Writing,
     seed: int,
     stall: float,
-    random_layer: str | None,
+    random_layers: Sequence[str],
     as_json: bool,
 ) -> bool:
     """Run the command; return whether every value and every cycle agreed."""
     started = time.perf_counter()
     pattern = StallPattern(seed, stall)
     story: _Story | None = None
-    if random_layer is not None:
-        jobs, golden = _random(engine, random_layer, seed)
+    if random_layers:
+        jobs, golden = _random(engine, random_layers, seed)
     else:
         story, jobs, golden = _from_model(engine, model, prompt, layers, positions, writing)
 
@@ -72,7 +73,7 @@ def run_command(
         step.to(len(runs))
     reports = compare_layers(engine, jobs, golden, results, pattern)
 
-    gpu, report = _whole_model(story, engine.name)
+    gpu, report = _whole_model(story, engine)
     if as_json:
         click.echo(json.dumps(_summary(engine, reports, story, seed, stall, report, gpu)))
     else:
@@ -92,17 +93,12 @@ def _shape(text: str) -> tuple[int, int, int]:
 
 
 def _random(
-    engine: EngineConfig, shape: str, seed: int
+    engine: EngineConfig, shapes: Sequence[str], seed: int
 ) -> tuple[list[LayerJob], list[np.ndarray]]:
-    """Return a random layer of the shape MxKxN, and what golden says of it."""
-    m, k, n = _shape(shape)
-    engine.check_shape(k, n)
-    job = random_job(m, k, n, seed, engine.act_format)
-    output = fbi_linear(
-        job.x, job.signs, job.scale_in, job.shift_in, act_bits=engine.act_bits,
-        act_format=engine.act_format,
-    )  # fmt: skip
-    return [job], [output]
+    """Return random layers of shapes MxKxN, and what golden says of each."""
+    checked = [_shape(shape) for shape in shapes]
+    jobs = [random_layer(engine, *shape, seed + i) for i, shape in enumerate(checked)]
+    return jobs, [golden_result(engine, job) for job in jobs]
 
 
 def _from_model(
@@ -147,18 +143,28 @@ def _from_model(
     head = tokenizer.decode(captured.tokens[: captured.prompt_length])
     text = tokenizer.decode(captured.tokens[: captured.prompt_length + writing.count])
     story = _Story(model or SHIPPED, head, text.removeprefix(head), packed.config)
-    return story, captured.jobs, captured.outputs
+    jobs = [with_unit_scales(engine, job) for job in captured.jobs]
+    return story, jobs, captured.outputs
 
 
-def _whole_model(story: _Story | None, preset: str):
-    """Return the GPU figure to set beside, and the estimate, of the model's shape."""
+def _whole_model(story: _Story | None, engine: EngineConfig):
+    """Return the GPU figure to set beside, and the estimate, of the model's shape.
+
+    The estimate is for the preset's system; an engine of one's own stands in ESTIMATE_PRESET's.
+    """
     if story is None:
         return None, None
     from sim.baselines import baselines_for
     from sim.system import SYSTEM_NAMES, estimate, named_system
 
     context = min(ESTIMATE_CONTEXT, story.config.max_position_embeddings)
-    system = named_system(preset if preset in SYSTEM_NAMES else ESTIMATE_PRESET)
+    if engine.name in SYSTEM_NAMES and engine == PRESETS[engine.name]:
+        system = named_system(engine.name)
+    else:
+        system = replace(
+            named_system(ESTIMATE_PRESET, engine=engine),
+            name=f"{engine.name} in the system of {ESTIMATE_PRESET}",
+        )
     report = estimate(story.config, system, context=context).to_json()
     figures = [
         entry for entry in baselines_for(story.model)
@@ -170,6 +176,7 @@ def _whole_model(story: _Story | None, preset: str):
 def _summary(engine, reports: list[LayerReport], story, seed, stall, report, gpu):
     result: dict[str, Any] = {
         "preset": engine.name,
+        "config": engine.to_dict(),
         "lanes": engine.lanes,
         "act_bits": engine.act_bits,
         "seed": seed,
@@ -208,7 +215,7 @@ def _summary(engine, reports: list[LayerReport], story, seed, stall, report, gpu
 
 def _print(engine, reports: list[LayerReport], story, version: str, report, gpu) -> None:
     table = Table(
-        title=f"RTL of {engine.name} ({engine.k_par} x {engine.n_par} = {engine.lanes} lanes, "
+        title=f"RTL of {engine.name} ({_size(engine)} = {engine.lanes} lanes, "
         f"A{engine.act_bits}) against golden and simulator",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -249,6 +256,11 @@ def _print(engine, reports: list[LayerReport], story, version: str, report, gpu)
     out.print(
         f"  {gpu.mark}: {quantity(gpu.tokens_per_second)} tokens/s{energy} on {gpu.name}"
     )
+
+
+def _size(engine: EngineConfig) -> str:
+    vectors = f" x {engine.m_par}" if engine.m_par > 1 else ""
+    return f"{engine.k_par} x {engine.n_par}{vectors}"
 
 
 def _cells(name: str, shape: str, entries: list[LayerReport]) -> list[str]:

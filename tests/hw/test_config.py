@@ -453,19 +453,52 @@ def test_files_that_break_a_rule(tmp_path):
     path = tmp_path / "engine.json"
     known = ", ".join(field.name for field in fields(EngineConfig))
     assert known.startswith("name, k_par, n_par, m_par, structure, group, ternary, ")
-    assert file_refusal(path, "[1]") == " must be a JSON object, not list"
-    for raw in ("", "{", "{'a': 1}", b"\xff\xfe", "1" * 5000):
+    assert file_refusal(path, "[1]") == " must hold a JSON object, not list"
+    for raw in ("", "{", "{'a': 1}", "1" * 5000):
         assert file_refusal(path, raw).startswith(" must be valid JSON: ")
     assert file_refusal(path, json.dumps(GOOD | {"kpar": 1, "a": 2})) == (
-        f": keys must be among {known}, not a, kpar"
+        f", line 1: keys must be among {known}, not kpar, a"
     )
     missing = {key: GOOD[key] for key in ("name", "n_par", "k_max")}
     assert file_refusal(path, json.dumps(missing)) == (
         " must give name, k_par, n_par, k_max, n_max; missing: k_par, n_max"
     )
     assert file_refusal(path, json.dumps(GOOD | {"act_bits": 25})) == (
-        ": act_bits must be from 4 to 24, not 25"
+        ", line 1: act_bits must be from 4 to 24, not 25"
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"name": "7"}, "name"),
+        ({"k_par": 0}, "k_par"),
+        ({"n_par": "4"}, "n_par"),
+        ({"clock_mhz": float("nan")}, "clock_mhz"),
+        ({"act_par": 3}, "act_par"),
+        ({"out_par": 3}, "out_par"),
+        ({"structure": "tree"}, "structure"),
+        ({"structure": "triple", "ternary": True}, "structure"),
+        ({"ternary": 1}, "ternary"),
+        ({"group": 2}, "group"),
+        ({"structure": "shared", "group": 3}, "group"),
+        ({"structure": "tables", "group": 4, "ternary": True}, "group"),
+        ({"act_format": "fp8"}, "act_format"),
+        ({"scale_out": "all"}, "scale_out"),
+        ({"scale_out": "groups", "structure": "tables", "group": 2}, "scale_out"),
+        ({"weights": "disk"}, "weights"),
+        ({"weights": "memory"}, "weight_words"),
+        ({"k_max": 1}, "k_max"),
+        ({"n_max": 1}, "n_max"),
+    ],
+)
+def test_a_broken_rule_is_refused_with_the_line_of_its_field(tmp_path, change, field):
+    path = tmp_path / "engine.json"
+    text = json.dumps(PRESETS["tiny"].to_dict() | change, indent=1)
+    line = next(
+        number for number, row in enumerate(text.splitlines(), 1) if f'"{field}":' in row
+    )
+    assert file_refusal(path, text).startswith(f", line {line}: {field} ")
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

@@ -262,6 +262,17 @@ class TestCosimInput:
     def test_bad_input(self, arguments, parts):
         refused(invoke("cosim", *arguments), *parts)
 
+    def test_a_bad_configuration_is_refused_by_line(self, tmp_path):
+        path = tmp_path / "engine.json"
+        config = PRESETS["tiny"].to_dict() | {"act_bits": 3}
+        path.write_text(json.dumps(config, indent=1))
+        line = next(
+            number for number, row in enumerate(path.read_text().splitlines(), 1)
+            if "act_bits" in row
+        )
+        result = invoke("cosim", "--config", str(path), "--random-layer", "1x1x1")
+        refused(result, f"{path}, line {line}: act_bits must be from 4 to 24, not 3")
+
     def test_models_are_binary16(self):
         engine = replace(PRESETS["tiny"], act_format="bf16")
         writing = Writing(count=1, temperature=0.0, top_p=1.0, seed=0)
@@ -313,6 +324,34 @@ def test_random_layer_json(tmp_path):
     assert layer["utilisation"] == layer["beats"] / layer["rtl_cycles"]
 
 
+ENGINES = {
+    "ternary_groups": {"ternary": True, "scale_out": "groups", "m_par": 2},
+    "resident_rows": {
+        "weights": "memory", "weight_words": 40, "scale_out": "row", "structure": "tables",
+        "group": 2,
+    },
+    "bf16_triple": {"act_format": "bf16", "structure": "triple"},
+}
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("name", ENGINES)
+def test_random_layers_on_an_engine_of_ones_own(name, tmp_path):
+    path = tmp_path / "engine.json"
+    path.write_text(json.dumps(PRESETS["tiny"].to_dict() | ENGINES[name] | {"name": name}))
+    result = invoke(
+        "cosim", "--config", str(path), "--random-layer", "3x61x17", "--random-layer", "1x5x1",
+        "--seed", "3", "--stall", "0.2", "--json",
+    )
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["config"]["name"] == name
+    assert [layer["shape"] for layer in report["layers"]] == [[3, 61, 17], [1, 5, 1]]
+    assert report["values_compared"] == 3 * 17 + 1
+    assert report["mismatches"] == 0
+    assert report["rtl_cycles"] == report["simulated_cycles"]
+
+
 @pytest.mark.rtl
 def test_disagreement_exits_with_1(monkeypatch):
     """If golden and RTL differed, the command would say so."""
@@ -321,7 +360,7 @@ def test_disagreement_exits_with_1(monkeypatch):
     def wrong(x, signs, *args, **kwargs):
         return np.zeros((len(x), len(signs)), dtype=np.float16)
 
-    monkeypatch.setattr("signacc.cosim.command.fbi_linear", wrong)
+    monkeypatch.setattr("signacc.cosim.operands.fbi_linear", wrong)
     result = invoke("cosim", "--random-layer", "1x9x5", "--preset", "tiny")
     assert result.exit_code == 1
     assert "DISAGREES" in result.output
