@@ -245,7 +245,8 @@ def verilog(preset: str | None, config: str | None, output: str, top: str | None
         if header is not None:
             click.echo(f"{header}: registers")
         for added in more:
-            click.echo(f"{added}: for {'FuseSoC' if added.suffix == '.core' else 'Vivado'}")
+            vivado = added == path.with_suffix(".tcl")
+            click.echo(f"{added}: for {'Vivado' if vivado else 'FuseSoC'}")
 
 
 @main.command("import")

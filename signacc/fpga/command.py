@@ -160,16 +160,17 @@ def flow_files(
     """
     from importlib import metadata
 
-    from .core_file import core_file
+    from .core_file import core_files
     from .targets import TARGETS
     from .vivado import vivado_script
 
     files = {}
     if core:
-        files[verilog.with_suffix(".core")] = core_file(
+        texts = core_files(
             top=generated.top, verilog=verilog.name, version=metadata.version("signacc"),
-            targets=list(TARGETS.values()),
+            targets=list(TARGETS.values()), triple=config.structure == "triple",
         )
+        files |= {verilog.with_name(name): text for name, text in texts.items()}
     if vivado_part is not None:
         names = {port["name"] for port in generated.sidecar["ports"]}  # type: ignore[attr-defined]
         files[verilog.with_suffix(".tcl")] = vivado_script(

@@ -20,22 +20,12 @@ from signacc.files import write_text
 from .cells import RULES, Count, cells_of, check_fit, count
 from .harness import INSTANCE, make_harness, ports_of
 from .pack import Packed, pack_ecp5, pack_nexus
+from .steps import KEEP_COPIES, TECHMAPS
 from .targets import Target
 from .tools import Job, Tool, find_nextpnr, find_yosys, run
 
 _FORMAT = "10"
 """Changes when the flow does: results of another flow are not taken for this one's."""
-
-# Yosys merges registers that hold the same value, also where the copies are there to divide a
-# fan-out, and an attribute `keep` on the register's net does not stop it: one on the cell does.
-_KEEP_COPIES = (
-    "proc",
-    "select -set copies a:keep %ci1:+[Q] t:$*dff* %i",
-    "setattr -set keep 1 @copies",
-)
-
-# What replaces modules of the design by cells of a family, before anything else is done.
-TECHMAPS = {"xcup": Path(__file__).parent / "xcup_adders.v"}
 
 # Slowest path through a MULT18X18D with registers on both sides, ns, by speed grade: nextpnr times
 # none. Taken from its own figures, input register to product pin without an output register.
@@ -385,7 +375,7 @@ def _synthesis(design: Design, target: Target, options: Options, yosys: Tool,
     files = {} if techmap is None else {techmap.name: techmap.read_text(encoding="utf-8")}
     script = [
         *(f"techmap -map {name}" for name in files),
-        f"hierarchy -top {design.top}", *_KEEP_COPIES, " ".join(command),
+        f"hierarchy -top {design.top}", *KEEP_COPIES, " ".join(command),
     ]
     if target.family == "xcup":
         script.append("tee -q -o stat.txt stat -tech xilinx")

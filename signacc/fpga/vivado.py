@@ -9,6 +9,8 @@ import re
 
 from golden.errors import InputError
 
+from .tcl import word
+
 _PART = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+", re.IGNORECASE)
 
 
@@ -44,16 +46,16 @@ def vivado_script(*, top: str, verilog: str, part: str, clock_mhz: float,
     return f"""# Out-of-context implementation of {top}: vivado -mode batch -source <this file>
 # The ports stay inside the device, so their count does not matter and no pin is needed.
 set here [file dirname [file normalize [info script]]]
-set out [file join $here {_word(f"{top}_vivado")}]
+set out [file join $here {word(f"{top}_vivado")}]
 file mkdir $out
 
-read_verilog [file join $here {_word(verilog)}]
+read_verilog [file join $here {word(verilog)}]
 set constraints [open [file join $out clock.xdc] w]
 puts $constraints {{create_clock -name {clock} -period {1e3 / clock_mhz:.3f} [get_ports {clock}]}}
 close $constraints
 read_xdc -mode out_of_context [file join $out clock.xdc]
 
-synth_design -top {_word(top)} -part {_word(part)} -mode out_of_context -flatten_hierarchy rebuilt
+synth_design -top {word(top)} -part {word(part)} -mode out_of_context -flatten_hierarchy rebuilt
 report_utilization -hierarchical -file [file join $out utilization_synthesis.rpt]
 
 opt_design
@@ -72,10 +74,3 @@ set period {1e3 / clock_mhz:.3f}
 puts "signacc: worst setup slack $slack ns at a period of $period ns"
 puts "signacc: Fmax [format %.1f [expr {{1000.0 / ($period - $slack)}}]] MHz"
 """
-
-
-def _word(text: str) -> str:
-    """Return `text` as one Tcl word."""
-    if re.fullmatch(r"[\w.-]+", text, re.ASCII):
-        return text
-    return '"' + re.sub(r'([\\\[\]$"{}])', r"\\\1", text) + '"'

@@ -9,14 +9,14 @@ import pytest
 
 from hw.adders import ADDERS_VERILOG
 from hw.config import EngineConfig
-from signacc.fpga import flow
 from signacc.fpga.flow import Options, implement
 from signacc.fpga.parts import part_design
+from signacc.fpga.steps import TECHMAPS
 from signacc.fpga.targets import named_target
 
 from .yosys import need_yosys, yosys
 
-TECHMAP = flow.TECHMAPS["xcup"].read_text()
+TECHMAP = TECHMAPS["xcup"].read_text()
 
 
 def placed(module: str, widths: dict[str, int], **parameters: str | int) -> str:

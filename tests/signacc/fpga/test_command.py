@@ -7,6 +7,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from hw.config import PRESETS
 from signacc.cli import main
 
 from .yosys import need_nextpnr, need_yosys
@@ -78,12 +79,26 @@ def test_files_for_other_tools(tmp_path):
     call("--preset", "tiny", "-o", str(output), "--core", "--vivado-part", "xck26-sfvc784-2LV-c",
          command="verilog")
     assert {path.name for path in tmp_path.iterdir()} == {
-        "engine.v", "engine.json", "engine.core", "engine.tcl",
+        "engine.v", "engine.json", "engine.core", "engine_copies.tcl", "engine.tcl",
     }
     assert 'toplevel: "signacc_tiny"' in (tmp_path / "engine.core").read_text()
     script = (tmp_path / "engine.tcl").read_text()
     assert "read_verilog [file join $here engine.v]" in script
     assert "-period 20.000" in script  # tiny is meant for 50 MHz
+
+
+def test_a_core_of_structure_triple_brings_its_adders(tmp_path):
+    config = tmp_path / "mine.json"
+    config.write_text(json.dumps(
+        PRESETS["tiny"].to_dict() | {"structure": "triple", "k_par": 4, "n_par": 2}
+    ))
+    call("--config", str(config), "-o", str(tmp_path / "engine.v"), "--core",
+         "--vivado-part", "xck26-sfvc784-2LV-c", command="verilog")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "mine.json", "engine.v", "engine.json", "engine.core", "engine_copies.tcl",
+        "engine_xcup_adders.tcl", "engine_xcup_adders.v", "engine.tcl",
+    }
+    assert "adders" not in (tmp_path / "engine.tcl").read_text()  # Vivado has its own
 
 
 def test_a_bad_part_writes_nothing(tmp_path):

@@ -1,28 +1,48 @@
 """Files for other tools: FuseSoC's and Vivado's."""
 
+import json
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from golden.errors import InputError
-from signacc.fpga.core_file import core_file
+from hw.config import PRESETS
+from hw.verilog import generate_array
+from signacc.fpga.core_file import core_files
+from signacc.fpga.flow import Design, Options, implement
+from signacc.fpga.steps import TECHMAPS
 from signacc.fpga.targets import TARGETS, named_target
 from signacc.fpga.vivado import vivado_script
+
+from .yosys import need_yosys, yosys
 
 PART = "xck26-sfvc784-2LV-c"
 
 
+def core_of(files):
+    """Return the parsed core among `files`."""
+    (name,) = (name for name in files if name.endswith(".core"))
+    first, rest = files[name].split("\n", 1)
+    assert first == "CAPI=2:"
+    return yaml.safe_load(rest)
+
+
 def test_core_file():
-    text = core_file(top="engine", verilog="engine.v", version="0.1.0",
-                     targets=[named_target("ecp5-85k"), named_target("xcup-k26")])
-    assert text.splitlines()[0] == "CAPI=2:"
-    core = yaml.safe_load(text.split("\n", 1)[1])
+    files = core_files(top="engine", verilog="engine.v", version="0.1.0",
+                       targets=[named_target("ecp5-85k"), named_target("xcup-k26")])
+    assert files.keys() == {"engine.core", "engine_copies.tcl"}
+    core = core_of(files)
     assert core["name"] == "signacc:engine:engine:0.1.0"
-    assert core["filesets"]["rtl"]["files"] == [
-        {"engine.v": {"file_type": "verilogSource-2005"}}
-    ]
-    for target in core["targets"].values():
+    assert core["filesets"] == {
+        "rtl": {"files": [{"engine.v": {"file_type": "verilogSource-2005"}}]},
+        "copies": {"files": [{"engine_copies.tcl": {"file_type": "tclSource"}}]},
+    }
+    for name, target in core["targets"].items():
         assert target["toplevel"] == "engine"
-        assert target["filesets"] == ["rtl"]
+        synthesis = name not in ("default", "lint")
+        assert target["filesets"] == (["rtl", "copies"] if synthesis else ["rtl"])
     assert core["targets"].keys() == {"default", "lint", "ecp5-85k", "xcup-k26"}
     assert core["targets"]["xcup-k26"]["tools"]["yosys"] == {
         "arch": "xilinx",
@@ -30,17 +50,83 @@ def test_core_file():
     }
 
 
+def test_triple_adders_are_cells_where_the_family_has_them():
+    files = core_files(top="e", verilog="e.v", version="1.0.0", triple=True,
+                       targets=[named_target("ecp5-85k"), named_target("xcup-k26")])
+    assert files.keys() == {
+        "e.core", "e_copies.tcl", "e_xcup_adders.tcl", "e_xcup_adders.v"
+    }
+    assert files["e_xcup_adders.v"] == TECHMAPS["xcup"].read_text()
+    core = core_of(files)
+    assert core["filesets"]["xcup_adders"]["files"] == [
+        {"e_xcup_adders.v": {"file_type": "user"}},
+        {"e_xcup_adders.tcl": {"file_type": "tclSource"}},
+    ]
+    assert core["targets"]["xcup-k26"]["filesets"] == ["rtl", "xcup_adders", "copies"]
+    assert core["targets"]["ecp5-85k"]["filesets"] == ["rtl", "copies"]
+    assert core["targets"]["default"]["filesets"] == ["rtl"]
+
+
 def test_every_target_has_a_core_target():
-    text = core_file(top="e", verilog="e.v", version="1.0.0", targets=list(TARGETS.values()))
-    core = yaml.safe_load(text.split("\n", 1)[1])
+    core = core_of(core_files(top="e", verilog="e.v", version="1.0.0", triple=True,
+                              targets=list(TARGETS.values())))
     assert core["targets"].keys() == {"default", "lint", *TARGETS}
 
 
 def test_a_file_name_with_spaces_stays_one_name():
-    core = yaml.safe_load(
-        core_file(top="e", verilog="a b: c.v", version="1.0.0").split("\n", 1)[1]
-    )
+    core = core_of(core_files(top="e", verilog="a b: c.v", version="1.0.0"))
     assert list(core["filesets"]["rtl"]["files"][0]) == ["a b: c.v"]
+
+
+def as_edalize_does(folder, core, target):
+    """Return the Yosys script that Edalize's Yosys tool makes of a core's target.
+
+    Verilog is read without elaboration, Tcl scripts are run, other types are left alone; then the
+    family's synth command with its options. tkinter's Tcl runs the scripts, so that every Yosys
+    will do; edalize/tools/templates/yosys of Edalize 0.6 is what this follows.
+    """
+    tkinter = pytest.importorskip("tkinter")
+    entry = core["targets"][target]
+    script = ["verilog_defaults -push", "verilog_defaults -add -defer"]
+    for fileset in entry["filesets"]:
+        for file in core["filesets"][fileset]["files"]:
+            ((name, about),) = file.items()
+            if about["file_type"].startswith("verilogSource"):
+                script.append(f"read_verilog {name}")
+            elif about["file_type"] == "tclSource":
+                tcl = tkinter.Tcl()
+                tcl.eval("set said {}; proc yosys {args} {lappend ::said [join $args]}")
+                tcl.call("source", str(folder / name))
+                script += tcl.splitlist(tcl.eval("set said"))
+    tool = entry["tools"]["yosys"]
+    options = " ".join(tool["yosys_synth_options"])
+    return [*script, "verilog_defaults -pop",
+            f"synth_{tool['arch']} {options} -top {entry['toplevel']}"]
+
+
+@pytest.mark.parametrize(
+    ("structure", "target"),
+    [("triple", "xcup-k26"), ("triple", "ecp5-85k"), ("direct", "xcup-k26")],
+)
+def test_a_core_target_gives_the_cells_of_pnr(structure, target, tmp_path):
+    """Array with accumulators: every kind of cell as often as the project's own flow has it."""
+    need_yosys()
+    config = replace(PRESETS["tiny"], structure=structure, k_par=7, act_par=1, n_par=2)
+    design = generate_array(config)
+    files = core_files(top=design.top, verilog="e.v", version="1.0.0",
+                       targets=[named_target(target)], triple=structure == "triple")
+    for name, text in (files | {"e.v": design.text}).items():
+        (tmp_path / name).write_text(text)
+    script = as_edalize_does(tmp_path, core_of(files), target)
+    yosys(tmp_path, *script, "write_json netlist.json")
+    module = json.loads((tmp_path / "netlist.json").read_text())["modules"][design.top]
+    found = Counter(cell["type"] for cell in module["cells"].values())
+    own = implement(Design(verilog=design.text, top=design.top), named_target(target),
+                    Options(freq=50, pack=False), tmp_path / "own", place=False)
+    mapped = {name: count for name, count in own.synthesis.mapped.items() if count}
+    assert {name: count for name, count in found.items() if name in mapped or
+            not name.startswith("$")} == mapped
+    assert ("LUT6_2" in found) == ((structure, target) == ("triple", "xcup-k26"))
 
 
 def test_vivado_script():

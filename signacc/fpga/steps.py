@@ -1,0 +1,17 @@
+"""Yosys passes that come before a family's own synthesis command, for every script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# Yosys merges registers that hold the same value, also where the copies are there to divide a
+# fan-out, and an attribute `keep` on the register's net does not stop it: one on the cell does.
+KEEP_COPIES = (
+    "proc",
+    "select -set copies a:keep %ci1:+[Q] t:$*dff* %i",
+    "setattr -set keep 1 @copies",
+)
+"""Passes on an elaborated design that keep the copies of registers apart."""
+
+TECHMAPS = {"xcup": Path(__file__).parent / "xcup_adders.v"}
+"""What replaces modules of the design by cells of a family, before anything else is done."""
