@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,23 @@ def test_published_figures_name_their_source_and_no_command():
     published = [entry for entry in load_baselines() if entry.mark == "published"]
     assert len(published) >= 5
     assert all(entry.source and entry.command is None for entry in published)
+
+
+def test_published_energies_are_their_power_over_their_speed():
+    stated = {
+        entry: float(found[1])
+        for entry in load_baselines()
+        if entry.mark == "published" and (found := re.search(r"([\d.]+) W by", entry.notes))
+    }
+    assert len(stated) >= 3
+    for entry, watts in stated.items():  # both are rounded to three figures by their source
+        assert entry.watts == pytest.approx(watts, rel=0.01)
+
+
+def test_published_figures_have_edge_gpus_and_cpus_with_energy():
+    energies = {entry.name for entry in load_baselines()
+                if entry.mark == "published" and entry.joule_per_token is not None}
+    assert {"jetson-agx-orin-llama.cpp-gpu", "jetson-agx-orin-t-mac-cpu"} <= energies
 
 
 def test_the_aims_that_the_measured_file_holds():
