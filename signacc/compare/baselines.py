@@ -1,6 +1,6 @@
 """The one place that reads the schema of ``sim.baselines``: its entries as entries of a comparison.
 
-Decoding alone is compared. Fields that only newer baselines files have are used where they are.
+Fields that only newer baselines files have are used where they are.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from golden.config import FBI_LINEARS, ModelConfig
-from sim.baselines import Baseline, load_baselines
+from sim.baselines import Baseline, Gap, load_records
 from sim.interval import Interval
 from sim.workload import COEFFICIENT_BYTES_PER_INPUT
 
@@ -28,10 +28,11 @@ class Other:
     machine: str
     model: str
     batch: int
-    context: int
+    context: int | None
     tokens_per_second: Figure
     joule_per_token: Figure | None
     source: str
+    notes: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields."""
@@ -40,11 +41,11 @@ class Other:
             "machine": self.machine, "model": self.model, "batch": self.batch,
             "context": self.context, "tokens_per_second": self.tokens_per_second.to_dict(),
             "joule_per_token": None if energy is None else energy.to_dict(),
-            "source": self.source,
+            "source": self.source, "notes": self.notes,
         }
 
 
-def _path(entry: Baseline) -> str:
+def _path(entry: Baseline | Gap) -> str:
     """Return which arithmetic the baseline runs, or an empty text: a field, else in its name."""
     path = getattr(entry, "path", None)
     if path:
@@ -52,7 +53,7 @@ def _path(entry: Baseline) -> str:
     return next((part for part in entry.name.split("-") if part in _WEIGHT_BITS), "")
 
 
-def _machine(entry: Baseline) -> str:
+def _machine(entry: Baseline | Gap) -> str:
     path = _path(entry)
     return entry.name if path in entry.name else f"{entry.name}-{path}"
 
@@ -97,8 +98,8 @@ def _roof(entry: Baseline, model: ModelConfig) -> Roof | None:
     )
 
 
-def _decode(entry: Baseline) -> bool:
-    return (getattr(entry, "phase", None) or "decode") == "decode"
+def _phase(entry: Baseline) -> str:
+    return getattr(entry, "phase", None) or "decode"
 
 
 def _usable(entry: Baseline) -> bool:
@@ -106,43 +107,81 @@ def _usable(entry: Baseline) -> bool:
     return getattr(entry, "tokens_per_second", None) is not None
 
 
-def baseline_entries(
-    name: str, model: ModelConfig, files: Iterable[str | Path]
-) -> tuple[list[Entry], list[Other]]:
-    """Return the decode baselines of the model called `name`, and published ones of other models.
+def _missing(entry: Baseline) -> dict[str, str]:
+    """Return why an entry lacks figures: those that its source or record does not have."""
+    stated = entry.mark == "published"
+    reasons = {
+        "joule_per_token": "energy not stated by the source" if stated
+        else "energy not measured here",
+        "linear_cycles": "a baseline: no engine",
+    }
+    facts = facts_of(entry.name)
+    if facts is None or facts.peak_gb_s is None:
+        reasons["limit_share"] = "peak of its memory not on record"
+    else:
+        reasons["limit_share"] = "bytes of its weights not known"
+    return reasons
 
-    An entry of a later file stands in for an earlier one of the same machine and point.
+
+Points = dict[tuple[str, int, int], str]
+"""Reasons by machine, batch and context."""
+
+
+def baseline_entries(
+    name: str, model: ModelConfig, files: Iterable[str | Path], phase: str = "decode"
+) -> tuple[list[Entry], list[Other], Points]:
+    """Return baselines of the model called `name`, published ones of others, and known gaps.
+
+    An entry of a later file stands in for an earlier one of the same machine and point, and for a
+    gap there. A gap is a point that could not be measured, with the reason.
+
+    Parameters
+    ----------
+    phase
+        ``decode`` or ``prefill``.
 
     Raises
     ------
     InputError
         If a file breaks its schema; the message names the field.
     """
-    loaded = [entry for entry in load_baselines(files) if _decode(entry) and _usable(entry)]
+    records = load_records(files)
+    gaps = {
+        (_machine(gap), gap.batch, gap.context): gap.reason
+        for record in records
+        for gap in record.gaps
+        if gap.model == name and gap.phase == phase
+    }
     found: dict[tuple[str, int, int], Entry] = {}
     others = []
-    for entry in loaded:
+    for entry in (entry for record in records for entry in record.baselines):
+        if _phase(entry) != phase or not _usable(entry):
+            continue
         if entry.model != name:
             if entry.mark == "published":
                 others.append(
                     Other(
                         _machine(entry), entry.model, entry.batch, entry.context,
-                        _speed(entry), _energy(entry), entry.source,
+                        _speed(entry), _energy(entry), entry.source, entry.notes,
                     )
                 )
             continue
         texts = {
             key: getattr(entry, key) for key in ("source", "command", "date", "notes")
         }
-        found[_machine(entry), entry.batch, entry.context] = Entry(
+        key = _machine(entry), entry.batch, entry.context
+        gaps.pop(key, None)
+        found[key] = Entry(
             machine=_machine(entry),
             ours=False,
+            phase=phase,
             batch=entry.batch,
             context=entry.context,
             weights=weights_used(model),
             tokens_per_second=_speed(entry),
             joule_per_token=_energy(entry),
-            roof=_roof(entry, model),
+            roof=_roof(entry, model) if phase == "decode" else None,
+            missing=_missing(entry),
             provenance={key: text for key, text in texts.items() if text},
         )
-    return list(found.values()), others
+    return list(found.values()), others, gaps

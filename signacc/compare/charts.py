@@ -17,6 +17,17 @@ from .palette import LIGHT, SERIES, follow_theme
 
 _MARKERS = "osD^vPX<>*"
 _LINES = ("-", "--", ":", "-.")
+_PANELS = {
+    "decode": {"tokens_per_second": "tokens/s", "joule_per_token": "J/token"},
+    "prefill": {
+        "tokens_per_second": "tokens/s", "time_to_first_token_s": "first token, s",
+        "joule_per_token": "J/token",
+    },
+}
+_BARS = {
+    "decode": "Tokens a second and joules a token.",
+    "prefill": "Tokens read a second, the time until all prompts are read, joules a token.",
+}
 _TITLES = {
     SPEED: "speed: tokens/s over the fastest baseline's",
     ENERGY: "energy: the most frugal baseline's J/token over ours",
@@ -52,10 +63,11 @@ def _point_name(batch: int, context: int) -> str:
 
 def bars(result: Comparison, figure: Any) -> str:
     """Draw tokens/s and J/token of every machine and point, with intervals; return a caption."""
-    axes = figure.subplots(2, 1, sharex=True)
+    panels = _PANELS[result.phase]
+    axes = figure.subplots(len(panels), 1, sharex=True)
     present = [m for m in result.machines if any(e.machine == m for e in result.entries)]
     width = 0.84 / max(1, len(present))
-    for axis, attribute in zip(axes, ("tokens_per_second", "joule_per_token"), strict=True):
+    for axis, (attribute, label) in zip(axes, panels.items(), strict=True):
         for entry in result.entries:
             amount = getattr(entry, attribute)
             if amount is None:
@@ -70,13 +82,12 @@ def bars(result: Comparison, figure: Any) -> str:
             )
         axis.set_yscale("log")
         axis.grid(visible=False, axis="x")
-    axes[0].set_ylabel("tokens/s")
-    axes[1].set_ylabel("J/token")
-    axes[1].set_xticks(range(len(result.points)), [_point_name(*p) for p in result.points])
-    axes[1].set_xlabel("batch × context")
+        axis.set_ylabel(label)
+    axes[-1].set_xticks(range(len(result.points)), [_point_name(*p) for p in result.points])
+    axes[-1].set_xlabel("batch × context")
     _machine_legend(result, figure, present)
     return (
-        "Tokens a second and joules a token. Plain bars are modelled, hatched ones measured or "
+        f"{_BARS[result.phase]} Plain bars are modelled, hatched ones measured or "
         "published; lines on bars are intervals; a missing bar is a missing figure."
     )
 
@@ -239,13 +250,16 @@ def _size(name: str, result: Comparison) -> tuple[float, float]:
     if name == "heat_map":
         rows = len(_judged(result))
         return 7.2, rows * (0.9 + 0.42 * len(result.batches)) + 0.3
-    return {"bars": (max(7.2, 0.9 * len(result.points)), 5.6), "roofline": (7.2, 5.0)}.get(
+    wide = max(7.2, 0.9 * len(result.points))
+    return {"bars": (wide, 5.6), "prefill": (wide, 7.6), "roofline": (7.2, 5.0)}.get(
         name, (8.4, 4.6)
     )
 
 
 def _drawings(result: Comparison) -> dict[str, Callable[[Comparison, Any], str]]:
     drawings: dict[str, Callable[[Comparison, Any], str]] = {}
+    if result.phase == "prefill":
+        return {"prefill": bars} if result.entries else {}
     if result.entries:
         drawings["bars"] = bars
     if any(entry.roof is not None for entry in result.entries):

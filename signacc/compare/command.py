@@ -81,8 +81,8 @@ def _model_name(given: str, model: ModelConfig) -> str:
     return name
 
 
-def chosen_comparison(options: CompareOptions) -> Comparison:
-    """Return the comparison that the options ask for."""
+def chosen_comparisons(options: CompareOptions) -> tuple[Comparison, Comparison]:
+    """Return the comparisons of decoding and of prefill that the options ask for."""
     batches = parse_counts("--batch", options.batch)
     contexts = parse_counts("--context", options.context)
     model, systems = model_shape(options.model), chosen_systems(options)
@@ -94,15 +94,20 @@ def chosen_comparison(options: CompareOptions) -> Comparison:
             f"not {max(contexts)}"
         )
     total = len(systems) * len(set(batches)) * len(set(contexts))
-    with progress(f"estimating {name}", total=total) as step:
-        return compare(
-            name, model, systems, batches=batches, contexts=contexts, files=options.baselines,
-            progress=step.to,
-        )
+
+    def comparison(phase: str) -> Comparison:
+        with progress(f"estimating {phase} of {name}", total=total) as step:
+            return compare(
+                name, model, systems, batches=batches, contexts=contexts, phase=phase,
+                files=options.baselines, progress=step.to,
+            )
+
+    return comparison("decode"), comparison("prefill")
 
 
 def _files(
-    options: CompareOptions, result: Comparison, report: dict[str, object], flips: list[Flip]
+    options: CompareOptions, result: Comparison, prefill: Comparison, report: dict[str, object],
+    flips: list[Flip],
 ) -> dict[Path, list[bytes]]:
     """Return what is to be written, by path."""
     files: dict[Path, list[bytes]] = {}
@@ -113,14 +118,15 @@ def _files(
         folder.mkdir(parents=True, exist_ok=True)
         files[folder / "compare.json"] = [json.dumps(report, indent=2).encode() + b"\n"]
         with progress("drawing"):
-            images = png_images(result)
+            images = png_images(result) | png_images(prefill)
         files |= {folder / f"{name}.png": [image] for name, image in images.items()}
     if options.html is not None:
         from .charts import svg_images
         from .page import html_page
 
         with progress("drawing the page"):
-            page = html_page(result, svg_images(result), flips)
+            plots = svg_images(result) | svg_images(prefill)
+            page = html_page(result, plots, flips, prefill)
         files[Path(options.html)] = [page.encode()]
     return files
 
@@ -129,15 +135,15 @@ def run_command(options: CompareOptions) -> None:
     """Compare, print, and write what was asked for."""
     if options.out is not None or options.html is not None:
         check_matplotlib()
-    result = chosen_comparison(options)
+    result, prefill = chosen_comparisons(options)
     with progress("what turns the verdicts", total=len(result.systems)) as step:
         flips = sensitivity(result, step.to)
-    report = to_json(result, flips)
-    files = _files(options, result, report, flips)
+    report = to_json(result, flips, prefill)
+    files = _files(options, result, prefill, report, flips)
     write_files(files)
     if options.as_json:
         click.echo(json.dumps(report))
         return
-    print_tables(result, flips)
+    print_tables(result, flips, prefill)
     for path in files:
         click.echo(f"  wrote {path}")

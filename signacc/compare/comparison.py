@@ -102,6 +102,8 @@ class Comparison:
     ----------
     name, model
         What the model is called, and its shape.
+    phase
+        ``decode`` or ``prefill``.
     batches, contexts
         Points asked for, ascending.
     systems
@@ -116,6 +118,7 @@ class Comparison:
 
     name: str
     model: ModelConfig
+    phase: str = "decode"
     batches: tuple[int, ...]
     contexts: tuple[int, ...]
     systems: tuple[SystemConfig, ...]
@@ -144,6 +147,11 @@ class Comparison:
     def entries(self) -> tuple[Entry, ...]:
         """Ours, then the baselines."""
         return (*self.ours, *self.baselines)
+
+    def missing_at(self, batch: int, context: int) -> tuple[Absent, ...]:
+        """Return the machines without figures at a point, ours first."""
+        here = [entry for entry in self.absent if (entry.batch, entry.context) == (batch, context)]
+        return tuple(sorted(here, key=lambda entry: not entry.ours))
 
     @property
     def machines(self) -> tuple[str, ...]:
@@ -198,6 +206,7 @@ def compare(
     *,
     batches: Iterable[int],
     contexts: Iterable[int],
+    phase: str = "decode",
     files: Iterable[str | Path] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> Comparison:
@@ -205,6 +214,8 @@ def compare(
 
     Parameters
     ----------
+    phase
+        ``decode``, or ``prefill``: contexts are lengths of prompts.
     files
         Baselines files besides the shipped ones.
     progress
@@ -217,24 +228,26 @@ def compare(
     """
     batches, contexts = tuple(sorted(set(batches))), tuple(sorted(set(contexts)))
     points = [(batch, context) for batch in batches for context in contexts]
-    loaded, others = baseline_entries(name, model, files)
+    loaded, others, gaps = baseline_entries(name, model, files, phase)
     asked = [entry for entry in loaded if entry.point in points]
     ours: list[Entry] = []
     absent: list[Absent] = []
     for system in systems:
         for batch, context in points:
-            entry = our_entry(model, system, batch=batch, context=context)
+            entry = our_entry(model, system, batch=batch, context=context, phase=phase)
             (ours if isinstance(entry, Entry) else absent).append(entry)
             progress(len(ours) + len(absent))
     there = {(entry.machine, *entry.point) for entry in asked}
     absent += [
         Absent(machine=machine, ours=False, batch=batch, context=context,
-               reason="no baseline for this point")
-        for machine in dict.fromkeys(entry.machine for entry in loaded)
+               reason=gaps.get((machine, batch, context), "no baseline for this point"))
+        for machine in dict.fromkeys([*(entry.machine for entry in loaded),
+                                      *(machine for machine, *_ in gaps)])
         for batch, context in points
         if (machine, batch, context) not in there
     ]  # fmt: skip
     return Comparison(
-        name=name, model=model, batches=batches, contexts=contexts, systems=tuple(systems),
+        name=name, model=model, phase=phase, batches=batches, contexts=contexts,
+        systems=tuple(systems),
         ours=tuple(ours), baselines=tuple(asked), absent=tuple(absent), others=tuple(others),
     )

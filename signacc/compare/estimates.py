@@ -5,7 +5,7 @@ from __future__ import annotations
 from golden.config import ModelConfig
 from sim.errors import InputError
 from sim.interval import Interval
-from sim.system import Estimate, SystemConfig, estimate
+from sim.system import Estimate, SystemConfig, estimate, simulate
 
 from ..baseline.work import decode_flops, weights_used
 from .figures import Absent, Entry, Figure, Roof
@@ -29,11 +29,14 @@ def _roof(result: Estimate) -> Roof:
 
 
 def our_entry(
-    model: ModelConfig, system: SystemConfig, *, batch: int, context: int
+    model: ModelConfig, system: SystemConfig, *, batch: int, context: int, phase: str = "decode"
 ) -> Entry | Absent:
-    """Return the estimate of a decode step, or why there is none (it does not fit)."""
+    """Return the estimate of a decode step or a prefill, or why there is none (it does not fit)."""
     try:
-        result = estimate(model, system, batch=batch, context=context)
+        if phase == "decode":
+            result = estimate(model, system, batch=batch, context=context)
+        else:
+            result = simulate(model, system, prefill=context, decode=0, batch=batch)
     except InputError as error:
         return Absent(
             machine=system.name, ours=True, batch=batch, context=context, reason=str(error)
@@ -42,13 +45,14 @@ def our_entry(
     return Entry(
         machine=system.name,
         ours=True,
+        phase=phase,
         batch=batch,
         context=context,
         weights=weights_used(model),
         tokens_per_second=Figure(result.tokens_per_second, "modelled"),
         joule_per_token=Figure(result.energy_per_token_j, "modelled"),
         linear_cycles=Figure(Interval.exactly(cycles), "rtl-exact"),
-        roof=_roof(result),
+        roof=_roof(result) if phase == "decode" else None,
         provenance={
             "source": f"signacc's simulator: {system.engine.lanes} lanes at "
             f"{system.engine.clock_mhz:g} MHz (assumed), {system.memory.name}, "

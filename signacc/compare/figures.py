@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from sim.interval import Interval
@@ -78,24 +78,29 @@ class Entry:
         What tables call it.
     ours
         Whether it is an estimate of one of our machines; else a baseline.
+    phase
+        ``decode``: a step for all sequences. ``prefill``: all prompts are read.
     batch, context
-        Sequences decoded at once; positions that each token attends to.
+        Sequences at once; positions that each decoded token attends to, or tokens of each prompt.
     weights
         Weights of linears and head that a token is multiplied by.
     tokens_per_second
-        Decoded tokens a second of the whole batch.
+        Tokens a second of the whole batch.
     joule_per_token
         J; None if the source has none.
     linear_cycles
-        Cycles of the FBI-linears of a step; None for baselines.
+        Cycles of the FBI-linears of a step or prefill; None for baselines.
     roof
-        None if bytes or peaks are not known.
+        Of a decode step; None if bytes or peaks are not known.
+    missing
+        Why a figure is None, by its name; what follows from it has the same reason.
     provenance
         Texts by name: source, command, date, notes.
     """
 
     machine: str
     ours: bool
+    phase: str = "decode"
     batch: int
     context: int
     weights: int
@@ -103,7 +108,22 @@ class Entry:
     joule_per_token: Figure | None
     linear_cycles: Figure | None = None
     roof: Roof | None = None
+    missing: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, str]
+
+    def reason(self, name: str) -> str | None:
+        """Return in words why the figure called `name` is None; None if it is not."""
+        if getattr(self, name) is not None:
+            return None
+        return self.missing.get(_ORIGINS.get(name, name), "not known")
+
+    @cached_property
+    def time_to_first_token_s(self) -> Figure | None:
+        """Time in which the prompts of the whole batch are read, s; None of a decode step."""
+        if self.phase != "prefill":
+            return None
+        tokens = self.batch * self.context
+        return self.tokens_per_second.computed(self.tokens_per_second.value.reciprocal() * tokens)
 
     @property
     def point(self) -> tuple[int, int]:
@@ -147,22 +167,37 @@ class Entry:
         return {
             "machine": self.machine,
             "ours": self.ours,
+            "phase": self.phase,
             "batch": self.batch,
             "context": self.context,
             **{
                 name: None if (figure := getattr(self, name)) is None else figure.to_dict()
-                for name in METRICS
+                for name in METRICS[self.phase]
+            },
+            "missing": {
+                name: reason for name in METRICS[self.phase] if (reason := self.reason(name))
             },
             "roof": None if self.roof is None else self.roof.to_dict(),
             "provenance": dict(self.provenance),
         }
 
 
-METRICS = (
-    "tokens_per_second", "joule_per_token", "tokens_per_second_per_watt", "energy_delay_js",
-    "weights_per_joule", "limit_share", "linear_cycles",
-)  # fmt: skip
-"""Figures of an entry, by name."""
+METRICS = {
+    "decode": (
+        "tokens_per_second", "joule_per_token", "tokens_per_second_per_watt", "energy_delay_js",
+        "weights_per_joule", "limit_share", "linear_cycles",
+    ),
+    "prefill": (
+        "tokens_per_second", "time_to_first_token_s", "joule_per_token",
+        "tokens_per_second_per_watt", "linear_cycles",
+    ),
+}  # fmt: skip
+"""Figures of an entry by its phase."""
+
+_ORIGINS = dict.fromkeys(
+    ("tokens_per_second_per_watt", "energy_delay_js", "weights_per_joule"), "joule_per_token"
+)
+"""What a figure follows from, if that may be missing."""
 
 
 @dataclass(frozen=True, kw_only=True)

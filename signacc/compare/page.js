@@ -5,6 +5,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   const key = (row, index) => {
     const cell = row.cells[index];
+    if (cell === undefined) return "";  // behind a reason that spans the figures
     return cell.dataset.value !== undefined ? Number(cell.dataset.value) : cell.textContent.trim();
   };
   const compare = (a, b) =>

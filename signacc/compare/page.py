@@ -9,22 +9,26 @@ from pathlib import Path
 from signacc.report import quantity, si
 
 from .comparison import Comparison
-from .figures import MARKS, Figure
+from .figures import MARKS, METRICS, Absent, Entry, Figure
 from .machines import facts_of
 from .palette import DARK, LIGHT, css_variables
 from .report import DEFINITIONS, absences, points_text, range_text
 from .sensitivity import Flip
 
 _TITLES = {
-    "bars": "Speed and energy", "roofline": "Roofline", "heat_map": "Gain over batch and context",
+    "bars": "Speed and energy", "prefill": "Speed, time to first token, energy",
+    "roofline": "Roofline", "heat_map": "Gain over batch and context",
     "crossover": "Where the winner changes",
 }
-_COLUMNS = (
-    ("tokens/s", "tokens_per_second"), ("J/token", "joule_per_token"),
-    ("tokens/s/W", "tokens_per_second_per_watt"), ("energy × delay, J s", "energy_delay_js"),
-    ("weights/J", "weights_per_joule"), ("share of own limit", "limit_share"),
-    ("FBI-linear cycles", "linear_cycles"),
-)  # fmt: skip
+_COLUMNS = {
+    "tokens_per_second": "tokens/s", "joule_per_token": "J/token",
+    "time_to_first_token_s": "time to first token, s",
+    "tokens_per_second_per_watt": "tokens/s/W", "energy_delay_js": "energy × delay, J s",
+    "weights_per_joule": "weights/J", "limit_share": "share of own limit",
+    "linear_cycles": "FBI-linear cycles",
+}  # fmt: skip
+_FIGURES = (*_COLUMNS.values(), "gain", "factor that turns it")
+_RIGHT = ' class="figure"'
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _WINNERS = {
     "ours": '<span class="ours">ours</span>',
@@ -37,10 +41,10 @@ def _mark(mark: str) -> str:
     return f'<abbr class="mark" title="{escape(MARKS[mark])}">{escape(mark)}</abbr>'
 
 
-def _cell(figure: Figure | None) -> str:
-    """Return a table cell: value, mark, interval; a dash where nothing is known."""
+def _cell(figure: Figure | None, reason: str | None = None) -> str:
+    """Return a table cell: value, mark, interval; where there is none, the reason in words."""
     if figure is None:
-        return "<td>–</td>"
+        return f'<td class="none">{escape(reason or "not stated")}</td>'
     value, interval = figure.value.nominal, ""
     if range_text(figure):
         interval = f"{_number(figure.value.low)}–{_number(figure.value.high)}"
@@ -61,7 +65,10 @@ def _plain(text: object) -> str:
 
 
 def _table(name: str, columns: Sequence[str], rows: Iterable[str]) -> str:
-    heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    heads = "".join(
+        f'<th scope="col"{_RIGHT if column in _FIGURES else ""}>{escape(column)}</th>'
+        for column in columns
+    )
     body = "".join(f"<tr>{row}</tr>\n" for row in rows)
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(name)}">'
@@ -76,7 +83,8 @@ def _row_head(text: str) -> str:
 
 def _verdicts(result: Comparison) -> str:
     if not result.verdicts:
-        return f"<p>No baseline of {escape(result.name)} at these points.</p>"
+        what = "baseline" if result.phase == "decode" else "prefill baseline"
+        return f"<p>No {what} of {escape(result.name)} at these points.</p>"
     rows = (
         _row_head(v.machine) + _plain(v.aspect) + f"<td>{_WINNERS[v.winner]}</td>"
         + _cell(Figure(v.gain, v.mark)) + _plain(v.batch) + _plain(v.context)
@@ -84,7 +92,8 @@ def _verdicts(result: Comparison) -> str:
         for v in result.verdicts
     )
     table = _table(
-        "Verdicts", ("machine", "aspect", "winner", "gain", "batch", "context", "against"), rows
+        f"Verdicts: {result.phase}",
+        ("machine", "aspect", "winner", "gain", "batch", "context", "against"), rows,
     )
     changes = "".join(
         f"<li>{escape(c.machine)}, {c.aspect}, context {c.context}: {c.before} at batch "
@@ -98,13 +107,30 @@ def _verdicts(result: Comparison) -> str:
 
 
 def _entries(result: Comparison) -> str:
-    rows = (
-        _row_head(entry.machine) + _plain(entry.batch) + _plain(entry.context)
-        + "".join(_cell(getattr(entry, name)) for _, name in _COLUMNS)
-        for entry in result.entries
+    """Return a table of all figures; a machine without any at a point has a row with the reason."""
+    names = METRICS[result.phase]
+    rows = []
+    for entry in result.entries:
+        cells = (_cell(getattr(entry, name), entry.reason(name)) for name in names)
+        rows.append(_point(entry) + "".join(cells))
+    for missing in result.absent:
+        reason = f'<td class="none" colspan="{len(names)}">{escape(missing.reason)}</td>'
+        rows.append(_point(missing) + reason)
+    columns = ("machine", "batch", "context", *(_COLUMNS[name] for name in names))
+    return _table(f"All figures: {result.phase}", columns, rows)
+
+
+def _point(entry: Entry | Absent) -> str:
+    return _row_head(entry.machine) + _plain(entry.batch) + _plain(entry.context)
+
+
+def _prefill(result: Comparison | None, plots: Mapping[str, tuple[str, str]]) -> str:
+    if result is None:
+        return "<p>Not asked for.</p>"
+    return (
+        '<p class="muted">All prompts of a batch are read; context is the length of each.</p>'
+        + _verdicts(result) + _entries(result) + _plots(plots)
     )
-    columns = ("machine", "batch", "context", *(title for title, _ in _COLUMNS))
-    return _table("All figures", columns, rows)
 
 
 def _plots(plots: Mapping[str, tuple[str, str]]) -> str:
@@ -142,10 +168,13 @@ def _sensitivity(flips: Sequence[Flip]) -> str:
     )
 
 
-def _missing(result: Comparison) -> str:
+def _missing(result: Comparison, prefill: Comparison | None) -> str:
     items = [
-        f"<li><b>{escape(machine)}</b> at {escape(points_text(points))}: {escape(reason)}</li>"
-        for machine, reason, points in absences(result)
+        f"<li><b>{escape(machine)}</b> at {escape(points_text(points))}"
+        f"{'' if comparison is result else ', prefill'}: {escape(reason)}</li>"
+        for comparison in (result, prefill)
+        if comparison is not None
+        for machine, reason, points in absences(comparison)
     ]
     if not items:
         return "<p>Nothing is absent.</p>"
@@ -153,16 +182,21 @@ def _missing(result: Comparison) -> str:
     return f"{note}<ul>{''.join(items)}</ul>"
 
 
-def _others(result: Comparison) -> str:
+def _others(result: Comparison, prefill: Comparison | None) -> str:
+    others = [("decode", other) for other in result.others]
+    others += [("prefill", other) for other in (() if prefill is None else prefill.others)]
     rows = [
-        _row_head(o.machine) + _plain(o.model) + _plain(o.batch) + _plain(o.context)
+        _row_head(o.machine) + _plain(o.model) + _plain(phase) + _plain(o.batch)
+        + (_cell(None) if o.context is None else _plain(o.context))
         + _cell(o.tokens_per_second) + _cell(o.joule_per_token)
-        + f'<td class="text">{escape(o.source)}</td>'
-        for o in result.others
+        + f'<td class="text">{escape("; ".join(filter(None, (o.source, o.notes))))}</td>'
+        for phase, o in others
     ]
     if not rows:
         return "<p>None.</p>"
-    columns = ("machine", "model", "batch", "context", "tokens/s", "J/token", "source")
+    columns = (
+        "machine", "model", "phase", "batch", "context", "tokens/s", "J/token", "source and notes"
+    )
     return _table("Other models", columns, rows)
 
 
@@ -195,26 +229,33 @@ def _explained(texts: Mapping[str, str]) -> str:
 
 
 def html_page(
-    result: Comparison, plots: Mapping[str, tuple[str, str]], flips: Sequence[Flip]
+    result: Comparison, plots: Mapping[str, tuple[str, str]], flips: Sequence[Flip],
+    prefill: Comparison | None = None,
 ) -> str:
     """Return the page.
 
     Parameters
     ----------
     plots
-        SVG and caption by name (``signacc.compare.charts.svg_images``).
+        SVG and caption by name (``signacc.compare.charts.svg_images``); ``prefill`` stands with
+        the figures of prefill.
     flips
         What turns the verdicts (``signacc.compare.sensitivity``).
+    prefill
+        The comparison of prefill; None: the page says that it was not asked for.
     """
     title = escape(f"{result.name}: 1-bit machines against baselines")
     here = Path(__file__)
+    decoding = {name: plot for name, plot in plots.items() if name != "prefill"}
+    reading = {name: plot for name, plot in plots.items() if name == "prefill"}
     sections = {
         "verdicts": ("Who wins", _verdicts(result)),
         "figures": ("All figures", _entries(result)),
-        "plots": ("Plots", _plots(plots)),
+        "plots": ("Plots", _plots(decoding)),
+        "prefill": ("Prefill", _prefill(prefill, reading)),
         "sensitivity": ("What would change the verdict", _sensitivity(flips)),
-        "absent": ("Absent", _missing(result)),
-        "others": ("Published, other models, not compared", _others(result)),
+        "absent": ("Absent", _missing(result, prefill)),
+        "others": ("Published, other models, not compared", _others(result, prefill)),
         "provenance": ("Provenance", _provenance(result)),
         "marks": ("Marks and formulas", _explained(MARKS) + _explained(DEFINITIONS)),
     }
@@ -240,7 +281,7 @@ def html_page(
 <body>
 <header>
 <h1>{title}</h1>
-<p>Decoding, the same model, batch and context on every machine. {escape(result.name)}:
+<p>Decoding and prefill, the same model, batch and context on every machine. {escape(result.name)}:
 {shape.num_hidden_layers} layers of {shape.hidden_size}, {shape.vocab_size} tokens. Every figure
 carries its mark; intervals stand below.</p>
 <nav aria-label="Sections"><ul>{links}</ul></nav>

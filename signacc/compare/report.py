@@ -12,7 +12,7 @@ from signacc.console import out
 from signacc.report import quantity, si
 
 from .comparison import ASPECTS, Comparison, Verdict
-from .figures import MARKS, Figure
+from .figures import MARKS, METRICS, Entry, Figure
 from .machines import facts_of
 from .sensitivity import Flip
 
@@ -20,13 +20,14 @@ SCHEMA = "signacc-compare-1"
 """Value of a report's ``schema`` key."""
 
 DEFINITIONS = {
-    "tokens_per_second": "decoded tokens a second of the whole batch",
-    "joule_per_token": "energy of a decoded token: chip or board with its DRAM, host excluded, J",
+    "tokens_per_second": "tokens a second of the whole batch, decoded or read (prefill)",
+    "joule_per_token": "energy of such a token: chip or board with its DRAM, host excluded, J",
+    "time_to_first_token_s": "prefill: batch * context / tokens_per_second, s; all prompts at once",
     "tokens_per_second_per_watt": "1 / joule_per_token",
     "energy_delay_js": "joule_per_token * batch / tokens_per_second, J s",
     "weights_per_joule": "(weights of linears + weights of the head) / joule_per_token",
     "limit_share": "tokens_per_second / (batch * peak bytes a second of DRAM / bytes of a step)",
-    "linear_cycles": "cycles of the FBI-linears of a decode step",
+    "linear_cycles": "cycles of the FBI-linears of a decode step, or of a prefill",
     "gain": "speed: tokens_per_second over that of the fastest baseline of the point; energy: "
     "joule_per_token of the most frugal baseline of the point over ours",
 }
@@ -37,12 +38,36 @@ LETTERS = {
 }
 """Marks as one character, for narrow tables."""
 _RANGES = {None: "", True: " (inside its range: not settled)", False: " (outside its range)"}
-_WHOLE = ("tokens/s", "J/token", "tok/s/W", "EDP", "weights/J", "limit", "cycles", "winner")
+_COLUMNS = {
+    "tokens_per_second": "tokens/s", "time_to_first_token_s": "first token",
+    "joule_per_token": "J/token", "tokens_per_second_per_watt": "tok/s/W",
+    "energy_delay_js": "EDP", "weights_per_joule": "weights/J", "limit_share": "limit",
+    "linear_cycles": "cycles",
+}  # fmt: skip
+_WHOLE = (*_COLUMNS.values(), "winner")
+_WIDE = ("energy_delay_js", "weights_per_joule")
+_WIDE_FROM = 100  # columns of a terminal that has room for them beside the machines' names
 _WINNERS = {"ours": "ours", "baseline": "baseline", "open": "open"}
 
 
-def to_json(result: Comparison, flips: Iterable[Flip] = ()) -> dict[str, object]:
-    """Return the comparison as a dictionary that ``json.dumps`` takes; unknown figures are null."""
+def _contents(result: Comparison) -> dict[str, object]:
+    return {
+        "entries": [entry.to_dict() for entry in result.entries],
+        "absent": [entry.to_dict() for entry in result.absent],
+        "verdicts": [verdict.to_dict() for verdict in result.verdicts],
+        "crossovers": [crossover.to_dict() for crossover in result.crossovers()],
+        "other_models": [other.to_dict() for other in result.others],
+    }
+
+
+def to_json(
+    result: Comparison, flips: Iterable[Flip] = (), prefill: Comparison | None = None
+) -> dict[str, object]:
+    """Return the comparison as a dictionary that ``json.dumps`` takes.
+
+    Unknown figures are null, and ``missing`` of their entry says why. `prefill` stands under its
+    own key, or is null.
+    """
     from importlib.metadata import version
 
     costs = {name: facts_of(name) for name in result.machines}
@@ -52,12 +77,9 @@ def to_json(result: Comparison, flips: Iterable[Flip] = ()) -> dict[str, object]
         "shape": result.model.to_dict(),
         "batches": list(result.batches),
         "contexts": list(result.contexts),
-        "entries": [entry.to_dict() for entry in result.entries],
-        "absent": [entry.to_dict() for entry in result.absent],
-        "verdicts": [verdict.to_dict() for verdict in result.verdicts],
-        "crossovers": [crossover.to_dict() for crossover in result.crossovers()],
+        **_contents(result),
         "sensitivity": [entry.to_dict() for entry in flips],
-        "other_models": [other.to_dict() for other in result.others],
+        "prefill": None if prefill is None else _contents(prefill),
         "costs": {
             name: {"cost": facts.cost, "source": facts.cost_source, "mark": "published"}
             for name, facts in costs.items()
@@ -75,17 +97,13 @@ def range_text(figure: Figure) -> str:
     return "" if low == high else f"{low}-{high}"
 
 
-def _shown(figure: Figure | None) -> str:
+def _shown(figure: Figure) -> str:
     """Return a figure's nominal value and mark, its interval on a second line if it has one."""
-    if figure is None:
-        return "-"
     text = f"{quantity(figure.value.nominal)} {LETTERS[figure.mark]}"
     return "\n".join(part for part in (text, range_text(figure)) if part)
 
 
-def _nominal(figure: Figure | None, unit: str) -> str:
-    if figure is None:
-        return "-"
+def _nominal(figure: Figure, unit: str) -> str:
     return f"{si(figure.value.nominal, unit).rstrip()} {LETTERS[figure.mark]}"
 
 
@@ -93,8 +111,44 @@ def _percent(figure: Figure) -> str:
     return f"{figure.value.nominal:.0%} {LETTERS[figure.mark]}"
 
 
-def print_tables(result: Comparison, flips: Iterable[Flip] = ()) -> None:
-    """Print a table of machines for every point, the verdicts, and what is absent."""
+_FORMS = {
+    "tokens_per_second": _shown,
+    "joule_per_token": _shown,
+    "time_to_first_token_s": lambda figure: _nominal(figure, "s"),
+    "tokens_per_second_per_watt": lambda figure: _shown(figure).split("\n")[0],
+    "energy_delay_js": lambda figure: _nominal(figure, "Js"),
+    "weights_per_joule": lambda figure: _nominal(figure, ""),
+    "limit_share": _percent,
+    "linear_cycles": lambda figure: _nominal(figure, ""),
+}
+"""How a table shows a figure, by its name."""
+
+
+def print_tables(
+    result: Comparison, flips: Iterable[Flip] = (), prefill: Comparison | None = None
+) -> None:
+    """Print a table of machines for every point, the verdicts, and what is absent and why."""
+    _decoding(result, flips)
+    if prefill is not None:
+        for batch, context in prefill.points:
+            _point_table(prefill, batch, context)
+        _verdict_table(prefill)
+        _absences(prefill)
+        out.print("  first token: time in which the prompts of the whole batch are read")
+    _others(result, prefill)
+    for text, machines in _costs(result).items():
+        out.print(f"  cost of {', '.join(machines)}: {text}")
+    marks = ", ".join(f"{short} {name}" for name, short in LETTERS.items())
+    out.print(f"  marks: {marks}; below a figure: its interval, low to high")
+    if out.width < _WIDE_FROM:
+        out.print(f"  EDP and weights/J: in a terminal of {_WIDE_FROM} columns, --json, --html")
+    out.print(
+        "  EDP: J/token times the time of a step; limit: share of the bandwidth limit of its own "
+        "DRAM;\n  cycles: of the FBI-linears of a step or prefill"
+    )
+
+
+def _decoding(result: Comparison, flips: Iterable[Flip]) -> None:
     for batch, context in result.points:
         _point_table(result, batch, context)
     _verdict_table(result)
@@ -111,15 +165,6 @@ def print_tables(result: Comparison, flips: Iterable[Flip] = ()) -> None:
             f"{flip.constant} times {quantity(flip.factor)} ~{_RANGES[flip.inside]}"
         )
     _absences(result)
-    _others(result)
-    for text, machines in _costs(result).items():
-        out.print(f"  cost of {', '.join(machines)}: {text}")
-    marks = ", ".join(f"{short} {name}" for name, short in LETTERS.items())
-    out.print(f"  marks: {marks}; below a figure: its interval, low to high")
-    out.print(
-        "  EDP: J/token times the time of a step; limit: share of the bandwidth limit of its own "
-        "DRAM;\n  cycles: of the FBI-linears of a step"
-    )
 
 
 def _table(title: str, columns: Iterable[str]) -> Table:
@@ -132,22 +177,35 @@ def _table(title: str, columns: Iterable[str]) -> Table:
 
 
 def _point_table(result: Comparison, batch: int, context: int) -> None:
+    title = "decoding" if result.phase == "decode" else "prefill"
+    wide = out.width >= _WIDE_FROM
+    names = [name for name in METRICS[result.phase] if wide or name not in _WIDE]
     table = _table(
-        f"{result.name}, batch {batch}, context {context}: decoding",
-        ("machine", "tokens/s", "J/token", "tok/s/W", "EDP", "weights/J", "limit", "cycles"),
+        f"{result.name}, batch {batch}, context {context}: {title}",
+        ("machine", *(_COLUMNS[name] for name in names)),
     )
+    notes: dict[str, str] = {}
     for entry in result.at(batch, context):
         table.add_row(
             entry.machine,
-            _shown(entry.tokens_per_second),
-            _shown(entry.joule_per_token),
-            _shown(entry.tokens_per_second_per_watt).split("\n")[0],
-            _nominal(entry.energy_delay_js, "Js"),
-            _nominal(entry.weights_per_joule, ""),
-            "-" if entry.limit_share is None else _percent(entry.limit_share),
-            _nominal(entry.linear_cycles, ""),
+            *(_figure(entry, name, notes) for name in names),
         )
-    out.print(table)
+    if table.row_count:
+        out.print(table)
+    else:
+        out.print(f"  {table.title}: no machine has figures")
+    if notes:
+        reasons = "; ".join(f"{letter}: {reason}" for reason, letter in notes.items())
+        out.print(f"  no figure, {reasons}")
+
+
+def _figure(entry: Entry, name: str, notes: dict[str, str]) -> str:
+    """Return a cell; where there is no figure, a dash and the letter of the reason in `notes`."""
+    figure = getattr(entry, name)
+    if figure is not None:
+        return _FORMS[name](figure)
+    reason = entry.reason(name)
+    return f"- {notes.setdefault(reason, chr(ord('a') + len(notes)))}"
 
 
 def gain_text(verdict: Verdict) -> str:
@@ -158,10 +216,12 @@ def gain_text(verdict: Verdict) -> str:
 
 def _verdict_table(result: Comparison) -> None:
     if not result.verdicts:
-        out.print(f"  no baseline of {result.name} at these points: nothing to compare with")
+        what = "no baseline" if result.phase == "decode" else "no prefill baseline"
+        out.print(f"  {what} of {result.name} at these points: nothing to compare with")
         return
+    where = "" if result.phase == "decode" else "prefill: "
     table = _table(
-        "gain over the best baseline of each point (above 1: ours is better); modelled",
+        f"{where}gain over the best baseline of each point (above 1: ours is better); modelled",
         ("machine", "batch", "context", "aspect", "gain", "against", "winner"),
     )
     for aspect in ASPECTS:
@@ -204,11 +264,19 @@ def _costs(result: Comparison) -> dict[str, list[str]]:
     return found
 
 
-def _others(result: Comparison) -> None:
-    for other in result.others:
+def _others(result: Comparison, prefill: Comparison | None) -> None:
+    shown = [("decode", other) for other in result.others]
+    shown += [("prefill", other) for other in (() if prefill is None else prefill.others)]
+    if not shown:
+        return
+    table = _table(
+        "not compared: published figures of other models (sources and notes: --json, --html)",
+        ("machine", "model", "phase", "batch", "tokens/s", "J/token"),
+    )
+    for phase, other in shown:
         energy = other.joule_per_token
-        out.print(
-            f"  not compared, another model: {other.machine}, {other.model}: "
-            f"{_shown(other.tokens_per_second)} tokens/s, "
-            f"{'no energy' if energy is None else _shown(energy) + ' J/token'} ({other.source})"
+        table.add_row(
+            other.machine, other.model, phase, str(other.batch), _shown(other.tokens_per_second),
+            "not stated" if energy is None else _shown(energy),
         )
+    out.print(table)

@@ -42,7 +42,7 @@ from .record import SCHEMA, SCHEMA_MEASURED, Gap, Provenance, Record, load_recor
 
 __all__ = [
     "MARKS", "PHASES", "SCHEMA", "SCHEMA_MEASURED", "Baseline", "Gap", "Provenance", "Record",
-    "baselines_for", "load_baselines", "load_file", "load_record",
+    "baselines_for", "load_baselines", "load_file", "load_record", "load_records",
 ]
 
 _FOLDER = Path(__file__).parent
@@ -53,10 +53,14 @@ def load_file(path: str | Path) -> tuple[Baseline, ...]:
     return load_record(path).baselines
 
 
+def load_records(extra: Iterable[str | Path] = ()) -> tuple[Record, ...]:
+    """Return all shipped files, by name, and the `extra` files after them."""
+    return tuple(load_record(path) for path in [*sorted(_FOLDER.glob("*.json")), *extra])
+
+
 def load_baselines(extra: Iterable[str | Path] = ()) -> tuple[Baseline, ...]:
-    """Return all shipped baselines, by file name, and those of the `extra` files after them."""
-    paths = [*sorted(_FOLDER.glob("*.json")), *extra]
-    return tuple(entry for path in paths for entry in load_file(path))
+    """Return the entries of :func:`load_records`."""
+    return tuple(entry for record in load_records(extra) for entry in record.baselines)
 
 
 def baselines_for(

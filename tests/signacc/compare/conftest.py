@@ -27,7 +27,10 @@ ENTRIES = (
     baseline(name="frugal", tokens_per_second=10.0, joule_per_token=1e-6),
     baseline(name="silent", batch=4, joule_per_token=None, mark="published", command=None,
              date=None),
-    baseline(name="peer", model="someone-else", mark="published", joule_per_token=None),
+    baseline(name="peer", model="someone-else", mark="published", joule_per_token=None,
+             context=None),
+    baseline(name="reader", phase="prefill", tokens_per_second=2560.0, joule_per_token=None),
+    baseline(name="reader", phase="prefill", batch=4, tokens_per_second=1e-3),
 )  # fmt: skip
 
 
@@ -43,10 +46,22 @@ def own_file(tmp_path_factory):
     return write(tmp_path_factory.mktemp("baselines") / "own.json")
 
 
-@pytest.fixture(scope="session")
-def result(own_file):
-    """Return the comparison of kv260 and tiny (too small) with the baselines of the file."""
+def compared(own_file, phase):
+    """Compare kv260 and tiny (too small) with the baselines of the file."""
     systems = [named_system("kv260"), named_system("tiny")]
     return compare(
-        MODEL, named_model(MODEL), systems, batches=(4, 1), contexts=(128,), files=[own_file]
+        MODEL, named_model(MODEL), systems, batches=(4, 1), contexts=(128,), phase=phase,
+        files=[own_file],
     )
+
+
+@pytest.fixture(scope="session")
+def result(own_file):
+    """Return the comparison of decoding."""
+    return compared(own_file, "decode")
+
+
+@pytest.fixture(scope="session")
+def prefill(own_file):
+    """Return the comparison of prefill: a baseline that wins without energy, one that loses."""
+    return compared(own_file, "prefill")

@@ -18,16 +18,16 @@ def names(entries):
 
 def test_own_entries_come_with_the_shipped_and_replace_equal_points(tmp_path):
     model = named_model(MODEL)
-    shipped, _ = baseline_entries(MODEL, model, [])
+    shipped, _, _ = baseline_entries(MODEL, model, [])
     path = write(tmp_path / "own.json",
                  [baseline(), baseline(tokens_per_second=7.0), baseline(batch=2)])  # fmt: skip
-    entries, _ = baseline_entries(MODEL, model, [path])
+    entries, _, _ = baseline_entries(MODEL, model, [path])
     assert names(entries) == [*names(shipped), ("gpu", 1), ("gpu", 2)]
     assert entries[-2].tokens_per_second.value.nominal == 7.0
 
 
 def test_published_figures_of_other_models_are_set_apart(own_file):
-    _, others = baseline_entries(MODEL, named_model(MODEL), [own_file])
+    _, others, _ = baseline_entries(MODEL, named_model(MODEL), [own_file])
     assert [entry.machine for entry in others if entry.model == "someone-else"] == ["peer"]
 
 
@@ -60,8 +60,9 @@ def test_fields_of_newer_files_are_used(monkeypatch):
         SimpleNamespace(**full | {"phase": "prefill"}),
         SimpleNamespace(**full | {"batch": 64, "tokens_per_second": None}),
     ]
-    monkeypatch.setattr(baselines, "load_baselines", lambda files: entries)
-    (entry,), others = baseline_entries(MODEL, named_model(MODEL), [])
+    record = SimpleNamespace(baselines=entries, gaps=())
+    monkeypatch.setattr(baselines, "load_records", lambda files: [record])
+    (entry,), others, _ = baseline_entries(MODEL, named_model(MODEL), [])
     assert entry.machine == "h200-sign-a16"
     speed = entry.tokens_per_second.value
     assert (speed.low, speed.nominal, speed.high) == pytest.approx((4950, 5000, 5050))
@@ -79,9 +80,19 @@ def test_bytes_of_a_step_by_hand():
 
 
 def test_a_limit_is_stated_only_where_path_and_peak_are_known(own_file):
-    entries, _ = baseline_entries(MODEL, named_model(MODEL), [own_file])
+    entries, _, _ = baseline_entries(MODEL, named_model(MODEL), [own_file])
     by_name = {entry.machine: entry for entry in entries}
     assert by_name["gpu"].limit_share is None
     share = by_name["h200-bf16-compiled"].limit_share
     assert share.mark == "derived"
     assert 0 < share.value.nominal < 1
+
+
+def test_gaps_of_records_are_reasons():
+    """What did not fit the GPU's memory is said so, by phase, and an entry there removes it."""
+    model = named_model("fbi-7b")
+    for phase in ("decode", "prefill"):
+        entries, _, gaps = baseline_entries("fbi-7b", model, (), phase)
+        assert gaps["h200-bf16", 256, 2048] == "out of memory"
+        assert {entry.phase for entry in entries} == {phase}
+        assert not {(e.machine, e.batch, e.context) for e in entries} & gaps.keys()

@@ -85,7 +85,9 @@ def test_out_holds_json_and_plots(tmp_path, own_file):
     out = tmp_path / "new" / "out"
     result = invoke(*POINT, "--baselines", own_file, "--out", out)
     assert result.exit_code == 0, result.output
-    names = ["bars.png", "compare.json", "crossover.png", "heat_map.png", "roofline.png"]
+    names = [
+        "bars.png", "compare.json", "crossover.png", "heat_map.png", "prefill.png", "roofline.png",
+    ]
     assert sorted(path.name for path in out.iterdir()) == names
     assert json.loads((out / "compare.json").read_text())["model"] == MODEL
     assert f"wrote {out / 'bars.png'}" in result.stdout.replace("\n", "")
@@ -103,7 +105,7 @@ def test_html_is_one_page_with_all_plots(tmp_path, own_file):
     result = invoke(*POINT, "--baselines", own_file, "--html", page)
     assert result.exit_code == 0, result.output
     text = page.read_text(encoding="utf-8")
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 5
     assert "var(--series-0)" in text
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 

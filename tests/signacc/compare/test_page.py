@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from importlib.util import find_spec
 
@@ -12,7 +13,7 @@ import pytest
 
 from golden.config import named_model
 from signacc.compare.comparison import compare
-from signacc.compare.figures import MARKS
+from signacc.compare.figures import MARKS, METRICS
 from signacc.compare.page import html_page
 from signacc.compare.sensitivity import sensitivity
 from sim.system import named_system
@@ -57,8 +58,8 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def text(result):
-    return html_page(result, {}, sensitivity(result))
+def text(result, prefill):
+    return html_page(result, {}, sensitivity(result), prefill)
 
 
 def test_it_is_well_formed_and_has_every_section(text):
@@ -93,6 +94,29 @@ def test_every_figure_has_a_mark(text, result):
         assert any(character.isdigit() for character in cell["text"]), cell
         assert cell["mark"] in MARKS
     assert {cell["mark"] for cell in page.cells} == set(MARKS)
+
+
+def test_cells_without_a_figure_say_why(text, result, prefill):
+    reasons = re.findall(r'<td class="none"[^>]*>([^<]+)</td>', text)
+    expected = [
+        entry.reason(name) for comparison in (result, prefill) for entry in comparison.entries
+        for name in METRICS[comparison.phase] if entry.reason(name)
+    ]
+    expected += [absent.reason for comparison in (result, prefill) for absent in comparison.absent]
+    others = [*result.others, *prefill.others]
+    expected += ["not stated"] * sum(
+        (other.context is None) + (other.joule_per_token is None) for other in others
+    )
+    assert sorted(map(unescape, reasons)) == sorted(expected)
+    assert "<td>–</td>" not in text
+
+
+def test_prefill_has_a_section(text, prefill):
+    section = text.split('<section id="prefill">')[1].split("</section>")[0]
+    assert "time to first token, s" in section
+    assert section.count("<tr>") == (
+        2 + len(prefill.entries) + len(prefill.absent) + len(prefill.verdicts)
+    )
 
 
 def test_texts_of_files_are_escaped(tmp_path):

@@ -18,22 +18,33 @@ def figures(data, path=()):
             yield from figures(value, (*path, index))
 
 
-def test_every_figure_has_a_mark(result):
-    data = json.loads(json.dumps(to_json(result), allow_nan=False))
+def test_every_figure_has_a_mark(result, prefill):
+    data = json.loads(json.dumps(to_json(result, (), prefill), allow_nan=False))
     assert data["schema"] == SCHEMA
     found = list(figures(data))
     assert len(found) > 20
     for path, figure in found:
         assert figure["mark"] in data["marks"], path
         assert figure["low"] <= figure["nominal"] <= figure["high"]
-    assert set(METRICS) | {"gain"} == set(data["definitions"])
+    metrics = set(METRICS["decode"]) | set(METRICS["prefill"])
+    assert metrics | {"gain"} == set(data["definitions"])
 
 
-def test_unknown_figures_are_null(result):
-    data = to_json(result)
+def test_unknown_figures_are_null_and_say_why(result, prefill):
+    data = to_json(result, (), prefill)
+    for entry in [*data["entries"], *data["prefill"]["entries"]]:
+        for name in METRICS[entry["phase"]]:
+            assert (entry[name] is None) == (name in entry["missing"]), (entry["machine"], name)
     silent = next(e for e in data["entries"] if e["machine"] == "silent")
     assert silent["joule_per_token"] is None
     assert silent["energy_delay_js"] is None
+    assert silent["missing"]["energy_delay_js"] == "energy not stated by the source"
+    reader = data["prefill"]["entries"][-2]
+    assert (reader["machine"], reader["missing"]["joule_per_token"]) == (
+        "reader", "energy not measured here"
+    )
+    ours = next(e for e in data["entries"] if e["ours"])
+    assert ours["missing"] == {}
     assert silent["tokens_per_second"]["mark"] == "published"
 
 
@@ -45,8 +56,30 @@ def test_tables_say_marks_absences_and_other_models(result, capsys, monkeypatch)
         "fbi-43m, batch 1, context 128",
         "5,000 m",
         "absent: frugal at 4x128",
-        "not compared, another model: peer, someone-else: 5,000 p tokens/s, no energy",
+        "peer someone-else decode 1 5,000 p not stated",
+        "no figure, a: peak of its memory not on record; b: a baseline: no engine",
         "energy, kv260, context 128: the winner changes between batch 1 (baseline) and 4",
     ):
         assert part in text
     assert all(f"{letter} {name}" in text for name, letter in LETTERS.items())
+
+
+def test_prefill_has_tables_of_its_own(result, prefill, capsys, monkeypatch):
+    monkeypatch.setattr("signacc.console.out.width", 100)
+    print_tables(result, (), prefill)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "fbi-43m, batch 1, context 128: prefill machine tokens/s first token J/token" in text
+    # 128 tokens at 2,560 a second; 512 at one in 1,000 seconds.
+    assert "reader 2,560 m 50 ms d - a - a - b" in text
+    assert "reader 0.001 m 512 ks d" in text
+    assert "absent: tiny at 1x128, 4x128" in text.split("prefill", 1)[1]
+    assert "time in which the prompts of the whole batch are read" in text
+
+
+def test_a_narrow_terminal_keeps_the_names_of_machines_whole(result, capsys, monkeypatch):
+    monkeypatch.setattr("signacc.console.out.width", 80)
+    print_tables(result)
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split()[:1] == ["frugal"] for line in lines)
+    assert not any("weights/J" in line and "machine" in line for line in lines)
+    assert any("EDP and weights/J: in a terminal of 100 columns" in line for line in lines)
