@@ -6,7 +6,9 @@ Two levels, both on random inputs drawn afresh:
   (:mod:`.reference`): the relative error of the logits may be at most twice that of plain PyTorch
   in the path's own 16-bit format. Twice, because a path may order its roundings differently, never
   add as many again;
-- for the 1-bit path, each linear against golden's, which is exact (:func:`check_linear`).
+- for the 1-bit path, each linear against golden's, which is exact (:func:`check_linears`).
+
+NaN or infinity ends a check at once: no error of it would say where it began.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from golden.linear import fbi_linear
 
 from .decoder import Cache, Decoder
 from .errors import GateError
+from .finite import Finite
 from .paths import Path
 from .reference import Reference
 from .weights import FUSED
@@ -76,9 +79,14 @@ def check_model(path: Path, *, batch: int, past: int, length: int) -> list[Check
     """Check one decode step after `past` positions, and a prefill of `length` positions.
 
     `path` is of :func:`shallow` shape; its weights are used as they are.
+
+    Raises
+    ------
+    GateError
+        If a linear meets or makes NaN or infinity; the message names it.
     """
     config = path.config
-    decoder, exact = Decoder(path), Reference(path)
+    exact = Reference(path)
     plain = Reference(path, path.dtype)
     coarse = Reference(path, act_bits=path.act_bits) if path.act_bits == 8 else None
     vocabulary = config.vocab_size
@@ -97,13 +105,15 @@ def check_model(path: Path, *, batch: int, past: int, length: int) -> list[Check
     tokens = torch.randint(0, vocabulary, (batch, 1), device=path.device)
     cache = Cache(config, batch, past + 3, path)
     before = [[c[:, :, :past].clone() for c in side] for side in (cache.keys, cache.values)]
-    out = decoder.decode(tokens[:, 0], cache, past)
-    checks = [run(f"decode at position {past}", tokens, *before, out)]
+    what = f"decode at position {past}"
+    out = Decoder(Finite(path, f"{what}, batch {batch}")).decode(tokens[:, 0], cache, past)
+    checks = [run(what, tokens, *before, out)]
     tokens = torch.randint(0, vocabulary, (batch, length), device=path.device)
     cache = Cache(config, batch, length, path)
     none = [c[:, :, :0] for c in cache.keys]
-    out = decoder.prefill(tokens, cache)
-    checks.append(run(f"prefill of {length}", tokens, none, none, out))
+    what = f"prefill of {length}"
+    out = Decoder(Finite(path, f"{what}, batch {batch}")).prefill(tokens, cache)
+    checks.append(run(what, tokens, none, none, out))
     return checks
 
 
@@ -124,7 +134,8 @@ def check_linears(path: Path, *, count: int) -> Check:
         inputs = signs.alpha.shape[1]
         width = 2 * inputs if part == "down" else inputs
         x = torch.randn((count, width), device=path.device).to(path.dtype)
-        y = path.linear(0, part, x, None).cpu().double().numpy()
+        what = f"linears against golden, batch {count}"
+        y = Finite(path, what).linear(0, part, x, None).cpu().double().numpy()
         h = path.prepare(0, part, x).cpu().numpy()
         start = 0
         for i, rows in enumerate(signs.rows):

@@ -52,6 +52,21 @@ def test_a_wrong_weight_bit_fails_the_check():
         gate.require([check])
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_nan_in_a_layer_ends_the_check_and_names_it(batch):
+    spoilt = path("bf16", seed=6)
+    spoilt.weights[0]["gate_up"][3, 5] = torch.nan
+    with pytest.raises(GateError, match=r"decode at position 130, batch .: the output of layer 0, "
+                                        r"gate_up must be finite, but .* the first is nan"):
+        gate.check_model(spoilt, batch=batch, past=130, length=3)
+
+
+def test_a_check_whose_error_is_no_number_fails():
+    for error, allowed in ((float("nan"), 1.0), (0.5, float("nan")), (float("inf"), 1.0)):
+        with pytest.raises(GateError, match=f"must be at most {allowed:.3g}, not {error:.3g}"):
+            gate.require([gate.Check("decode", error, allowed)])
+
+
 def test_attention_does_not_depend_on_the_splits():
     torch.manual_seed(7)
     last, dim = 130, 16
