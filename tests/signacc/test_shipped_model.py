@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,11 @@ from golden.config import MODELS
 from golden.folder import load_packed
 from golden.generate import generate, load_tokenizer
 from golden.model import GoldenModel
+from hw.config import PRESETS
 from signacc.cli import main
+from signacc.cosim.command import _from_model
+from signacc.cosim.job import Writing
+from signacc.cosim.operands import golden_result
 from signacc.models import SHIPPED, model_folder
 
 FOLDER = model_folder()
@@ -106,6 +111,20 @@ def test_cosim_refuses(arguments, part):
     result = invoke("cosim", *arguments)
     assert result.exit_code == 2, result.output
     assert part in result.stderr
+
+
+@pytest.mark.parametrize("kind", [{"scale_out": "row"}, {"scale_out": "groups", "ternary": True}])
+def test_the_model_runs_on_engines_with_more_than_it_needs(kind):
+    """Scales of 1 and no zero: golden says the same as for the engine that the model is for."""
+    engine = replace(PRESETS["kv260"], name="own", structure="shared", group=2, **kind)
+    writing = Writing(count=2, temperature=0.0, top_p=1.0, seed=0)
+    _, jobs, outputs = _from_model(engine, None, "The sea was calm", "0", 2, writing)
+    assert len(jobs) == 7
+    for job, output in zip(jobs, outputs, strict=True):
+        assert job.scale_out.tolist() == [1] * job.n
+        np.testing.assert_array_equal(
+            golden_result(engine, job).view(np.uint16), output.view(np.uint16)
+        )
 
 
 class TestBadFolder:
