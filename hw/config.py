@@ -571,12 +571,6 @@ class EngineConfig:
                 raise ConfigError(
                     f"{what} must be from 1 to {limit} on preset {self.name}, not {value}"
                 )
-        beats = -(-k // self.k_par) * -(-n // self.n_par)
-        if self.resident and beats > self.weight_words:
-            raise ConfigError(
-                f"a layer of {k} inputs and {n} outputs must fit the {self.weight_words} weight "
-                f"words of {self.name}, not take {beats}"
-            )
 
     def group_words(self, k: int, size: int) -> int:
         """Return the words of a group of `size` inputs with scales of its own, of `k` in all.

@@ -24,7 +24,7 @@ from signacc.report import estimate_lines, quantity
 from sim.stalls import StallPattern
 
 from .job import LayerJob, Run, Writing
-from .operands import golden_result, random_layer, with_unit_scales
+from .operands import check_layer, golden_result, random_layer, with_unit_scales
 from .run import LayerReport, build_engine, compare_layers, execute_runs
 
 ESTIMATE_PRESET = "kv260"
@@ -127,7 +127,7 @@ def _from_model(
     chosen = parse_layers(layers, packed.config.num_hidden_layers)
     for name in FBI_LINEARS:
         n, k = packed.config.linear_shape(name)
-        engine.check_shape(k, n)
+        check_layer(engine, k, n)
     tokens = prompt_tokens(tokenizer, packed.config, prompt)
     count = max(writing.count, positions - len(tokens) + 1)
     check_room(packed.config, len(tokens), count)

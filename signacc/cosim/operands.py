@@ -7,12 +7,25 @@ from dataclasses import replace
 import numpy as np
 
 from golden.linear import fbi_linear
-from hw.config import EngineConfig
+from hw.config import ConfigError, EngineConfig
 
 from .job import LayerJob, random_job
 
 PRESENT = 2 / 3
 """Share of a random ternary layer's weights that are not zero: each of -1, 0 and +1 alike."""
+
+
+def check_layer(engine: EngineConfig, k: int, n: int) -> None:
+    """Raise ConfigError unless `engine` can hold a layer of `k` inputs and `n` outputs.
+
+    That is its buffers, and with weights from memory all weights of the layer at once.
+    """
+    beats = engine.beats(k, n)
+    if engine.resident and beats > engine.weight_words:
+        raise ConfigError(
+            f"a layer of {k} inputs and {n} outputs must fit the {engine.weight_words} weight "
+            f"words of {engine.name}, not take {beats}"
+        )
 
 
 def random_layer(engine: EngineConfig, m: int, k: int, n: int, seed: int) -> LayerJob:
@@ -26,7 +39,7 @@ def random_layer(engine: EngineConfig, m: int, k: int, n: int, seed: int) -> Lay
     ConfigError
         If the layer does not fit the engine.
     """
-    engine.check_shape(k, n)
+    check_layer(engine, k, n)
     job = random_job(m, k, n, seed, engine.act_format)
     random = np.random.default_rng([seed, 2])
     if engine.ternary:
