@@ -543,6 +543,65 @@ def explore(**options: Any) -> None:
 
 
 @main.command()
+@click.option("--model", default="fbi-43m", show_default=True, metavar="NAME|FOLDER",
+              help="Model shape: fbi-43m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, or a folder's "
+                   "config.json.")
+@click.option("--preset", help="Named system of one accelerator [default: kv260].")
+@click.option("--system", metavar="FILE", help="A system of your own, a JSON file.")
+@click.option("--kv-bits", default="16", show_default=True, type=click.Choice(["16", "8"]),
+              help="Width of a cached key or value.")
+@click.option("--head", default="fp16", show_default=True,
+              type=click.Choice(["fp16", "int8", "binary"]), help="Format of the output head.")
+@click.option("--config", metavar="FILE", help="Settings as a JSON file; options come before it.")
+@click.option("--accelerators", type=int, help="Accelerators of the fleet [default: 1].")
+@click.option("--router", help="round-robin, random, least-outstanding or two-choices "
+              "[default: round-robin].")
+@click.option("--policy", help="chunked or prefill-first [default: chunked].")
+@click.option("--max-batch", type=int,
+              help="Sequences of an accelerator at once [default: 16, or what a pass holds].")
+@click.option("--token-budget", type=int,
+              help="Tokens of an iteration [default: 256, or what a pass holds].")
+@click.option("--arrivals", help="poisson, deterministic or gamma [default: poisson].")
+@click.option("--cv", type=float, help="With gamma: deviation of gaps by their mean [default: 1].")
+@click.option("--trace", metavar="FILE",
+              help="Requests of a .csv or .jsonl file: arrival_s, prompt_tokens, output_tokens.")
+@click.option("--prompt-tokens", metavar="LENGTHS",
+              help="Like 512, geometric:mean=64 or lognormal:mean=300,cv=1.2,high=1500 "
+                   "[default: 128].")
+@click.option("--output-tokens", metavar="LENGTHS", help="The same of outputs [default: 64].")
+@click.option("--loads", metavar="SHARES",
+              help="Arrival rates as shares of the capacity [default: 0.2,0.4,0.6,0.8,0.9].")
+@click.option("--rates", metavar="RATES", help="Requests a second instead.")
+@click.option("--requests", type=int,
+              help="Arrivals of the measured time of a load, expected [default: 20000].")
+@click.option("--duration", type=float, metavar="S", help="The measured time instead, s.")
+@click.option("--warm-up", type=float, metavar="S",
+              help="Time before it, s [default: a quarter of it].")
+@click.option("--seed", type=int, help="Of arrivals, lengths and routing [default: 0].")
+@click.option("--case", help="Bound of step times: low, nominal or high [default: nominal].")
+@click.option("--price", type=float, metavar="USD", help="Price of an accelerator: gives costs.")
+@click.option("--years", type=float, help="With --price: time it is spread over [default: 3].")
+@click.option("--kwh", type=float, metavar="USD", help="With --price: of a kWh [default: 0.1].")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1),
+              help="Processes, for round-robin and random.")
+@click.option("--plot", metavar="FILE.png", help="Write latency and tokens a joule over the load.")
+@_json
+def serve(kv_bits: str, **options: Any) -> None:
+    """Serve requests on a fleet of accelerators: latency, energy and cost as functions of load.
+
+    Discrete-event simulation of continuous batching, docs/serving.md.
+
+    \b
+    Examples:
+      signacc serve --model fbi-130m --preset asic7 --loads 0.3,0.6,0.9
+      signacc serve --preset u280 --accelerators 8 --router two-choices --rates 100,200 --price 5000
+    """
+    from signacc.serve import ServeOptions, run_command
+
+    run_command(ServeOptions(kv_bits=int(kv_bits), **options))
+
+
+@main.command()
 @_model
 @click.option("--prompt", required=True, help="Text to continue.")
 @_writing

@@ -30,7 +30,8 @@ def check_matplotlib() -> None:
         raise click.UsageError("plots need matplotlib: pip install matplotlib") from None
 
 
-def _figure(**options: Any) -> tuple[Any, Any]:
+def new_figure(**options: Any) -> tuple[Any, Any]:
+    """Return a figure that needs no display, and its ``subplots``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -39,7 +40,8 @@ def _figure(**options: Any) -> tuple[Any, Any]:
     return figure, figure.subplots
 
 
-def _png(figure: Any) -> bytes:
+def png_bytes(figure: Any) -> bytes:
+    """Return a figure as a PNG image."""
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=150)
     return image.getvalue()
@@ -78,7 +80,7 @@ def roofline(model: str, result: Estimate) -> bytes:
         if work and moved:
             seconds = entry.time_s.nominal
             points.append((work / moved, work / seconds, seconds, entry))
-    figure, subplots = _figure(figsize=(8, 5.4))
+    figure, subplots = new_figure(figsize=(8, 5.4))
     axes = subplots()
     low = min(x for x, *_ in points) / 4
     high = max([4 * array / peak, *(4 * x for x, *_ in points)])
@@ -109,12 +111,12 @@ def roofline(model: str, result: Estimate) -> bytes:
     axes.grid(which="major", color="#dddddd", linewidth=0.6)
     axes.legend(fontsize=7, loc="lower right", title="area: time; colour: bound by; modelled",
                 title_fontsize=7)
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def breakdown(model: str, result: Estimate) -> bytes:
     """Draw time by operator and energy by part, a column for each phase; bars of range on top."""
-    figure, subplots = _figure(figsize=(9, 5.4))
+    figure, subplots = new_figure(figsize=(9, 5.4))
     left, right = subplots(1, 2, width_ratios=(1.5, 1))
     names = [f"{phase.name}\n{phase.tokens} tokens" for phase in result.phases]
     _operators(left, result.phases, names)
@@ -136,7 +138,7 @@ def breakdown(model: str, result: Estimate) -> bytes:
     handles, labels = right.get_legend_handles_labels()
     right.legend(handles[::-1], labels[::-1], fontsize=7)
     figure.suptitle(f"{_title(model, result)} (modelled)")
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def _operators(axes: Any, phases: tuple[Phase, ...], names: list[str]) -> None:
@@ -189,7 +191,7 @@ def pareto_plot(
     from sim.explore.limits import metric
 
     x, y = report["objectives"][:2]
-    figure, subplots = _figure(figsize=(8, 5.4))
+    figure, subplots = new_figure(figsize=(8, 5.4))
     axes = subplots()
     models = list(dict.fromkeys(record["design"]["model"] for record in feasible))
     palette = ("#1b6ca8", "#d1495b", "#edae49", "#66a182", "#8f7fb5", "#9aa0a6")
@@ -218,4 +220,4 @@ def pareto_plot(
     for handle in legend.legend_handles:
         handle.set_alpha(1)
         handle.set_sizes([30])
-    return _png(figure)
+    return png_bytes(figure)

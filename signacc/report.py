@@ -214,3 +214,47 @@ def explore_table(report: dict[str, Any], most: int = 24) -> None:
     same = {a: v for a, v in front[0]["design"].items() if a not in axes}
     if same:
         out.print("  all of them: " + ", ".join(f"{axis} {value}" for axis, value in same.items()))
+
+
+def serving_table(report: dict[str, Any]) -> None:
+    """Print a study of serving: a row for each load, and what weakens its figures."""
+    scheduler, capacity = report["scheduler"], report["capacity_requests_per_second"]
+    out.print(
+        f"{report['model']} on {report['accelerators']:,} x {report['system']}, "
+        f"{report['router']}, {scheduler['policy']}: batch {scheduler['max_batch']}, "
+        f"{scheduler['token_budget']} tokens an iteration, "
+        f"{report['kv_cache']['positions']:,} positions of KV cache each; "
+        f"capacity {quantity(capacity)} requests/s"
+    )
+    with_cost = any(point["usd_per_million_tokens"] for point in report["points"])
+    table = Table(
+        caption="p50 / p99, s; modelled; J/token low to high"
+                + ("; prices assumed" if with_cost else ""),
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+    )
+    for column in ("load", "requests/s", "first token", "a token after", "last token", "tokens/s",
+                   "busy", "batch", "J/token", *(["USD/M tokens"] if with_cost else [])):
+        table.add_column(column, justify="right")
+    for point in report["points"]:
+        joules, usd = point["joules_per_token"], point["usd_per_million_tokens"]
+        cells = [
+            f"{100 * point['load']:.3g} %{' *' if point['saturated'] else ''}",
+            quantity(point["offered_rate"]),
+            *(f"{quantity(found['p50'])} / {quantity(found['p99'])}" if "p50" in found else ""
+              for found in (point["ttft_s"], point["tpot_s"], point["end_to_end_s"])),
+            quantity(point["output_tokens_per_second"]),
+            f"{100 * point['utilisation']:.1f} %",
+            quantity(point["mean_batch"]),
+            f"{quantity(joules['low'])} to {quantity(joules['high'])}" if joules else "",
+        ]
+        table.add_row(*cells, *([quantity(usd["nominal"]) if usd else ""] if with_cost else []))
+    out.print(table)
+    for point in report["points"]:
+        share = f"{100 * point['load']:.3g} %"
+        if point["saturated"]:
+            out.print(f"  * {share}: saturated: {point['saturated']}")
+        if point["rejected"]:
+            out.print(f"  {share}: {point['rejected']:,} requests rejected: longer than the model "
+                      f"or the KV cache")
+        for note in point["notes"]:
+            out.print(f"  {share}: {note}")

@@ -4,7 +4,7 @@ from .config import LinkConfig, MemoryPorts, OnChipMemory, SystemConfig
 from .cost import Machine, StepCost
 from .events import generic_events, operator_events
 from .files import system_from_file, system_from_section
-from .fit import check_fit
+from .fit import check_fit, kv_positions
 from .links import LINKS, named_link
 from .phases import estimate, simulate
 from .presets import SYSTEM_NAMES, named_system
@@ -28,6 +28,7 @@ __all__ = [
     "check_fit",
     "estimate",
     "generic_events",
+    "kv_positions",
     "named_link",
     "named_system",
     "operator_events",

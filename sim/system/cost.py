@@ -240,7 +240,7 @@ class Machine:
         if key not in self._energy:
             energy = self._fixed_energy(self.fixed(*key), work.tokens)
             self._energy[key] = (energy.low, energy.nominal, energy.high)
-        attended, cached = self._attention_energy
+        attended, cached = self.attention_energy
         return add_times(
             (self._energy[key], scaled(attended, work.attended), scaled(cached, work.cached))
         )
@@ -263,7 +263,7 @@ class Machine:
         return self.system.link.energy_pj_per_bit * (bits * 1e-12)
 
     @cached_property
-    def _attention_energy(self) -> tuple[Times, Times]:
+    def attention_energy(self) -> tuple[Times, Times]:
         """Energy for one attended and for one cached position, all layers and chips, J."""
         result = []
         for attended, cached in ((1, 0), (0, 1)):

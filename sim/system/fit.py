@@ -55,6 +55,29 @@ def check_fit(machine: Machine, *, batch: int, context: int) -> None:
         )
 
 
+def kv_positions(machine: Machine) -> int:
+    """Return the positions, summed over sequences, whose keys and values fit beside the weights.
+
+    Raises
+    ------
+    InputError
+        If the weights and one position do not fit.
+    """
+    check_fit(machine, batch=1, context=1)
+    system = machine.system
+    low, high = 1, system.memory.capacity_bytes + 1  # a position takes at least a byte
+    if system.on_chip is not None:
+        high += system.on_chip.capacity_bytes
+    while high - low > 1:  # asks check_fit itself, so that the two cannot differ
+        middle = (low + high) // 2
+        try:
+            check_fit(machine, batch=1, context=middle)
+            low = middle
+        except InputError:
+            high = middle
+    return low
+
+
 def _check(held: dict[str, int], capacity: int, where: str, batch: int, context: int) -> None:
     whole = sum(held.values())
     if whole > capacity:

@@ -1,0 +1,170 @@
+"""signacc serve: a fleet under several loads, as a table, JSON, a plot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from signacc.console import progress
+from signacc.files import write_files
+from signacc.simulate import model_shape
+from sim.errors import InputError
+from sim.serving.measure import GROWTH
+from sim.serving.settings import SCHEMA, Settings, settings_from_file
+from sim.serving.statistics import BATCHES
+from sim.serving.study import capacity, point
+from sim.system import Machine, SystemConfig, named_system, system_from_file
+from sim.workload import Formats
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """What the command line asks for; None where an option was not given."""
+
+    model: str
+    preset: str | None
+    system: str | None
+    kv_bits: int
+    head: str
+    config: str | None
+    accelerators: int | None
+    router: str | None
+    policy: str | None
+    max_batch: int | None
+    token_budget: int | None
+    arrivals: str | None
+    cv: float | None
+    trace: str | None
+    prompt_tokens: str | None
+    output_tokens: str | None
+    loads: str | None
+    rates: str | None
+    requests: int | None
+    duration: float | None
+    warm_up: float | None
+    seed: int | None
+    case: str | None
+    price: float | None
+    years: float | None
+    kwh: float | None
+    workers: int
+    plot: str | None
+    as_json: bool
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Return the numbers of a list like ``0.2,0.5``."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{option} must be numbers with commas between, not {text!r}") from None
+
+
+def chosen_settings(options: ServeOptions) -> Settings:
+    """Return the settings of the options, before those of the file that they name."""
+    mine = Settings(
+        loads=_numbers("--loads", options.loads), rates=_numbers("--rates", options.rates),
+        duration_s=options.duration, warm_up_s=options.warm_up, price_usd=options.price,
+        usd_per_kwh=options.kwh,
+        **{name: getattr(options, name) for name in (
+            "accelerators", "router", "case", "policy", "max_batch", "token_budget", "arrivals",
+            "cv", "prompt_tokens", "output_tokens", "trace", "requests", "seed", "years",
+        )},
+    )
+    return mine if options.config is None else mine.over(settings_from_file(options.config))
+
+
+def chosen_system(options: ServeOptions) -> SystemConfig:
+    """Return the system of one accelerator."""
+    if options.system is None:
+        return named_system(options.preset or "kv260")
+    if options.preset is not None:
+        raise click.UsageError("give --preset or --system, not both")
+    return system_from_file(options.system)
+
+
+def report_of(options: ServeOptions) -> dict[str, object]:
+    """Return the study that the options ask for, as a dictionary that ``json.dumps`` takes."""
+    settings = chosen_settings(options)
+    machine = Machine(
+        model_shape(options.model), chosen_system(options),
+        Formats(kv_bits=options.kv_bits, head=options.head),
+    )
+    fleet, source, prices = settings.fleet(machine), settings.source(), settings.prices()
+    seed = settings.seed or 0
+    settings.rates_of(1.0)  # bad ones are refused before anything is simulated
+    with progress("measuring the capacity"):
+        limit = capacity(fleet, source, seed)
+    plan = {
+        name: value for name, value in (
+            ("requests", settings.requests), ("duration_s", settings.duration_s),
+            ("warm_up_s", settings.warm_up_s),
+        ) if value is not None
+    }
+    points = []
+    rates = settings.rates_of(limit)
+    for index, rate in enumerate(rates):
+        with progress(f"load {index + 1} of {len(rates)}: {rate:.4g} requests/s"):
+            points.append(
+                point(fleet, source, rate, seed=seed, workers=options.workers, prices=prices,
+                      limit=limit, **plan)
+            )
+        points[-1]["load"] = rate / limit
+    scheduler, cache = fleet.scheduler, fleet.cache
+    return {
+        "schema": SCHEMA,
+        "model": options.model,
+        "system": machine.system.name,
+        "accelerators": fleet.accelerators,
+        "router": fleet.router,
+        "scheduler": {
+            "policy": scheduler.policy, "max_batch": scheduler.max_batch,
+            "token_budget": scheduler.token_budget,
+        },
+        "kv_cache": {"positions": cache.positions, "blocks": cache.blocks,
+                     "block": scheduler.block},
+        "workload": source.to_dict(),
+        "capacity_requests_per_second": limit,
+        "points": points,
+        "provenance": {
+            "seed": seed,
+            "case": fleet.case,
+            "marks": "modelled: times and energy of iterations (docs/simulator.md); assumed: "
+                     "prices, workload",
+            "confidence": f"95 %, by means of {BATCHES} batches of equal time",
+            "saturated": f"arrivals at or above the capacity, or requests inside that grow by more "
+                         f"than {100 * GROWTH:g} % of the arrivals",
+            "admission": "first come, first served; KV blocks reserved for the whole length",
+            "prices": None if prices is None else prices.to_dict(),
+        },
+    }
+
+
+def run_command(options: ServeOptions) -> None:
+    """Simulate, print, and write what was asked for."""
+    from signacc.report import serving_table
+
+    if options.plot is not None:
+        from signacc.plots import check_matplotlib
+
+        check_matplotlib()
+        if Path(options.plot).suffix != ".png":
+            raise InputError(f"the plot must be a .png file, not {options.plot!r}")
+        if not Path(options.plot).absolute().parent.is_dir():
+            raise InputError(f"the plot's folder must exist; there is none for {options.plot!r}")
+    report = report_of(options)
+    if options.plot is not None:
+        from signacc.serving_plot import serving_plot
+
+        write_files({Path(options.plot): [serving_plot(report)]})
+    if options.as_json:
+        click.echo(json.dumps(report))
+        return
+    serving_table(report)
+    if options.plot is not None:
+        click.echo(f"  wrote {options.plot}")

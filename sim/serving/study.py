@@ -1,0 +1,111 @@
+"""A fleet under several loads: its capacity first, then a run for each arrival rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import InputError
+from .cost import Prices
+from .fleet import Fleet, serve
+from .measure import Window, measured
+from .requests import PS, Requests
+
+WARM_UP = 0.25
+"""Warm-up by measured time, unless it is given."""
+
+
+class Source(Protocol):
+    """What requests come from: a drawn workload, or a trace."""
+
+    def requests(self, rate: float, span_s: float, seed: int) -> Requests:
+        """Return the requests of the first `span_s` seconds at `rate` requests a second."""
+
+    def at_once(self, count: int, seed: int) -> Requests:
+        """Return `count` requests that all arrive at 0."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the source for a report."""
+
+
+def capacity(fleet: Fleet, source: Source, seed: int = 0) -> float:
+    """Return the requests a second that a fleet serves when its queues never empty, by simulation.
+
+    One accelerator is given a stock of requests at once; the rate is that of the middle half to
+    finish, times the accelerators. The stock is 40 times the largest batch, at least 1,000, so at
+    the end of that half a queue of ten batches is left.
+
+    Raises
+    ------
+    InputError
+        If none of the requests can be served, or the middle half ends in one iteration.
+    """
+    one = replace(fleet, accelerators=1, router="round-robin")
+    served = serve(one, source.at_once(max(1000, 40 * fleet.scheduler.max_batch), seed))
+    done = np.sort(served.finish)
+    count = len(done)
+    if not count:
+        raise InputError(
+            "no request fits: prompt + output tokens must be at most the model's positions and "
+            "those of the KV cache"
+        )
+    begin, end = count // 4, 3 * count // 4
+    if done[end] == done[begin]:
+        raise InputError(
+            f"a capacity needs more than the {count} requests that fit of "
+            f"{count + served.rejected}"
+        )
+    return fleet.accelerators * (end - begin) * PS / int(done[end] - done[begin])
+
+
+def point(
+    fleet: Fleet, source: Source, rate: float, *, requests: int = 20_000,
+    duration_s: float | None = None, warm_up_s: float | None = None, seed: int = 0,
+    workers: int = 1, prices: Prices | None = None, limit: float | None = None,
+    progress: Callable[[int], None] = lambda count: None,
+) -> dict[str, object]:
+    """Return what a fleet does at one arrival rate.
+
+    Arrivals stop at the end of the measured time; what is inside is served to its end.
+
+    Parameters
+    ----------
+    rate
+        Requests a second, all accelerators together.
+    requests
+        Expected arrivals of the measured time, unless `duration_s` gives that.
+    warm_up_s
+        Time before it; a quarter of it unless given.
+    limit
+        The fleet's capacity, requests a second, if known.
+
+    Raises
+    ------
+    InputError
+        If a number is out of its range.
+    """
+    seconds = requests / rate if duration_s is None else duration_s
+    warm_up = WARM_UP * seconds if warm_up_s is None else warm_up_s
+    window = Window.of(warm_up, seconds)
+    drawn = source.requests(rate, window.end / PS, seed)
+    served = serve(
+        fleet, drawn, marks=window.marks, seed=seed, workers=workers, progress=progress
+    )
+    return {
+        "offered_rate": rate,
+        "warm_up_s": window.begin / PS,
+        "measured_s": window.seconds,
+        **measured(fleet, served, window, prices, limit),
+    }
+
+
+def check_loads(name: str, values: Sequence[float]) -> None:
+    """Raise InputError if there is no value, or one is not above 0."""
+    if not values:
+        raise InputError(f"{name} must hold at least one number")
+    for value in values:
+        if not 0 < value < 1e9:
+            raise InputError(f"{name} must be above 0 and below 1e9, not {value!r}")

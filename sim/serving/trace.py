@@ -1,0 +1,171 @@
+"""Traces: requests as they were recorded, from a CSV or a JSON-lines file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from .arrivals import MOST_REQUESTS, check_run
+from .requests import LONGEST_S, PS, Requests
+
+COLUMNS = ("arrival_s", "prompt_tokens", "output_tokens")
+"""What a trace says of each request; other columns are passed over."""
+
+_MOST_TOKENS = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Recorded requests, played at any rate: times are scaled, order and lengths are kept.
+
+    Parameters
+    ----------
+    name
+        What reports call it.
+    recorded
+        The requests, times from the first one on.
+    """
+
+    name: str
+    recorded: Requests
+
+    @property
+    def rate(self) -> float:
+        """Requests a second as recorded."""
+        return (len(self.recorded) - 1) * PS / int(self.recorded.arrival[-1])
+
+    def requests(self, rate: float, span_s: float, seed: int) -> Requests:
+        """Return what arrives in `span_s` seconds when the trace runs at `rate` requests a second.
+
+        A trace that ends before starts again from its first request.
+
+        Raises
+        ------
+        InputError
+            If a number is out of its range, or there would be too many requests.
+        """
+        check_run(rate, span_s)
+        recorded, count = self.recorded, len(self.recorded)
+        # One mean gap lies between the last request and the first one of the next turn.
+        turn = count / rate
+        times = recorded.arrival * (self.rate / rate / PS)
+        turns = math.ceil(span_s / turn)
+        arrival = (times[None, :] + turn * np.arange(turns)[:, None]).reshape(-1)
+        inside = arrival < span_s
+        return Requests(
+            (arrival[inside] * PS).astype(np.int64), np.tile(recorded.prompt, turns)[inside],
+            np.tile(recorded.output, turns)[inside],
+        )
+
+    def at_once(self, count: int, seed: int) -> Requests:
+        """Return `count` requests of the trace, in its order and in turns, that arrive at 0."""
+        chosen = np.arange(count) % len(self.recorded)
+        picked = self.recorded.select(np.sort(chosen))
+        return Requests(np.zeros(count, dtype=np.int64), picked.prompt, picked.output)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the trace for a report."""
+        recorded = self.recorded
+        return {"trace": self.name, "requests": len(recorded), "rate": self.rate,
+                "mean_prompt": float(recorded.prompt.mean()),
+                "mean_output": float(recorded.output.mean())}
+
+
+def trace_from_file(path: str | Path) -> Trace:
+    """Read a trace: ``.csv`` with a header line, or ``.jsonl`` with an object a line.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, a column is missing, a value is out of its range, times go
+        back, or there are fewer than two requests or all at one time; the message names the line.
+    """
+    path = Path(path)
+    readers = {".csv": _csv_rows, ".jsonl": _json_rows}
+    if path.suffix not in readers:
+        raise InputError(f"a trace must be a .csv or a .jsonl file, not {str(path)!r}")
+    times, lengths, before = [], [], 0.0
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for line, row in readers[path.suffix](file, path):
+                if len(times) == MOST_REQUESTS:
+                    raise InputError(f"{path}: a trace can have {MOST_REQUESTS} requests, not more")
+                time = _number(row, "arrival_s", path, line)
+                if time < before:
+                    raise InputError(
+                        f"{path}, line {line}: arrival_s must not go back, from {before:g} to "
+                        f"{time:g}"
+                    )
+                before = time
+                times.append(time)
+                lengths.append([_tokens(row, name, path, line) for name in COLUMNS[1:]])
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} must be UTF-8 text: {error}") from None
+    if len(times) < 2 or times[-1] == times[0]:
+        raise InputError(
+            f"{path}: a trace must have at least two requests at different times, not {len(times)}"
+        )
+    arrival = ((np.array(times) - times[0]) * PS).astype(np.int64)
+    prompt, output = np.array(lengths, dtype=np.int64).T
+    return Trace(path.name, Requests(arrival, prompt.copy(), output.copy()))
+
+
+def _csv_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:
+    reader = csv.DictReader(file)
+    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+    if missing:
+        raise InputError(f"{path}, line 1: a trace needs a column {missing[0]}")
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def _json_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:
+    for line, text in enumerate(file, start=1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}, line {line}: must be valid JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {line}: must hold a JSON object, not {text.strip()!r}")
+        yield line, row
+
+
+def _number(row: dict, name: str, path: Path, line: int) -> float:
+    value = row.get(name)
+    try:
+        number = math.nan if value is None or isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 <= number <= LONGEST_S:
+        raise InputError(
+            f"{path}, line {line}: {name} must be a number from 0 to {LONGEST_S:g}, not {value!r}"
+        )
+    return number
+
+
+def _tokens(row: dict, name: str, path: Path, line: int) -> int:
+    number = row.get(name)
+    try:
+        value = float("nan" if number is None or isinstance(number, bool) else number)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 1 <= value <= _MOST_TOKENS or value != int(value):
+        raise InputError(
+            f"{path}, line {line}: {name} must be an integer from 1 to {_MOST_TOKENS}, not "
+            f"{number!r}"
+        )
+    return int(value)
