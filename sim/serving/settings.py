@@ -130,7 +130,7 @@ class Settings:
         )
 
     def prices(self) -> Prices | None:
-        """Return the prices, or None; raises InputError if only what belongs to a price is given."""
+        """Return the prices, or None; raises InputError if there is only what belongs to one."""
         given = {name: getattr(self, name) for name in ("years", "usd_per_kwh")
                  if getattr(self, name) is not None}
         if self.price_usd is None:
