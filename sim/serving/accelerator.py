@@ -79,7 +79,10 @@ class Accelerator:
                 self._decode(until, cut)
 
     def earliest_leaving(self, time: int) -> int:
-        """Return a time after `time` before which nobody leaves, if the accelerator is there."""
+        """Return a time after `time` before which nobody leaves unless somebody arrives.
+
+        The accelerator has been advanced to `time`.
+        """
         if self.now > time and self.just_left:
             return self.now
         if self._batch and self._partial < 0 and not self._fits():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -57,41 +57,41 @@ def _two_choices(
 def _least_outstanding(accelerators: Sequence[Accelerator]) -> Chooser:
     """Return the choice of the accelerator with the fewest requests, the first of several.
 
-    An accelerator is brought up to date when somebody may have left it: it has one entry in
-    `wakes`, no later than the next leaving. `order` has an entry for every count that an
-    accelerator has had; those that are not true any more are dropped when they come up.
+    An accelerator is brought up to date when somebody may have left it, at the time in `due`: a
+    bound that holds until it is given another request, which may leave first. Entries of `wakes`
+    and `order` that are not true any more are dropped when they come up.
     """
-    counts = [0] * len(accelerators)
+    counts, due = [0] * len(accelerators), [NEVER] * len(accelerators)
     order = [(0, number) for number in range(len(accelerators))]
     wakes: list[tuple[int, int]] = []
-    asleep = [True] * len(accelerators)
-    heapify(order)
-    last: list[int] = []  # the one chosen last, whose request has been handed over since
+    last = -1  # the one chosen last, whose request has been handed over since
+
+    def wake_at(number: int, time: int) -> None:
+        due[number] = time
+        if time != NEVER:
+            heappush(wakes, (time, number))
 
     def choose(time: int) -> int:
-        if last:
-            number = last.pop()
-            counts[number] += 1
-            heappush(order, (counts[number], number))
-            if asleep[number]:
-                asleep[number] = False
-                heappush(wakes, (accelerators[number].now, number))
+        nonlocal last
+        if last >= 0:
+            counts[last] += 1
+            heappush(order, (counts[last], last))
+            if accelerators[last].now < due[last]:
+                wake_at(last, accelerators[last].now)
         while wakes and wakes[0][0] <= time:
-            number = heappop(wakes)[1]
+            wake, number = heappop(wakes)
+            if wake != due[number]:
+                continue
             accelerator = accelerators[number]
             accelerator.advance(time)
             present = accelerator.present(time)
             if present != counts[number]:
                 counts[number] = present
                 heappush(order, (present, number))
-            wake = accelerator.earliest_leaving(time)
-            if wake == NEVER:
-                asleep[number] = True
-            else:
-                heappush(wakes, (wake, number))
+            wake_at(number, accelerator.earliest_leaving(time))
         while counts[order[0][1]] != order[0][0]:
             heappop(order)
-        last.append(order[0][1])
-        return order[0][1]
+        last = order[0][1]
+        return last
 
     return choose
