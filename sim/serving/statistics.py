@@ -29,6 +29,8 @@ def half_width(values: list[float]) -> float | None:
     """
     if len(values) != BATCHES or any(math.isnan(value) for value in values):
         return None
+    if min(values) == max(values):
+        return 0.0  # no rounding of their mean
     return STUDENT_95 * float(np.std(values, ddof=1)) / math.sqrt(BATCHES)
 
 
