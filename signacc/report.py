@@ -228,29 +228,30 @@ def serving_table(report: dict[str, Any]) -> None:
     )
     with_cost = any(point["usd_per_million_tokens"] for point in report["points"])
     table = Table(
-        caption="p50 / p99, s; modelled; J/token low to high"
+        caption="ms: p50 / p99; modelled, nominal; ranges in the JSON"
                 + ("; prices assumed" if with_cost else ""),
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
     )
-    for column in ("load", "requests/s", "first token", "a token after", "last token", "tokens/s",
-                   "busy", "batch", "J/token", *(["USD/M tokens"] if with_cost else [])):
+    for column in ("load", "req/s", "first token", "each after", "last token", "tok/s", "busy",
+                   "batch", "J/tok", *(["$/M tok"] if with_cost else [])):
         table.add_column(column, justify="right")
     for point in report["points"]:
         joules, usd = point["joules_per_token"], point["usd_per_million_tokens"]
         cells = [
-            f"{100 * point['load']:.3g} %{' *' if point['saturated'] else ''}",
+            f"{100 * point['load']:.3g}%{' *' if point['saturated'] else ''}",
             quantity(point["offered_rate"]),
-            *(f"{quantity(found['p50'])} / {quantity(found['p99'])}" if "p50" in found else ""
+            *(f"{quantity(1e3 * found['p50'])} / {quantity(1e3 * found['p99'])}"
+              if "p50" in found else ""
               for found in (point["ttft_s"], point["tpot_s"], point["end_to_end_s"])),
             quantity(point["output_tokens_per_second"]),
-            f"{100 * point['utilisation']:.1f} %",
+            f"{100 * point['utilisation']:.0f}%",
             quantity(point["mean_batch"]),
-            f"{quantity(joules['low'])} to {quantity(joules['high'])}" if joules else "",
+            quantity(joules["nominal"]) if joules else "",
         ]
         table.add_row(*cells, *([quantity(usd["nominal"]) if usd else ""] if with_cost else []))
     out.print(table)
     for point in report["points"]:
-        share = f"{100 * point['load']:.3g} %"
+        share = f"{100 * point['load']:.3g}%"
         if point["saturated"]:
             out.print(f"  * {share}: saturated: {point['saturated']}")
         if point["rejected"]:

@@ -96,23 +96,17 @@ def report_of(options: ServeOptions) -> dict[str, object]:
         Formats(kv_bits=options.kv_bits, head=options.head),
     )
     fleet, source, prices = settings.fleet(machine), settings.source(), settings.prices()
-    seed = settings.seed or 0
+    plan = settings.plan()
     settings.rates_of(1.0)  # bad ones are refused before anything is simulated
     with progress("measuring the capacity"):
-        limit = capacity(fleet, source, seed)
-    plan = {
-        name: value for name, value in (
-            ("requests", settings.requests), ("duration_s", settings.duration_s),
-            ("warm_up_s", settings.warm_up_s),
-        ) if value is not None
-    }
+        limit = capacity(fleet, source, plan["seed"])
     points = []
     rates = settings.rates_of(limit)
     for index, rate in enumerate(rates):
         with progress(f"load {index + 1} of {len(rates)}: {rate:.4g} requests/s"):
             points.append(
-                point(fleet, source, rate, seed=seed, workers=options.workers, prices=prices,
-                      limit=limit, **plan)
+                point(fleet, source, rate, workers=options.workers, prices=prices, limit=limit,
+                      **plan)
             )
         points[-1]["load"] = rate / limit
     scheduler, cache = fleet.scheduler, fleet.cache
@@ -132,7 +126,7 @@ def report_of(options: ServeOptions) -> dict[str, object]:
         "capacity_requests_per_second": limit,
         "points": points,
         "provenance": {
-            "seed": seed,
+            "seed": plan["seed"],
             "case": fleet.case,
             "marks": "modelled: times and energy of iterations (docs/simulator.md); assumed: "
                      "prices, workload",

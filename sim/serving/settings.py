@@ -12,11 +12,12 @@ from .arrivals import PROCESSES, Workload
 from .cost import Prices
 from .fleet import Fleet
 from .lengths import Lengths
+from .requests import LONGEST_S
 from .routers import ROUTERS
 from .scheduler import POLICIES, Scheduler
 from .steps import CASES
 from .study import Source, check_loads
-from .trace import Trace, trace_from_file
+from .trace import trace_from_file
 
 SCHEMA = "signacc-serving-1"
 """Value of a settings file's ``schema`` key."""
@@ -96,7 +97,7 @@ class Settings:
         batch = min(DEFAULT_MAX_BATCH, most) if self.max_batch is None else self.max_batch
         budget = self.token_budget
         if budget is None:
-            budget = min(max(DEFAULT_TOKEN_BUDGET, batch), most)
+            budget = max(batch, min(DEFAULT_TOKEN_BUDGET, most))
         scheduler = Scheduler(
             policy=self.policy or "chunked", max_batch=batch, token_budget=budget,
             block=machine.formats.kv_block,
@@ -138,6 +139,20 @@ class Settings:
                 raise InputError(f"{next(iter(given))} needs a price of an accelerator, price_usd")
             return None
         return Prices(accelerator_usd=self.price_usd, **given)
+
+    def plan(self) -> dict[str, float | int]:
+        """Return what to give :func:`sim.serving.point`; raises InputError if a number is bad."""
+        if self.requests is not None and self.duration_s is not None:
+            raise InputError("give requests or duration_s, not both")
+        said = {name: getattr(self, name) for name in ("requests", "duration_s", "warm_up_s")
+                if getattr(self, name) is not None}
+        for name, value in said.items():
+            if not 0 < value <= LONGEST_S and not (name == "requests" and value > 0):
+                raise InputError(f"{name} must be above 0 and at most {LONGEST_S:g}, not {value!r}")
+        seed = 0 if self.seed is None else self.seed
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise InputError(f"seed must be an integer of at least 0, not {seed!r}")
+        return {"seed": seed, **said}
 
     def rates_of(self, capacity: float) -> list[float]:
         """Return the arrival rates to try, requests a second; raises InputError if they are bad."""
@@ -201,6 +216,3 @@ def _value(section: Section, name: str) -> object:
     if name in _LENGTHS:
         section.checked(name, lambda: Lengths.parse(text))
     return text
-
-
-__all__ = ["SCHEMA", "Settings", "Trace", "settings_from_file"]

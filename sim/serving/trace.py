@@ -65,10 +65,14 @@ class Trace:
         )
 
     def at_once(self, count: int, seed: int) -> Requests:
-        """Return `count` requests of the trace, in its order and in turns, that arrive at 0."""
-        chosen = np.arange(count) % len(self.recorded)
-        picked = self.recorded.select(np.sort(chosen))
-        return Requests(np.zeros(count, dtype=np.int64), picked.prompt, picked.output)
+        """Return `count` requests that all arrive at 0: those of the trace, shuffled, in turns."""
+        recorded, size = self.recorded, len(self.recorded)
+        rng = np.random.default_rng([seed, 1])
+        turns = [rng.permutation(size) for _ in range(-(-count // size))]
+        chosen = np.concatenate(turns)[:count]
+        return Requests(
+            np.zeros(count, dtype=np.int64), recorded.prompt[chosen], recorded.output[chosen]
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Return the trace for a report."""
