@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..jsonfile import Section, read
 from ..system import Machine
-from .arrivals import PROCESSES, Workload
+from .arrivals import MOST_REQUESTS, PROCESSES, Workload
 from .cost import Prices
 from .fleet import Fleet
 from .lengths import Lengths
@@ -147,8 +147,9 @@ class Settings:
         said = {name: getattr(self, name) for name in ("requests", "duration_s", "warm_up_s")
                 if getattr(self, name) is not None}
         for name, value in said.items():
-            if not 0 < value <= LONGEST_S and not (name == "requests" and value > 0):
-                raise InputError(f"{name} must be above 0 and at most {LONGEST_S:g}, not {value!r}")
+            most = MOST_REQUESTS if name == "requests" else LONGEST_S
+            if not 0 < value <= most:
+                raise InputError(f"{name} must be above 0 and at most {most}, not {value!r}")
         seed = 0 if self.seed is None else self.seed
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             raise InputError(f"seed must be an integer of at least 0, not {seed!r}")

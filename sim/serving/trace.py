@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,11 @@ from .requests import LONGEST_S, PS, Requests
 
 COLUMNS = ("arrival_s", "prompt_tokens", "output_tokens")
 """What a trace says of each request; other columns are passed over."""
+
+AZURE_COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
+"""The same in the traces of Azure's LLM services (AzureLLMInferenceTrace_*.csv of
+github.com/Azure/AzurePublicDataset, CC-BY; Patel et al., Splitwise, ISCA 2024); dates, not seconds.
+"""
 
 _MOST_TOKENS = 1 << 20
 
@@ -85,6 +91,8 @@ class Trace:
 def trace_from_file(path: str | Path) -> Trace:
     """Read a trace: ``.csv`` with a header line, or ``.jsonl`` with an object a line.
 
+    A table has the columns :data:`COLUMNS`, or those of :data:`AZURE_COLUMNS`.
+
     Raises
     ------
     InputError
@@ -125,14 +133,32 @@ def trace_from_file(path: str | Path) -> Trace:
 
 def _csv_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:
     reader = csv.DictReader(file)
-    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-    if missing:
+    header, origin = reader.fieldnames or (), None
+    azure = set(AZURE_COLUMNS) <= set(header)
+    missing = [name for name in COLUMNS if name not in header]
+    if missing and not azure:
         raise InputError(f"{path}, line 1: a trace needs a column {missing[0]}")
     try:
         for row in reader:
+            if azure:
+                time = _date(row["TIMESTAMP"], path, reader.line_num)
+                origin = origin or time
+                row = {"arrival_s": (time - origin).total_seconds(),
+                       "prompt_tokens": row["ContextTokens"],
+                       "output_tokens": row["GeneratedTokens"]}
             yield reader.line_num, row
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def _date(text: str | None, path: Path, line: int) -> datetime:
+    try:
+        date = datetime.fromisoformat(text or "")
+    except ValueError:
+        raise InputError(
+            f"{path}, line {line}: TIMESTAMP must be a date and time as in ISO 8601, not {text!r}"
+        ) from None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def _json_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:

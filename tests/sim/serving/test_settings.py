@@ -103,7 +103,8 @@ def test_a_missing_schema_and_a_repeated_key(tmp_path):
         (Settings(loads=(1.0,), rates=(1.0,)), lambda s: s.rates_of(1.0), "not both"),
         (Settings(max_batch=17, token_budget=16), lambda s: s.fleet(machine()),
          "token_budget must be at least max_batch = 17, not 16"),
-        (Settings(max_batch=500), lambda s: s.fleet(machine()), "max_batch must be at most the 136 tokens of a pass .* not 500"),
+        (Settings(max_batch=500), lambda s: s.fleet(machine()),
+         "max_batch must be at most the 136 tokens of a pass .* not 500"),
     ],
 )
 def test_what_does_not_go_together(settings, make, message):

@@ -51,4 +51,4 @@ def test_gaps():
     for percent in (50, 90, 95, 99):
         true = gaps[percent * 50 - 1] / 1e12
         assert true < found[f"p{percent}"] <= true * 1.0101
-    assert EDGES == sorted(set(EDGES))
+    assert sorted(set(EDGES)) == EDGES

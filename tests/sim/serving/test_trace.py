@@ -39,6 +39,22 @@ def test_a_trace_at_its_own_rate(tmp_path, write):
     assert trace.to_dict()["mean_prompt"] == 5.75
 
 
+def test_the_columns_of_azure(tmp_path):
+    """Lines as in AzureLLMInferenceTrace_conv.csv: seven digits of a second, over midnight."""
+    trace = trace_from_file(csv_file(
+        tmp_path,
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 23:59:59.2500000,374,44\n"
+        "2023-11-17 00:00:01.7500000,396,109\n",
+    ))
+    assert trace.recorded.arrival.tolist() == [0, 5 * PS // 2]
+    assert trace.recorded.prompt.tolist() == [374, 396]
+    assert trace.recorded.output.tolist() == [44, 109]
+    with pytest.raises(InputError, match="line 2: TIMESTAMP must be a date .* not 'noon'"):
+        trace_from_file(csv_file(
+            tmp_path, "TIMESTAMP,ContextTokens,GeneratedTokens\nnoon,374,44\n"
+        ))
+
+
 def test_rates_scale_times_and_a_trace_takes_turns(tmp_path):
     trace = trace_from_file(csv_file(tmp_path))
     played = trace.requests(2.0, 3.0, 0)
