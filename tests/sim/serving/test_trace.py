@@ -49,7 +49,7 @@ def test_the_columns_of_azure(tmp_path):
     assert trace.recorded.arrival.tolist() == [0, 5 * PS // 2]
     assert trace.recorded.prompt.tolist() == [374, 396]
     assert trace.recorded.output.tolist() == [44, 109]
-    with pytest.raises(InputError, match="line 2: TIMESTAMP must be a date .* not 'noon'"):
+    with pytest.raises(InputError, match=r"line 2: TIMESTAMP must be a date .* not 'noon'"):
         trace_from_file(csv_file(
             tmp_path, "TIMESTAMP,ContextTokens,GeneratedTokens\nnoon,374,44\n"
         ))
