@@ -23,13 +23,15 @@ def cpu_name() -> str:
     return next((s.split(":", 1)[1].strip() for s in lines if s.startswith("model name")), "?")
 
 
-def write_record(path: Path, results: object, packages: tuple[str, ...]) -> None:
-    """Write `results` with command, date, machine and versions to a JSON file."""
+def write_record(
+    path: Path, results: object, packages: tuple[str, ...], mark: str = "measured"
+) -> None:
+    """Write `results` with command, date, mark, machine and versions to a JSON file."""
     script = Path(sys.argv[0]).name
     record = {
         "command": shlex.join(["python", f"benchmarks/{script}", *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
-        "mark": "measured",
+        "mark": mark,
         "machine": {
             "cpu": cpu_name(),
             "cores": os.cpu_count(),
