@@ -103,10 +103,10 @@ def report_of(options: ServeOptions) -> dict[str, object]:
     points = []
     rates = settings.rates_of(limit)
     for index, rate in enumerate(rates):
-        with progress(f"load {index + 1} of {len(rates)}: {rate:.4g} requests/s"):
+        with progress(f"load {index + 1} of {len(rates)}: {rate:.4g} requests/s") as step:
             points.append(
                 point(fleet, source, rate, workers=options.workers, prices=prices, limit=limit,
-                      **plan)
+                      progress=step.to, **plan)
             )
         points[-1]["load"] = rate / limit
     scheduler, cache = fleet.scheduler, fleet.cache

@@ -14,8 +14,8 @@ from .requests import LONGEST_S, PS, Requests
 PROCESSES = ("poisson", "deterministic", "gamma")
 """Arrival processes: by the distribution of the time between two arrivals."""
 
-MOST_REQUESTS = 50_000_000
-"""Requests that a run may have: some gigabytes."""
+MOST_REQUESTS = 20_000_000
+"""Requests that a run may have: some 300 bytes each."""
 
 
 @dataclass(frozen=True, kw_only=True)

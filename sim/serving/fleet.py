@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cached_property
 from multiprocessing import get_context
 
 import numpy as np
@@ -58,7 +59,7 @@ class Fleet:
         self.scheduler.check(self.machine)
         StepTimes(self.machine, self.cache.positions, self.case)
 
-    @property
+    @cached_property
     def cache(self) -> KvCache:
         """Room for keys and values of one accelerator."""
         return kv_cache(self.machine, self.scheduler)
@@ -127,7 +128,7 @@ class _Log:
 
 def serve(
     fleet: Fleet, requests: Requests, *, marks: Sequence[int] = (), seed: int = 0,
-    workers: int = 1, progress: Callable[[int], None] = lambda count: None,
+    workers: int = 1, progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Served:
     """Serve requests until all are done.
 
@@ -141,7 +142,7 @@ def serve(
         Processes. Routers that ask nothing of the accelerators (``round-robin``, ``random``) leave
         them independent; with others there is one process. Results do not depend on it.
     progress
-        Called with counts of requests done.
+        Called now and then with the requests done and all of them.
 
     Raises
     ------
@@ -157,9 +158,16 @@ def serve(
     rejected = int(len(fits) - fits.sum())
     if rejected:
         requests = requests.select(fits)
+    done = 0
+
+    def more(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, len(requests))
+
     rng = np.random.default_rng([seed, 3])  # 0 to 2 are those of the requests
     if fleet.router not in BLIND:
-        where, first, finish, log = _serve_asking(fleet, requests, marks, rng, progress)
+        where, first, finish, log = _serve_asking(fleet, requests, marks, rng, more)
         return Served(requests, rejected, where, first, finish, marks, log.tallies, log.over)
     where = blind_choice(fleet.router, len(requests), fleet.accelerators, rng)
     first, finish = np.empty_like(requests.arrival), np.empty_like(requests.arrival)
@@ -174,7 +182,7 @@ def serve(
         log.over = [a + b for a, b in zip(log.over, result[3], strict=True)]
 
     if parts == 1:
-        collect(shards[0], _serve_blindly(fleet, requests, where, marks, progress))
+        collect(shards[0], _serve_blindly(fleet, requests, where, marks, more))
     else:
         with ProcessPoolExecutor(parts, mp_context=get_context("spawn")) as pool:
             jobs = {
@@ -183,7 +191,7 @@ def serve(
             }
             for job in as_completed(jobs):
                 collect(jobs[job], job.result())
-                progress(len(jobs[job]))
+                more(len(jobs[job]))
     return Served(requests, rejected, where, first, finish, marks, log.tallies, log.over)
 
 
@@ -213,7 +221,7 @@ def _accelerators(
 
 def _serve_blindly(
     fleet: Fleet, requests: Requests, where: np.ndarray, marks: Sequence[int],
-    progress: Callable[[int], None] = lambda count: None,
+    more: Callable[[int], None] = lambda count: None,
 ) -> tuple[np.ndarray, np.ndarray, list[Tally], list[int]]:
     """Serve requests whose accelerators are known, one accelerator after the other.
 
@@ -238,13 +246,13 @@ def _serve_blindly(
             log.pass_mark(index, accelerator)
         advance(NEVER)
         log.take(len(marks), accelerator)
-        progress(len(mine))
+        more(len(mine))
     return first, finish, log.tallies, log.over
 
 
 def _serve_asking(
     fleet: Fleet, requests: Requests, marks: Sequence[int], rng: np.random.Generator,
-    progress: Callable[[int], None],
+    more: Callable[[int], None],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, _Log]:
     """Serve requests by a router that asks accelerators how many requests they have."""
     first, finish = np.empty_like(requests.arrival), np.empty_like(requests.arrival)
@@ -265,8 +273,8 @@ def _serve_asking(
         accelerator = fleet_of[number]
         accelerator.advance(time)
         accelerator.arrive(request, time)
-        if not request % 4096:
-            progress(4096)
+        if request % 4096 == 4095:
+            more(4096)
     for accelerator in fleet_of:
         for index in range(mark, len(marks)):
             log.pass_mark(index, accelerator)

@@ -65,7 +65,7 @@ def point(
     fleet: Fleet, source: Source, rate: float, *, requests: int = 20_000,
     duration_s: float | None = None, warm_up_s: float | None = None, seed: int = 0,
     workers: int = 1, prices: Prices | None = None, limit: float | None = None,
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, object]:
     """Return what a fleet does at one arrival rate.
 

@@ -192,3 +192,13 @@ def test_a_model_that_does_not_fit_is_refused():
     small = replace(KV260, memory=replace(KV260.memory, capacity_bytes=2**20))
     with pytest.raises(InputError, match="must fit the memory"):
         fleet(machine=Machine(named_model("fbi-43m"), small))
+
+
+@pytest.mark.parametrize("router", ["round-robin", "two-choices"])
+def test_progress_is_told(router):
+    told = []
+    serve(fleet(router), requests(count=5000), progress=lambda *pair: told.append(pair))
+    assert told
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert {total for _, total in told} == {5000}
+    assert told[-1][0] > 4000
