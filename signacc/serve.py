@@ -108,7 +108,6 @@ def report_of(options: ServeOptions) -> dict[str, object]:
                 point(fleet, source, rate, workers=options.workers, prices=prices, limit=limit,
                       progress=step.to, **plan)
             )
-        points[-1]["load"] = rate / limit
     scheduler, cache = fleet.scheduler, fleet.cache
     return {
         "schema": SCHEMA,

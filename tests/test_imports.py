@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("golden", "hw", "model", "sim", "signacc")
 LIGHT = (
-    "sim.system, sim.engine, hw.config, hw.streams, golden.pack, golden.linear, golden.bf16, "
-    "golden.compose, golden.folder"
+    "sim.system, sim.serving, sim.engine, hw.config, hw.streams, golden.pack, golden.linear, "
+    "golden.bf16, golden.compose, golden.folder"
 )
 
 

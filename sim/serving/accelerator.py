@@ -60,7 +60,6 @@ class Accelerator:
         """Queue a request; the accelerator has been advanced to its time."""
         if self.now < time:
             self.now = time  # it was idle
-            self.just_left = 0
         self._waiting.append(request)
         self.outstanding += 1
 

@@ -57,7 +57,7 @@ class Window:
 
 def measured(
     fleet: Fleet, served: Served, window: Window, prices: Prices | None = None,
-    capacity: float | None = None,
+    load: float | None = None,
 ) -> dict[str, object]:
     """Return what a run says, as a dictionary that ``json.dumps`` takes.
 
@@ -68,9 +68,8 @@ def measured(
     ----------
     served
         A run with ``window.marks`` as marks.
-    capacity
-        Requests a second that the fleet can serve at most, if known: an arrival rate at or above
-        it is saturation.
+    load
+        Arrival rate by the fleet's capacity, if known: 1 or more is saturation.
     """
     requests, count = served.requests, fleet.accelerators
     arrival, seconds = requests.arrival, window.seconds
@@ -122,7 +121,7 @@ def measured(
         if prices is not None:
             usd = prices.usd(count, seconds, energy) * (1e6 / tokens)
             result["usd_per_million_tokens"] = usd.to_dict()
-    result["saturated"] = _saturated(result, capacity)
+    result["saturated"] = _saturated(result, load)
     result["notes"] = _notes(result, window)
     return result
 
@@ -132,10 +131,10 @@ def _static(fleet: Fleet, seconds: float) -> Interval:
     return fleet.machine.system.power_w * (fleet.accelerators * seconds)
 
 
-def _saturated(result: dict, capacity: float | None) -> str | None:
+def _saturated(result: dict, load: float | None) -> str | None:
     """Return why a run counts as saturated, or None."""
-    if capacity is not None and result["rate"] >= capacity:
-        return f"{result['rate']:.4g} requests/s arrive, at most {capacity:.4g} can be served"
+    if load is not None and load >= 1:
+        return f"requests arrive at {load:.4g} times the rate that can be served"
     growth = result["present"]["end"] - result["present"]["begin"]
     if result["arrivals"] and growth > GROWTH * result["arrivals"]:
         return (

@@ -34,6 +34,7 @@ class Source(Protocol):
 def capacity(fleet: Fleet, source: Source, seed: int = 0) -> float:
     """Return the requests a second that a fleet serves when its queues never empty, by simulation.
 
+    Rejected ones count as well, for nothing: arrivals at this rate are as many as can be served.
     One accelerator is given a stock of requests at once; the rate is that of the middle half to
     finish, times the accelerators. The stock is 40 times the largest batch, at least 1,000, so at
     the end of that half a queue of ten batches is left.
@@ -58,7 +59,8 @@ def capacity(fleet: Fleet, source: Source, seed: int = 0) -> float:
             f"a capacity needs more than the {count} requests that fit of "
             f"{count + served.rejected}"
         )
-    return fleet.accelerators * (end - begin) * PS / int(done[end] - done[begin])
+    rate = (end - begin) * PS / int(done[end] - done[begin])
+    return fleet.accelerators * rate * (count + served.rejected) / count
 
 
 def point(
@@ -94,11 +96,13 @@ def point(
     served = serve(
         fleet, drawn, marks=window.marks, seed=seed, workers=workers, progress=progress
     )
+    load = None if limit is None else rate / limit
     return {
+        "load": load,
         "offered_rate": rate,
         "warm_up_s": window.begin / PS,
         "measured_s": window.seconds,
-        **measured(fleet, served, window, prices, limit),
+        **measured(fleet, served, window, prices, load),
     }
 
 

@@ -5,6 +5,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from signacc.report import quantity
 from sim.serving.arrivals import PROCESSES
 from sim.serving.routers import ROUTERS
 from sim.serving.scheduler import POLICIES
@@ -52,7 +53,7 @@ def test_the_speed_is_that_of_the_record():
 
 
 def ms(found, *percents):
-    return " / ".join(f"{1e3 * found[f'p{percent}']:.3g}" for percent in percents)
+    return " / ".join(quantity(1e3 * found[f"p{percent}"]) for percent in percents)
 
 
 def test_the_findings_are_those_of_the_record():

@@ -105,8 +105,9 @@ def test_overload_is_said():
     assert found["saturated"].startswith("the requests inside grew by")
     assert found["utilisation"] == pytest.approx(1)
     assert any("less than three times" in note for note in found["notes"])
-    known = measured(fleet, served, window, capacity=100.0)
-    assert "at most 100 can be served" in known["saturated"]
+    known = measured(fleet, served, window, load=1.25)
+    assert known["saturated"] == "requests arrive at 1.25 times the rate that can be served"
+    assert measured(fleet, served, window, load=0.99)["saturated"] == found["saturated"]
 
 
 def test_windows():

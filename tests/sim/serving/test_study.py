@@ -42,6 +42,19 @@ def test_a_fleet_serves_what_its_capacity_says():
     assert under["utilisation"] < 0.95
 
 
+def test_rejected_requests_cost_nothing():
+    """A source of which two in five cannot be served has a capacity of five thirds in arrivals."""
+    fleet = Fleet(machine=machine(), scheduler=Scheduler(max_batch=2, token_budget=8))
+
+    class Mixed:
+        def at_once(self, count, seed):
+            stock = SOURCE.at_once(5 * count // 3, seed)
+            stock.prompt[::5] = stock.prompt[1::5] = 1000
+            return stock
+
+    assert capacity(fleet, Mixed()) == pytest.approx(capacity(fleet, SOURCE) * 5 / 3, rel=0.01)
+
+
 def test_the_window_is_what_was_asked_for():
     fleet = Fleet(machine=machine(), scheduler=Scheduler(max_batch=4, token_budget=8))
     found = point(fleet, SOURCE, 10.0, requests=200)
