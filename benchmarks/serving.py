@@ -11,6 +11,7 @@ dependency (pip install simpy).
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -198,12 +199,14 @@ def whole_fleet(machine: Machine, router: str, seconds: float, workers: int) -> 
     )
     wall, used = time.perf_counter() - wall, processor_s() - used
     simulated = RATE * seconds * 1.25
+    peaks = [resource.getrusage(who).ru_maxrss / 1024
+             for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
         "router": router, "accelerators": count, "workers": workers,
         "load_average_before": load, "requests": simulated, "simulated_s": 1.25 * seconds,
         "wall_s": wall, "processor_s": used,
         "requests_per_processor_s": simulated / used,
-        "processor_s_for_a_minute": used * 60 / (1.25 * seconds),
+        "peak_memory_mb_so_far": {"this": peaks[0], "largest_child": peaks[1]},
         "result": {name: result[name] for name in (
             "utilisation", "mean_batch", "output_tokens_per_second", "saturated", "ttft_s",
             "end_to_end_s",
@@ -212,21 +215,23 @@ def whole_fleet(machine: Machine, router: str, seconds: float, workers: int) -> 
 
 
 @click.command()
-@click.option("--seconds", default=10.0, show_default=True, help="Measured time of the fleets.")
+@click.option("--minute", default=48.0, show_default=True,
+              help="Measured time of the first fleet; a quarter of it comes before.")
+@click.option("--seconds", default=8.0, show_default=True, help="The same of the others.")
 @click.option("--count", default=20_000, show_default=True, help="Requests of the comparison.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-def main(seconds: float, count: int, out: Path) -> None:
+def main(minute: float, seconds: float, count: int, out: Path) -> None:
     machine = Machine(named_model(MODEL), named_system(SYSTEM))
     one = Fleet(machine=machine, scheduler=SCHEDULER)
     result = {
         "model": MODEL, "system": SYSTEM, "workload": SOURCE.to_dict(),
-        "one_accelerator": [compare(one, share, count) for share in (0.3, 0.6, 0.9)],
         "fleets": [
-            whole_fleet(machine, "round-robin", seconds, 2),
+            whole_fleet(machine, "round-robin", minute, 2),
             whole_fleet(machine, "round-robin", seconds, 1),
             whole_fleet(machine, "two-choices", seconds, 1),
             whole_fleet(machine, "least-outstanding", seconds, 1),
         ],
+        "one_accelerator": [compare(one, share, count) for share in (0.3, 0.6, 0.9)],
     }
     write_record(out, result, ("signacc", "numpy", "simpy"))
 
