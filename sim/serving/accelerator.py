@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from heapq import heappop, heappush
 
 from .scheduler import Scheduler
@@ -38,7 +38,8 @@ class Accelerator:
 
     def __init__(
         self, steps: StepTimes, scheduler: Scheduler, blocks: int, *, prompt: Sequence[int],
-        output: Sequence[int], need: Sequence[int], first: Sequence[int], finish: Sequence[int],
+        output: Sequence[int], need: Sequence[int], first: MutableSequence[int],
+        finish: MutableSequence[int],
     ) -> None:
         self._steps, self._budget = steps, scheduler.token_budget
         self._mixed = scheduler.policy == "chunked"

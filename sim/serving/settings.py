@@ -24,7 +24,8 @@ SCHEMA = "signacc-serving-1"
 
 _CHOICES = {"router": ROUTERS, "policy": POLICIES, "arrivals": PROCESSES, "case": CASES}
 _COUNTS = {"accelerators": 1, "max_batch": 1, "token_budget": 1, "requests": 1, "seed": 0}
-_NUMBERS = ("cv", "duration_s", "warm_up_s", "price_usd", "years", "usd_per_kwh")
+_ABOVE_ZERO = ("cv", "duration_s", "warm_up_s", "years")
+_PRICES = ("price_usd", "usd_per_kwh")
 _LENGTHS = ("prompt_tokens", "output_tokens")
 _LISTS = ("loads", "rates")
 
@@ -199,7 +200,9 @@ def settings_from_file(path: str | Path) -> Settings:
 def _value(section: Section, name: str) -> object:
     if name in _COUNTS:
         return section.integer(name, _COUNTS[name])
-    if name in _NUMBERS:
+    if name in _ABOVE_ZERO:
+        return section.number(name, above=0)
+    if name in _PRICES:
         return section.number(name)
     if name in _LISTS:
         values = section.data[name]

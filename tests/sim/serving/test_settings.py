@@ -74,6 +74,8 @@ def test_options_come_before_the_file(tmp_path):
         ({"accelerators": 0}, "line 3: accelerators must be an integer of at least 1, not 0"),
         ({"router": "nearest"}, "line 4: router must be one of round-robin, .* not 'nearest'"),
         ({"cv": -1}, "line 10: cv must be a finite number of at least 0, not -1"),
+        ({"years": 0}, "line 21: years must be above 0, not 0"),
+        ({"price_usd": -1}, "line 20: price_usd must be a finite number of at least 0, not -1"),
         ({"loads": [0.5, 0]}, "line 13: loads must be above 0"),
         ({"loads": 0.5}, "line 13: loads must be a list of numbers, not 0.5"),
         ({"prompt_tokens": 0}, "line 11: prompt_tokens must be an integer of at least 1, not 0"),
