@@ -26,7 +26,7 @@ def test_energy_is_that_of_every_pass():
 
 
 def test_usd():
-    prices = Prices(accelerator_usd=365.25 * 24, years=1, usd_per_kwh=0.5)
+    prices = Prices(accelerator_usd=2 * 365.25 * 24, years=2, usd_per_kwh=0.5)
     usd = prices.usd(3, 7200.0, Interval(3.6e6, 7.2e6, 3.6e7))
     assert usd.to_dict() == pytest.approx({"low": 6.5, "nominal": 7.0, "high": 11.0})
 

@@ -14,6 +14,7 @@ from sim.serving.scheduler import Scheduler
 from sim.system import Machine, kv_positions
 
 from .machines import KV260, machine, random_requests
+from .reference import reference
 
 SCHEDULER = Scheduler(max_batch=3, token_budget=6)
 
@@ -108,6 +109,23 @@ def test_stretches_between_marks_add_up(router):
         assert sum(getattr(t, name) for t in served.tallies) == getattr(free.tallies[0], name)
     assert served.over[-1] == 0
     assert served.tallies[-1].iterations == 0
+
+
+def test_an_iteration_counts_where_it_begins():
+    """In every stretch of a queue that never empties, against the reference."""
+    drawn = requests(5, count=80, load=20.0)
+    one = fleet(accelerators=1)
+    _, finish, iterations, _ = reference(machine(), SCHEDULER, one.cache.blocks, drawn)
+    marks = np.linspace(0, max(finish), 12)[1:].astype(np.int64).tolist()
+    served = serve(one, drawn, marks=marks)
+    stretch = np.searchsorted(marks, [start for start, *_ in iterations], side="right")
+    for index, tally in enumerate(served.tallies):
+        mine = [each for each, at in zip(iterations, stretch, strict=True) if at == index]
+        assert tally.iterations == len(mine)
+        assert tally.output_tokens == sum(work.outputs for _, _, work, _ in mine)
+        assert tally.busy == sum(end - start for start, end, _, _ in mine)
+    for mark, over in zip(marks, served.over, strict=True):
+        assert over == sum(end - mark for start, end, _, _ in iterations if start < mark < end)
 
 
 def _busy_pieces(served, begin, end):
