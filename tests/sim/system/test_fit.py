@@ -7,7 +7,15 @@ import pytest
 from golden.config import named_model
 from hw.config import named_preset
 from sim.errors import InputError
-from sim.system import OnChipMemory, estimate, named_link, named_system
+from sim.system import (
+    Machine,
+    OnChipMemory,
+    estimate,
+    kv_positions,
+    named_link,
+    named_system,
+)
+from sim.system.fit import held_bytes
 
 KV260 = named_system("kv260")
 SEVEN = named_model("fbi-7b")
@@ -92,6 +100,18 @@ def test_on_chip_weights_come_at_ports_times_width_times_clock():
     slow, wide = (sum(e.time_s.nominal for e in linears(bits)) for bits in (16, 1 << 14))
     assert {e.bound_by for e in linears(16)} == {"memory"}
     assert slow > 84_934_656 / (32 * 150e6) > 10 * wide
+
+
+def test_positions_that_fit_beside_the_weights():
+    # fbi-7b: 32 layers of two vectors of 4096 in 16 bits, 524,288 bytes a position
+    weights = sum(held_bytes(Machine(SEVEN, KV260), positions=0)[0].values())
+    for spare, positions in ((524_288, 1), (2 * 524_288 - 1, 1), (100 * 524_288, 100)):
+        assert kv_positions(Machine(SEVEN, holding(weights + spare))) == positions
+    with pytest.raises(InputError, match="1 too many"):
+        kv_positions(Machine(SEVEN, holding(weights + 524_287)))
+    on_chip = OnChipMemory(capacity_bytes=7 * 524_288 + 5, ports=1, port_bits=64,
+                           holds=("kv_read", "kv_write"))
+    assert kv_positions(Machine(SEVEN, replace(KV260, on_chip=on_chip))) == 7
 
 
 def test_resident_weights_must_fit_their_engine():
