@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 
 import numpy as np
 
@@ -184,14 +184,20 @@ def serve(
     if parts == 1:
         collect(shards[0], _serve_blindly(fleet, requests, where, marks, more))
     else:
+        others = set(active_children())
         with ProcessPoolExecutor(parts, mp_context=get_context("spawn")) as pool:
-            jobs = {
-                pool.submit(_serve_blindly, fleet, requests.select(shard), where[shard], marks):
-                shard for shard in shards
-            }
-            for job in as_completed(jobs):
-                collect(jobs[job], job.result())
-                more(len(jobs[job]))
+            try:
+                jobs = {
+                    pool.submit(_serve_blindly, fleet, requests.select(shard), where[shard], marks):
+                    shard for shard in shards
+                }
+                for job in as_completed(jobs):
+                    collect(jobs[job], job.result())
+                    more(len(jobs[job]))
+            except BaseException:  # an interruption must not wait for minutes of work
+                for process in set(active_children()) - others:
+                    process.terminate()
+                raise
     return Served(requests, rejected, where, first, finish, marks, log.tallies, log.over)
 
 
