@@ -29,6 +29,8 @@ from .toolchain import Toolchain, ToolError, check_make_path, find_toolchain, py
 WAIVERS = Path(__file__).with_name("waivers.vlt")
 _OPTIONS = ("-Wall", "--x-initial", "unique", "--x-assign", "unique", "-O3")
 _COMPILE = "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O1"
+# The code that compares every net with its last value is most of a traced build, and runs briefly.
+_COMPILE_TRACED = "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O1"
 
 
 class BenchError(RuntimeError):
@@ -46,6 +48,9 @@ class _PortsPublic(Verilator):
         commands = super()._build_command()
         where = commands[0].index("--public-flat-rw")
         commands[0][where : where + 1] = ["--public-depth", "1"]
+        if self.waves:  # switching activity instead of waves
+            where = commands[0].index("--trace")
+            commands[0][where : where + 1] = ["--trace-saif"]
         return commands
 
 
@@ -61,18 +66,25 @@ class Build:
         Top module.
     toolchain
         What built it.
+    saif
+        It can write how often its nets toggle.
     """
 
     folder: Path
     top: str
     toolchain: Toolchain
+    saif: bool = False
 
 
-def build(verilog: str, top: str, *, on_build: Callable[[], None] | None = None) -> Build:
+def build(
+    verilog: str, top: str, *, saif: bool = False, on_build: Callable[[], None] | None = None
+) -> Build:
     """Compile `verilog` with Verilator, or return the cached build of the same content.
 
     Parameters
     ----------
+    saif
+        Build it so that a run can write its switching activity; compiles and runs slower.
     on_build
         Called when a compilation really starts.
 
@@ -92,13 +104,13 @@ def build(verilog: str, top: str, *, on_build: Callable[[], None] | None = None)
         cocotb.__version__,
         python_version(),
         *_OPTIONS,
-        _COMPILE,
+        _compile_flags(saif),
     ):
         key.update(part.encode() + b"\0")
     root = cache_root().absolute() / "builds"
     check_make_path(root, "the build cache ($SIGNACC_CACHE)")
     folder = root / f"{top}-{key.hexdigest()[:20]}"
-    done = Build(folder, top, toolchain)
+    done = Build(folder, top, toolchain, saif)
     root.mkdir(parents=True, exist_ok=True)
     with _locked(root / f"{folder.name}.lock"):
         if _is_whole(folder, top):
@@ -107,12 +119,12 @@ def build(verilog: str, top: str, *, on_build: Callable[[], None] | None = None)
             on_build()
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        runtime = root / f"runtime-{_runtime_key(toolchain)}"
+        runtime = root / f"runtime-{_runtime_key(toolchain, saif)}"
         _take_runtime(runtime, folder)
         source = folder / f"{top}.v"
         source.write_text(verilog, encoding="utf-8")
         log = folder / "build.log"
-        with _environment(toolchain.environment | _make_flags(toolchain)):
+        with _environment(toolchain.environment | _make_flags(toolchain, saif)):
             runner = _PortsPublic()
             try:
                 runner.build(
@@ -120,6 +132,7 @@ def build(verilog: str, top: str, *, on_build: Callable[[], None] | None = None)
                     hdl_toplevel=top,
                     build_dir=folder,
                     build_args=list(_OPTIONS),
+                    waves=saif,
                     timescale=("1ns", "1ps"),
                     log_file=log,
                     always=True,
@@ -137,10 +150,14 @@ _RUNTIME = ("verilated", "verilated_vpi", "verilated_threads", "verilator")
 """Objects of Verilator's and cocotb's own sources: the same in every build of a toolchain."""
 
 
-def _runtime_key(toolchain: Toolchain) -> str:
+def _compile_flags(saif: bool) -> str:
+    return _COMPILE_TRACED if saif else _COMPILE
+
+
+def _runtime_key(toolchain: Toolchain, saif: bool) -> str:
     parts = (
         toolchain.version, toolchain.verilator, cocotb.__file__, cocotb.__version__,
-        python_version(), *_OPTIONS, _COMPILE,
+        python_version(), *_OPTIONS, _compile_flags(saif),
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
@@ -187,6 +204,7 @@ def run_bench(
     work: Path,
     environment: Mapping[str, str] | None = None,
     plusargs: Sequence[str] = (),
+    saif: Path | None = None,
 ) -> Path:
     """Run the cocotb tests named `tests` of `module` on a build; return the log's path.
 
@@ -200,12 +218,18 @@ def run_bench(
         Folder for the log and the results file.
     environment, plusargs
         Added to the simulator's environment and command line.
+    saif
+        Where to write the switching activity of all nets from reset to end, as SAIF 2.0.
 
     Raises
     ------
+    ValueError
+        If `saif` is asked of a build without it.
     BenchError
         If a test failed, or another number of tests ran: a bench that ran nothing has failed.
     """
+    if saif is not None and not built.saif:
+        raise ValueError(f"switching activity needs a build with saif, not {built.folder}")
     work.mkdir(parents=True, exist_ok=True)
     log = work / "bench.log"
     results = work / "results.xml"
@@ -223,6 +247,8 @@ def run_bench(
                 results_xml=str(results),
                 test_filter="|".join(rf"\.{name}$" for name in tests),
                 log_file=log,
+                waves=saif is not None,
+                test_args=[] if saif is None else ["--trace-file", str(saif)],
                 plusargs=list(plusargs),
             )
     try:
@@ -237,11 +263,11 @@ def run_bench(
     return log
 
 
-def _make_flags(toolchain: Toolchain) -> dict[str, str]:
+def _make_flags(toolchain: Toolchain, saif: bool) -> dict[str, str]:
     flags = toolchain.environment.get("MAKEFLAGS", "")
     # Compilations of one design side by side; more than a few only cost memory.
     jobs = min(4, os.cpu_count() or 1)
-    return {"MAKEFLAGS": f"-j{jobs} {flags} {_COMPILE}".strip()}
+    return {"MAKEFLAGS": f"-j{jobs} {flags} {_compile_flags(saif)}".strip()}
 
 
 @contextmanager

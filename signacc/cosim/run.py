@@ -89,10 +89,12 @@ def execute_runs(
     *,
     progress: Progress | None = None,
     plusargs: Sequence[str] = (),
+    saif: Path | None = None,
 ) -> list[RunResult]:
     """Send `runs` through the RTL; raises BenchError if the bench does not pass.
 
-    `plusargs` go to the simulator, e.g. ``+verilator+rand+reset+2`` for a random power-up.
+    `plusargs` go to the simulator, e.g. ``+verilator+rand+reset+2`` for a random power-up;
+    `saif` is where the switching activity of all runs goes, from a build that has it.
     """
     with work_folder() as work:
         save_runs(work / "job.npz", config.to_dict(), runs)
@@ -103,6 +105,7 @@ def execute_runs(
                 tests=["job"],
                 work=work,
                 plusargs=plusargs,
+                saif=saif,
                 environment={
                     "SIGNACC_JOB": str(work / "job.npz"),
                     "SIGNACC_RESULTS": str(work / "results.npz"),
