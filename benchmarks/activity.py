@@ -24,9 +24,9 @@ from signacc.cosim.capture import capture
 from signacc.cosim.job import LayerJob, Writing
 from signacc.models import model_folder
 
-LINEARS = ("0.q_proj", "5.gate_proj", "6.o_proj", "11.down_proj")
-OUTPUTS = 128
-POSITIONS = (3, 7, 11, 15, 19, 23)
+LINEARS = ("0.q_proj", "5.gate_proj", "11.down_proj")
+OUTPUTS = 128  # as many tiles as a table has entries: no structure waits
+POSITIONS = (11, 23)
 PROMPT = "The history of the city begins with the river, on whose banks the first houses stood."
 SEED = 1
 

@@ -1,6 +1,7 @@
 """Energy of on-chip events, by technology, each constant with range, source and mark."""
 
-from .activity import NET_CLASSES, UNCALIBRATED, Activity
+from .activity import NET_CLASSES, REFERENCE_TOGGLES, UNCALIBRATED, Activity
+from .calibration import ACTIVITIES, calibrated
 from .constants import Constant, Mark, Technology
 from .events import (
     ENERGY_PARTS,
@@ -28,6 +29,7 @@ from .technologies import (
 )
 
 __all__ = [
+    "ACTIVITIES",
     "ASIC7",
     "ASIC28",
     "ASIC45",
@@ -39,6 +41,7 @@ __all__ = [
     "FPGA_OVER_ASIC",
     "FPGA_OVER_ASIC_HARD",
     "NET_CLASSES",
+    "REFERENCE_TOGGLES",
     "TECHNOLOGIES",
     "UNCALIBRATED",
     "Activity",
@@ -49,6 +52,7 @@ __all__ = [
     "Technology",
     "beat_add_pj",
     "beat_register_bits",
+    "calibrated",
     "energy_ratio",
     "named_technology",
     "on_chip_energy_j",

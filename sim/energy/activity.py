@@ -1,19 +1,32 @@
 """Switching activity: how much more or less nets switch than the energy constants suppose.
 
-The constants are energies per operation, as their sources measured them, on operands that those do
-not describe. A calibration (Verilator SAIF of real activations against the operands of the source)
-multiplies them by a factor per class of nets. Without one, all factors are exactly 1.
+The constants are energies per operation, measured by their sources on operands that those do not
+describe. They are taken to hold for operands whose every bit is a fair coin each time: it toggles
+with probability ``REFERENCE_TOGGLES`` = 1/2 per operation, as do the bits of the sum. An activity
+multiplies the constants by a factor per class of nets: measured toggles over those. Which figures
+there are is in :mod:`sim.energy.calibration`; without any, all factors are exactly 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..errors import InputError
 from ..interval import Interval
 
-NET_CLASSES = ("adders", "array_registers", "on_chip_memory", "front_end_and_drain", "vector_unit")
-"""Classes of nets that can be calibrated."""
+NET_CLASSES = (
+    "adders", "accumulators", "array_registers", "on_chip_memory", "front_end", "wide_adders",
+    "vector_unit",
+)  # fmt: skip
+"""Classes of nets that can be calibrated: adder trees, additions to the accumulators, registers of
+the array, memories, multipliers of the front end, additions of beta*x and of the drain, vector
+unit."""
+
+REFERENCE_TOGGLES = 0.5
+"""Toggles per bit and operation that the constants are taken to stand for."""
+
+Mark = Literal["measured", "modelled", "assumed"]
 
 _ONE = Interval.exactly(1.0)
 
@@ -28,6 +41,11 @@ class Activity:
         By class (``NET_CLASSES``); a class that is not there has factor 1.
     source
         Where the factors come from.
+    data
+        What data they are of; for reports.
+    marks
+        By class: ``measured``; ``modelled``, measured on another engine of the structure; or
+        ``assumed``, which a class that is not there is.
 
     Raises
     ------
@@ -37,9 +55,11 @@ class Activity:
 
     factors: dict[str, Interval] = field(default_factory=dict)
     source: str
+    data: str = "none"
+    marks: dict[str, Mark] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.factors) - set(NET_CLASSES))
+        unknown = sorted((set(self.factors) | set(self.marks)) - set(NET_CLASSES))
         if unknown:
             raise InputError(
                 f"a class of nets is one of {', '.join(NET_CLASSES)}, not {', '.join(unknown)}"
@@ -56,8 +76,13 @@ class Activity:
     def to_dict(self) -> dict[str, object]:
         """Return the factors of all classes for a report."""
         return {
+            "data": self.data,
             "source": self.source,
-            "factors": {name: self.factor(name).to_dict() for name in NET_CLASSES},
+            "reference_toggles_per_bit": REFERENCE_TOGGLES,
+            "factors": {
+                name: {**self.factor(name).to_dict(), "mark": self.marks.get(name, "assumed")}
+                for name in NET_CLASSES
+            },
         }
 
 

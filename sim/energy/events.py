@@ -15,6 +15,18 @@ class ArrayShape(Protocol):
     """The part of an engine configuration that energy depends on."""
 
     @property
+    def structure(self) -> str:
+        """How a row finds the signed sum of a group of inputs."""
+
+    @property
+    def group(self) -> int:
+        """Inputs of such a group."""
+
+    @property
+    def ternary(self) -> bool:
+        """Whether a weight may be zero."""
+
+    @property
     def k_par(self) -> int:
         """Inputs per beat."""
 
@@ -63,22 +75,26 @@ def tree_levels(array: ArrayShape) -> list[tuple[int, int]]:
     return levels
 
 
-def beat_add_pj(technology: Technology, array: ArrayShape) -> Interval:
+def beat_add_pj(
+    technology: Technology, array: ArrayShape, activity: Activity = UNCALIBRATED
+) -> Interval:
     """Return the energy of all additions of one weight beat, pJ.
 
-    ``n_par * (sum over tree levels of adders * E(width) + E(acc_bits))``. Conditional negation is
-    taken to be folded into the adders. The sums shared by all outputs are left out.
+    ``n_par * (sum over tree levels of adders * E(width) + E(acc_bits))``, the tree times the
+    activity's factor of adders and ``E(acc_bits)`` times that of accumulators. Conditional negation
+    is taken to be folded into the adders. The sums shared by all outputs are left out.
     For one token vector.
     """
-    per_output = technology.int_add_pj(array.acc_bits)
-    for adders, width in tree_levels(array):
-        per_output = per_output + technology.int_add_pj(width) * adders
-    return per_output * array.n_par
+    tree = total(technology.int_add_pj(width) * adders for adders, width in tree_levels(array))
+    accumulator = technology.int_add_pj(array.acc_bits) * activity.factor("accumulators")
+    return (tree * activity.factor("adders") + accumulator) * array.n_par
 
 
-def sign_accumulate_pj(technology: Technology, array: ArrayShape) -> Interval:
+def sign_accumulate_pj(
+    technology: Technology, array: ArrayShape, activity: Activity = UNCALIBRATED
+) -> Interval:
     """Return the energy of the addition of one sign-accumulate, pJ: a beat's share of one lane."""
-    return beat_add_pj(technology, array) * (1 / (array.k_par * array.n_par))
+    return beat_add_pj(technology, array, activity) * (1 / (array.k_par * array.n_par))
 
 
 def beat_register_bits(array: ArrayShape) -> tuple[int, int]:
@@ -178,9 +194,7 @@ def on_chip_energy_j(
     pico = {
         "array": total(
             (
-                beat_add_pj(technology, array)
-                * events.vector_beats
-                * activity.factor("adders"),
+                beat_add_pj(technology, array, activity) * events.vector_beats,
                 technology.register_bit.value * clocked * activity.factor("array_registers"),
                 (
                     technology.fp16_add.value * events.array_float_adds
@@ -190,10 +204,11 @@ def on_chip_energy_j(
             )
         ),
         "front_end_and_drain": (
-            technology.fp16_mul.value * events.front_end_muls
-            + technology.int_add_pj(events.wide_bits) * events.wide_adds
-        )
-        * activity.factor("front_end_and_drain"),
+            technology.fp16_mul.value * events.front_end_muls * activity.factor("front_end")
+            + technology.int_add_pj(events.wide_bits)
+            * events.wide_adds
+            * activity.factor("wide_adders")
+        ),
         "vector_unit": mac * (events.macs + events.vector_ops) * activity.factor("vector_unit"),
         "sram": total(
             (

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..energy import UNCALIBRATED, Activity, Technology
+from hw.config import EngineConfig
+
+from ..energy import ACTIVITIES, UNCALIBRATED, Activity, Technology, calibrated
 from ..errors import InputError
-from ..generic import Engine
+from ..generic import Engine, GenericEngine
 from ..interval import Interval
 from ..memory import MemoryConfig
 from ..workload import BYTE_CATEGORIES
@@ -207,12 +209,13 @@ class SystemConfig:
         Power of one chip that flows whether or not there is work, in watts: leakage, clocks,
         processor system, DRAM background, regulators.
     activity
-        Switching activity by class of nets, on top of the technology's constants.
+        Data whose switching activity scales the technology's constants: one of
+        :data:`sim.energy.ACTIVITIES`, or factors of your own.
 
     Raises
     ------
     InputError
-        If a value is not in its range, or chips have no link.
+        If a value is not in its range, chips have no link, or the activity has no name.
     """
 
     name: str
@@ -233,7 +236,7 @@ class SystemConfig:
     link: LinkConfig | None = None
     static_power_w: Interval
     static_power_source: str
-    activity: Activity = UNCALIBRATED
+    activity: Activity | str = "real"
 
     def __post_init__(self) -> None:
         for name, low in (
@@ -253,6 +256,10 @@ class SystemConfig:
             raise InputError(
                 f"parallel must be one of {', '.join(PARALLEL)}, not {self.parallel!r}"
             )
+        if not isinstance(self.activity, Activity) and self.activity not in ACTIVITIES:
+            raise InputError(
+                f"activity must be one of {', '.join(ACTIVITIES)}, not {self.activity!r}"
+            )
         if self.chips > 1 and self.link is None:
             raise InputError(f"{self.chips} chips need a link between them")
 
@@ -260,6 +267,15 @@ class SystemConfig:
     def clock_hz(self) -> float:
         """Clock in Hz."""
         return self.engine.clock_mhz * 1e6
+
+    @property
+    def switching(self) -> Activity:
+        """Factors of the activity on this engine."""
+        if isinstance(self.activity, Activity):
+            return self.activity
+        if isinstance(self.engine, GenericEngine):  # nothing is known of its nets
+            return UNCALIBRATED
+        return calibrated(self.engine, self.activity)
 
     @property
     def tensor_chips(self) -> int:

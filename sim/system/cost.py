@@ -289,7 +289,7 @@ class Machine:
     def events_energy(self, events: Events, dram_bytes: int, link_bytes: int) -> dict:
         """Return the energy of what one tensor-parallel chip does, times those chips, by part."""
         system = self.system
-        energy = on_chip_energy_j(system.technology, system.engine, events, system.activity)
+        energy = on_chip_energy_j(system.technology, system.engine, events, system.switching)
         energy["dram"] = system.memory.transfer_energy_j(dram_bytes)
         if system.link is not None:
             energy["link"] = system.link.energy_pj_per_bit * (8 * link_bytes * 1e-12)

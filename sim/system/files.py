@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hw.config import EngineConfig, named_preset
 
-from ..energy import named_technology
+from ..energy import ACTIVITIES, named_technology
+from ..errors import InputError
 from ..generic import Engine, GenericEngine
 from ..jsonfile import Section, read
 from ..memory import DramTiming, MemoryConfig, named_channel, named_memory
@@ -24,7 +25,7 @@ _REQUIRED = (
 _OPTIONAL = (
     "description", "vector_latency_cycles", "weight_buffer_kib", "activation_buffer_kib",
     "prefetch", "engines", "on_chip", "memory_ports", "vector_bandwidth_gb_s", "chips", "parallel",
-    "link",
+    "link", "activity",
 )  # fmt: skip
 _ENERGY = ("energy_pj_per_bit", "energy_source")
 _KIB = 1024
@@ -70,6 +71,8 @@ def system_from_section(section: Section) -> SystemConfig:
     for key in ("prefetch", "parallel"):
         if key in section.data:
             values[key] = section.data[key]
+    if "activity" in section.data:
+        values["activity"] = section.checked("activity", lambda: _activity(section))
     if section.data.get("on_chip") is not None:
         values["on_chip"] = _on_chip(section.section("on_chip"))
     if section.data.get("memory_ports") is not None:
@@ -184,6 +187,13 @@ def _on_chip(section: Section) -> OnChipMemory:
             holds=tuple(holds),
         ),
     )
+
+
+def _activity(section: Section) -> str:
+    name = section.text("activity")
+    if name not in ACTIVITIES:
+        raise InputError(f"activity must be one of {', '.join(ACTIVITIES)}, not {name!r}")
+    return name
 
 
 def _link(section: Section) -> LinkConfig:

@@ -180,13 +180,15 @@ def _provenance(result: Estimate) -> dict[str, object]:
             "constants": {
                 name: constant.to_dict() for name, constant in technology.constants().items()
             },
-            "sign_accumulate_pj": sign_accumulate_pj(technology, system.engine).to_dict(),
+            "sign_accumulate_pj": sign_accumulate_pj(
+                technology, system.engine, system.switching
+            ).to_dict(),
             "sign_accumulate_formula": (
-                "(sum over adder-tree levels of adders * E(width) + E(acc_bits)) / k_par, "
-                "E(b) = E8 + (b - 8) * (E32 - E8) / 24"
+                "(adders' factor * sum over adder-tree levels of adders * E(width) + accumulators' "
+                "factor * E(acc_bits)) / k_par, E(b) = E8 + (b - 8) * (E32 - E8) / 24"
             ),
         },
-        "activity": system.activity.to_dict(),
+        "activity": system.switching.to_dict(),
         "static_power_w": system.static_power_w.to_dict(),
         "static_power_source": system.static_power_source,
     }
