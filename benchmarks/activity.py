@@ -1,10 +1,12 @@
 """How often the engine's nets toggle, on real and on random data: Verilator's SAIF of the RTL.
 
-    python benchmarks/activity.py --out benchmarks/results/activity.json
+    python benchmarks/activity.py --out benchmarks/results/activity.json \\
+        --table sim/energy/data/activity.json
 
 Some linears of the shipped model, their first outputs, on engines of 16 x 16 lanes of every
-structure; every result is held to golden. Toggles are zero-delay: no glitches. Repeat with
---engine to measure some engines anew and keep the others of the file.
+structure; every result is held to golden. Then the first row of an array as a netlist of gates,
+beside separate adders whose operands are fair coins. Toggles are zero-delay: no glitches. With
+--engine only some engines are measured anew, the others of the file stay.
 """
 
 from __future__ import annotations
@@ -19,16 +21,25 @@ from record import write_record
 from golden.folder import load_packed
 from golden.generate import load_tokenizer, prompt_tokens
 from hw.config import EngineConfig
+from signacc.activity.gates import SCRIPT, adders_activity, row_activity
 from signacc.activity.measure import DATA, layer_activity, on_data, summed, traced_engine
 from signacc.cosim.capture import capture
 from signacc.cosim.job import LayerJob, Writing
+from signacc.files import write_text
+from signacc.fpga.tools import find_yosys
 from signacc.models import model_folder
+from sim.energy.calibration import rows_of_record
 
 LINEARS = ("0.q_proj", "5.gate_proj", "11.down_proj")
 OUTPUTS = 128  # as many tiles as a table has entries: no structure waits
 POSITIONS = (11, 23)
 PROMPT = "The history of the city begins with the river, on whose banks the first houses stood."
 SEED = 1
+ADDITIONS = 500
+SOURCE = (
+    "benchmarks/results/activity.json (python benchmarks/activity.py): toggles per bit and "
+    "operation of RTL nets, zero delay, by Verilator's SAIF"
+)
 
 
 def engines() -> dict[str, EngineConfig]:
@@ -85,19 +96,53 @@ def measure(config: EngineConfig) -> dict:
     }
 
 
+def measure_gates(config: EngineConfig) -> dict:
+    adders = adders_activity(config, operations=ADDITIONS, seed=SEED)
+    jobs = real_jobs(config.act_bits)
+    rows = {}
+    for kind in DATA:
+        found = [row_activity(config, on_data(job, kind, SEED)) for job in jobs]
+        events = sum(entry.events for entry in found)
+        toggles = sum(entry.toggles for entry in found) / events
+        rows[kind] = {
+            "beats": events, "toggles_per_beat": toggles, "over_adders": toggles / adders.per_event,
+        }
+        print("gates", kind, json.dumps(rows[kind]), flush=True)
+    return {
+        "config": config.to_dict(), "yosys": find_yosys().version, "script": SCRIPT,
+        "row_gates": found[0].gates, "rows": rows,
+        "adders_on_fair_coins": {
+            "gates": adders.gates, "additions": ADDITIONS, "toggles_per_event": adders.per_event,
+        },
+    }
+
+
 @click.command()
 @click.option("--engine", "names", multiple=True, type=click.Choice(list(engines())))
+@click.option("--gates/--no-gates", default=True, help="Also a row as a netlist of gates.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-def main(names: tuple[str, ...], out: Path) -> None:
-    known = json.loads(out.read_text())["results"] if out.is_file() else {"engines": {}}
+@click.option("--table", type=click.Path(dir_okay=False, path_type=Path),
+              help="Write what the simulator reads: sim/energy/data/activity.json.")
+def main(names: tuple[str, ...], gates: bool, out: Path, table: Path | None) -> None:
+    results = json.loads(out.read_text())["results"] if out.is_file() else {"engines": {}}
+    results |= {
+        "linears": LINEARS, "outputs": OUTPUTS, "positions": POSITIONS, "prompt": PROMPT,
+        "seed": SEED, "nets": "rtl, zero delay",
+    }
+
+    def write() -> None:
+        write_record(out, results, ("signacc", "amaranth", "cocotb", "verilator"))
+
     for name in names or engines():
-        known["engines"][name] = measure(engines()[name])
-        write_record(
-            out,
-            {"linears": LINEARS, "outputs": OUTPUTS, "positions": POSITIONS, "prompt": PROMPT,
-             "seed": SEED, "nets": "rtl, zero delay"} | known,
-            ("signacc", "amaranth", "cocotb", "verilator"),
-        )
+        results["engines"][name] = measure(engines()[name])
+        write()
+    if gates:
+        results["gates"] = measure_gates(engines()["direct_a8"])
+        write()
+    if table is not None:
+        rows = rows_of_record({"results": results})
+        text = json.dumps({"source": SOURCE, "rows": rows}, indent=1)
+        write_text(table, text + "\n")
 
 
 if __name__ == "__main__":

@@ -42,10 +42,12 @@ _CLUSTER = r"array_\d+/cluster_\d+(/instance)?"
 PARTS = (
     # Every adder's right operand after the choice of its sign, and every sum. Left operands are
     # sums of the level below, or the terms.
-    Part("terms", _ROW, r"chosen_\d+|term_\d+", "beat"),
+    Part("terms", _ROW, r"chosen_\d+(_\d+)*|term_\d+", "beat"),
     Part("adders", _ROW, r"tree_\d+_\d+_\d+(_b)?", "beat"),
-    Part("adders", rf"{_ROW}/(pair|join)_\d+(/instance)?", r"u[01]|left|right|third|y", "beat"),
+    # Of structure triple, whose last join, the addition to the accumulator, has no name of its own.
+    Part("adders", rf"{_ROW}/(pair|join)_\d+(/instance)?", r"u[01]|third|y", "beat"),
     Part("accumulators", _ROW, r"after(_b)?", "beat"),
+    Part("accumulator_sums", _ROW, r"sum", "beat"),
     Part("array_registers", _CLUSTER, r"(options|weights)_here", "beat"),
     Part("array_registers", _ROW,
          r"tree_[rf]\d+_\d+|term_\d+|flip_\d+|sum_\d+|flag_\d+_\d+|accumulator|sum_register",

@@ -1,7 +1,7 @@
 """The cocotb bench of netlists: sets every input, cycle by cycle, and keeps every output.
 
-It reads SIGNACC_REPLAY, JSON: `cycles`, `inputs` with a list of integers per port, `outputs`, names;
-and writes SIGNACC_REPLAY_RESULTS, a list per output: what flops sample at the end of each cycle.
+It reads SIGNACC_REPLAY, JSON: `cycles`; `inputs`, integers by port; `outputs`, names of ports. It
+writes SIGNACC_REPLAY_RESULTS, integers by output: what flops sample at the end of each cycle.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Energy of on-chip events, by technology, each constant with range, source and mark."""
 
 from .activity import NET_CLASSES, REFERENCE_TOGGLES, UNCALIBRATED, Activity
-from .calibration import ACTIVITIES, calibrated
+from .calibration import ACTIVITIES, calibrated, check_data
 from .constants import Constant, Mark, Technology
 from .events import (
     ENERGY_PARTS,
@@ -53,6 +53,7 @@ __all__ = [
     "beat_add_pj",
     "beat_register_bits",
     "calibrated",
+    "check_data",
     "energy_ratio",
     "named_technology",
     "on_chip_energy_j",

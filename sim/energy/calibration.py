@@ -8,7 +8,8 @@ test holds the two together. A class of nets gets the interval
 - nominal: the mean of the chosen data.
 
 An engine that was not measured gets the figures of its structure at the nearest width of
-activations (``modelled``); ternary weights get those of binary ones (``assumed``).
+activations (``modelled``); ternary weights get those of binary ones, and a structure that was not
+measured those of ``direct`` (``assumed``).
 """
 
 from __future__ import annotations
@@ -43,17 +44,22 @@ _OF = {  # class of nets: parts of the record
 _REFERENCE_DATA = {"front_end": "random"}
 
 
+# Structure triple has no nets of its own for the addition to the accumulator but its sums.
+_WITHOUT_OPERANDS = {"accumulators": ("accumulator_sums",)}
+
+
 def rows_of_record(record: Mapping) -> list[dict[str, object]]:
     """Return the rows of ``activity.json`` for a record of ``benchmarks/activity.py``."""
     rows = []
     for engine in record["results"]["engines"].values():
         config = engine["config"]
+        fallback = {} if "accumulators" in engine["bits"] else _WITHOUT_OPERANDS
         toggles = {
             net_class: {
                 kind: _spread(engine["bits"], found, parts)
                 for kind, found in engine["data"].items()
             }
-            for net_class, parts in _OF.items()
+            for net_class, parts in (_OF | fallback).items()
         }
         rows.append(
             {name: config[name] for name in (*_KIND, "k_par", "n_par")} | {"toggles": toggles}
@@ -80,6 +86,13 @@ def _table() -> tuple[str, list[dict]]:
     return content["source"], content["rows"]
 
 
+def check_data(name: str) -> str:
+    """Return `name` if it is one of ``ACTIVITIES``; raises InputError otherwise."""
+    if name not in ACTIVITIES:
+        raise InputError(f"activity must be one of {', '.join(ACTIVITIES)}, not {name!r}")
+    return name
+
+
 def calibrated(array: ArrayShape, data: str = "real") -> Activity:
     """Return the activity of an engine's nets on `data`, one of ``ACTIVITIES``.
 
@@ -88,9 +101,7 @@ def calibrated(array: ArrayShape, data: str = "real") -> Activity:
     InputError
         If there is no such data.
     """
-    if data not in ACTIVITIES:
-        raise InputError(f"activity must be one of {', '.join(ACTIVITIES)}, not {data!r}")
-    if data == "none":
+    if check_data(data) == "none":
         return UNCALIBRATED
     return _calibrated(*(getattr(array, name) for name in (*_KIND, "k_par", "n_par")), data)
 
@@ -100,7 +111,10 @@ def _calibrated(
     structure: str, group: int, act_bits: int, ternary: bool, k_par: int, n_par: int, data: str
 ) -> Activity:
     source, rows = _table()
-    of_structure = [row for row in rows if row["structure"] == structure]
+    known = any(row["structure"] == structure for row in rows)
+    of_structure = [
+        row for row in rows if row["structure"] == (structure if known else "direct")
+    ]
     row = min(of_structure, key=lambda row: (abs(row["act_bits"] - act_bits), row["act_bits"]))
     same = all(
         row[name] == value
@@ -109,7 +123,7 @@ def _calibrated(
             (structure, group, act_bits, ternary, k_par, n_par), strict=True,
         )
     )
-    mark: Mark = "measured" if same else "assumed" if ternary else "modelled"
+    mark: Mark = "measured" if same else "modelled" if known and not ternary else "assumed"
     factors = {name: _factor(name, kinds, data) for name, kinds in row["toggles"].items()}
     factors["array_registers"] = _register_factor(factors["array_registers"])
     return Activity(

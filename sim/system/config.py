@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hw.config import EngineConfig
-
-from ..energy import ACTIVITIES, UNCALIBRATED, Activity, Technology, calibrated
+from ..energy import UNCALIBRATED, Activity, Technology, calibrated, check_data
 from ..errors import InputError
 from ..generic import Engine, GenericEngine
 from ..interval import Interval
@@ -256,10 +254,8 @@ class SystemConfig:
             raise InputError(
                 f"parallel must be one of {', '.join(PARALLEL)}, not {self.parallel!r}"
             )
-        if not isinstance(self.activity, Activity) and self.activity not in ACTIVITIES:
-            raise InputError(
-                f"activity must be one of {', '.join(ACTIVITIES)}, not {self.activity!r}"
-            )
+        if not isinstance(self.activity, Activity):
+            check_data(self.activity)
         if self.chips > 1 and self.link is None:
             raise InputError(f"{self.chips} chips need a link between them")
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from hw.config import EngineConfig, named_preset
 
-from ..energy import ACTIVITIES, named_technology
-from ..errors import InputError
+from ..energy import check_data, named_technology
 from ..generic import Engine, GenericEngine
 from ..jsonfile import Section, read
 from ..memory import DramTiming, MemoryConfig, named_channel, named_memory
@@ -72,7 +71,8 @@ def system_from_section(section: Section) -> SystemConfig:
         if key in section.data:
             values[key] = section.data[key]
     if "activity" in section.data:
-        values["activity"] = section.checked("activity", lambda: _activity(section))
+        name = section.text("activity")
+        values["activity"] = section.checked("activity", lambda: check_data(name))
     if section.data.get("on_chip") is not None:
         values["on_chip"] = _on_chip(section.section("on_chip"))
     if section.data.get("memory_ports") is not None:
@@ -187,13 +187,6 @@ def _on_chip(section: Section) -> OnChipMemory:
             holds=tuple(holds),
         ),
     )
-
-
-def _activity(section: Section) -> str:
-    name = section.text("activity")
-    if name not in ACTIVITIES:
-        raise InputError(f"activity must be one of {', '.join(ACTIVITIES)}, not {name!r}")
-    return name
 
 
 def _link(section: Section) -> LinkConfig:

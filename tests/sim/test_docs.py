@@ -136,10 +136,42 @@ def test_keys_of_a_system_file_are_documented():
         key for cells in table("Systems") for key in re.findall(r"`([a-z_]+)`", cells[0])
     }
     assert documented == set(_REQUIRED + _OPTIONAL)
-    assert {f.name for f in fields(SystemConfig)} - {"activity"} == {
+    assert {f.name for f in fields(SystemConfig)} == {
         key.replace("_kib", "_bytes") for key in documented - {"schema", "description"}
     }
     assert all(f"`{name}`" in section("Energy") for name in TECHNOLOGIES)
+
+
+def activity_rows():
+    """Return the rows of the table of switching activity, from the record."""
+    record = json.loads((ROOT / "benchmarks/results/activity.json").read_text())["results"]
+    for name, engine in record["engines"].items():
+        config, data = engine["config"], engine["data"]
+        accumulators = (
+            "accumulators" if "accumulators" in engine["bits"] else "accumulator_sums"
+        )
+        cells = [
+            " / ".join(f"{found['toggles_per_bit'][part]:.3f}" for found in data.values())
+            for part in (
+                "adders", accumulators, "array_registers", "front_end_multipliers", "bins", "drain"
+            )
+        ]
+        assert list(data) == ["real", "random-activations", "random", "uniform"], name
+        yield [f"`{config['structure']}`", str(config["act_bits"]), *cells]
+
+
+def test_activity_is_that_of_the_record():
+    rows = [cells for cells in table("Energy") if len(cells) == 8][1:]
+    assert sorted(rows) == sorted(activity_rows())
+
+
+def test_gates_are_those_of_the_record():
+    gates = json.loads((ROOT / "benchmarks/results/activity.json").read_text())["results"]["gates"]
+    text = " ".join(section("Energy").split())
+    real, part, random, _ = (gates["rows"][kind]["over_adders"] for kind in gates["rows"])
+    assert f"{real:.2f} times what the adders do on real data" in text
+    assert f"{part:.2f} on normal activations and {random:.2f} on random ones" in text
+    assert f"{gates['row_gates']:,} gates" in text
 
 
 def test_speed_is_that_of_the_record():

@@ -28,7 +28,7 @@ def test_what_each_kind_replaces():
     assert (half.x != JOB.x).any()
     both = on_data(JOB, "random", 7)
     assert (both.signs != JOB.signs).any()
-    with pytest.raises(ValueError, match="data must be one of real, .*, not 'noise'"):
+    with pytest.raises(ValueError, match=r"data must be one of real, .*, not 'noise'"):
         on_data(JOB, "noise", 7)
 
 

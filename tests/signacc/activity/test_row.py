@@ -91,5 +91,6 @@ def test_rows_of_other_structures_are_refused():
     shared = EngineConfig(
         name="s", k_par=8, n_par=16, act_bits=8, k_max=512, n_max=64, structure="shared", group=2
     )
-    with pytest.raises(ConfigError, match="a row alone is measured with structure direct .* not sh"):
+    message = r"a row alone is measured with structure direct .*, not shared"
+    with pytest.raises(ConfigError, match=message):
         row_stimulus(shared, random_job(1, 64, 16, 1))

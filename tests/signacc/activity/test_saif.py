@@ -58,9 +58,9 @@ def test_hand_counted_file(read):
         ('"2.0"', '"1.0"', 4, 'SAIFVERSION must be "2.0", not "1.0"'),
         ("(SAIFILE", "(SAIF", 3, "'SAIFILE' must stand here, not 'SAIF'"),
         ("1 ns", "3 ns", 6, "TIMESCALE must be 1, 10 or 100 of s, ms, us, ns, ps or fs, not '3ns'"),
-        ("(DURATION 10)", "(DURATION -1)", 7, "DURATION must be an integer of at least 0, not '-1'"),
+        ("N 10)", "N -1)", 7, "DURATION must be an integer of at least 0, not '-1'"),
         ("(DURATION 10)", "", 8, "DURATION must stand before the first INSTANCE"),
-        ("(DURATION 10)", "(LENGTH 10)", 7, "an entry of SAIFILE is a header, DURATION or INSTANCE"),
+        ("(DURATION", "(LENGTH", 7, "an entry of SAIFILE is a header, DURATION or INSTANCE"),
         ("(TIMESCALE 1 ns)", "", 21, "TIMESCALE must be given"),
         ("(T0 7)", "(T0 6)", 11, "T0, T1, TX, TZ and TB of a must sum to the duration 10, not 9"),
         ("(T1 3) (TC 2)", "(T1 3)", 11, "TC of a must be given"),
@@ -81,7 +81,7 @@ def test_faults_are_refused_by_line(read, old, new, line, message):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(InputError, match="cannot read .*none.saif: No such file"):
+    with pytest.raises(InputError, match=r"cannot read .*none.saif: No such file"):
         read_saif(tmp_path / "none.saif")
     (tmp_path / "bytes.saif").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"bytes.saif must be UTF-8 text"):

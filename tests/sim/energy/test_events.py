@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hw.config import EngineConfig
 from sim.energy import (
     ASIC45,
     TECHNOLOGIES,
@@ -9,6 +10,7 @@ from sim.energy import (
     Events,
     beat_add_pj,
     beat_register_bits,
+    calibrated,
     on_chip_energy_j,
     sign_accumulate_pj,
     tree_levels,
@@ -126,19 +128,46 @@ def test_activity_multiplies_its_class_alone():
     before = on_chip_energy_j(ASIC45, array(), events)
     after = on_chip_energy_j(ASIC45, array(), events, half)
     saved = before["array"].nominal - after["array"].nominal
-    assert saved == pytest.approx(5e-12 * beat_add_pj(ASIC45, array()).nominal)
+    tree = beat_add_pj(ASIC45, array()).nominal - 2 * ASIC45.int_add_pj(20).nominal
+    assert saved == pytest.approx(5e-12 * tree)
     assert {k: v for k, v in after.items() if k != "array"} == {
         k: v for k, v in before.items() if k != "array"
     }
 
 
-def test_published_binary_weight_chip_lies_in_the_range():
+@pytest.mark.parametrize(
+    ("net_class", "part", "picojoules"),
+    [
+        ("accumulators", "array", 10 * 2 * 0.065),  # 20 bits: half way between 8 and 32
+        ("array_registers", "array", 0.009 * (10 * 2 * 8 + 10 * (32 + 2 * 48))),
+        ("front_end", "front_end_and_drain", 5 * 1.1),
+        ("wide_adders", "front_end_and_drain", 3 * 0.1),
+        ("vector_unit", "vector_unit", 7 * 1.5),
+        ("on_chip_memory", "sram", 100 * 0.156),
+    ],
+)
+def test_every_class_scales_its_events(net_class, part, picojoules):
+    events = Events(
+        weight_beats=10, vector_beats=10, wide_adds=3, front_end_muls=5, macs=7, sram_read_bits=100
+    )
+    third = Activity(factors={net_class: Interval.exactly(1 / 3)}, source="test")
+    before = on_chip_energy_j(ASIC45, array(), events)
+    after = on_chip_energy_j(ASIC45, array(), events, third)
+    for name, energy in before.items():
+        saved = picojoules * 2e-12 / 3 if name == part else 0
+        assert energy.nominal - after[name].nominal == pytest.approx(saved, abs=1e-18)
+
+
+@pytest.mark.parametrize("data", ["real", "random", "none"])
+def test_published_binary_weight_chip_lies_in_the_range(data):
     # YodaNN: 61.2 TOp/s/W, 65 nm, 0.6 V, 12-bit activations, 2 operations per sign-accumulate.
     # Capacitance goes with the node, energy with V^2: brought to 45 nm and 0.9 V.
     published_pj = 2 / 61.2 * (45 / 65) * (0.9 / 0.6) ** 2
-    shape = array(k_par=49, n_par=32, act_bits=12, acc_bits=24, levels_per_stage=9)
+    shape = EngineConfig(
+        name="yodann", k_par=49, n_par=32, act_bits=12, k_max=4096, n_max=4096, levels_per_stage=9
+    )
+    activity = calibrated(shape, data)
     registers = ASIC45.register_bit.value * (sum(beat_register_bits(shape)) / (49 * 32))
-    ours = sign_accumulate_pj(ASIC45, shape) + registers
+    ours = sign_accumulate_pj(ASIC45, shape, activity)
+    ours = ours + registers * activity.factor("array_registers")
     assert ours.low <= published_pj <= ours.high
-
-

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from sim.energy import Activity, calibrated
 from sim.errors import InputError
 from sim.interval import Interval
 from sim.system import LINKS, LinkConfig, OnChipMemory, named_link, named_system
@@ -21,12 +22,20 @@ KV260 = named_system("kv260")
         ({"chips": True}, "chips must be an integer of at least 1, not True"),
         ({"chips": 2}, "2 chips need a link between them"),
         ({"prefetch": "yes"}, "prefetch must be true or false, not 'yes'"),
+        ({"activity": "warm"}, "activity must be one of real, random, none, not 'warm'"),
         ({"parallel": "data"}, "parallel must be one of tensor, pipeline, not 'data'"),
     ],
 )
 def test_bad_systems_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         replace(KV260, **change)
+
+
+def test_activity_is_that_of_real_data_unless_asked():
+    assert KV260.switching == calibrated(KV260.engine, "real")
+    assert replace(KV260, activity="random").switching.data == "random"
+    own = Activity(factors={"adders": Interval.exactly(0.5)}, source="test")
+    assert replace(KV260, activity=own).switching is own
 
 
 def test_chips_multiply_static_power():

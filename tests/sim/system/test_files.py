@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hw.config import PRESETS
-from sim.energy import FPGA16
+from sim.energy import FPGA16, calibrated
 from sim.errors import InputError
 from sim.interval import Interval
 from sim.memory import named_channel, named_memory
@@ -51,6 +51,7 @@ def test_the_smallest_file(load):
     assert system.technology is FPGA16
     assert system.static_power_w == Interval(1, 2, 3)
     assert (system.chips, system.engines, system.prefetch) == (1, 1, False)
+    assert system.activity == "real"
 
 
 def test_everything(load):
@@ -61,8 +62,9 @@ def test_everything(load):
     system = load(
         engine=engine, memory=FLAT, vector_latency_cycles=5, weight_buffer_kib=0,
         activation_buffer_kib=7, prefetch=True, engines=3, on_chip=on_chip, chips=2,
-        parallel="pipeline", link=link, description="all keys",
+        parallel="pipeline", link=link, description="all keys", activity="random",
     )
+    assert system.switching == calibrated(system.engine, "random")
     assert system.engine.lanes == 32
     assert system.clock_hz == 200e6
     assert system.memory.efficiency == Interval.exactly(0.9)
@@ -130,6 +132,8 @@ def test_a_generic_engine_and_ports(load):
         ({"static_power_source": ""}, r"line 13: static_power_source must be a text, not ''"),
         ({"prefetch": 1}, r"line 14: prefetch must be true or false, not 1"),
         ({"parallel": "data"}, r"line 14: parallel must be one of tensor, pipeline, not 'data'"),
+        ({"activity": "warm"}, r"line 14: activity must be one of real, random, none, not 'warm'"),
+        ({"activity": 1}, r"line 14: activity must be a text, not 1"),
         ({"chips": 2}, r"2 chips need a link between them"),
         ({"link": "rope"}, r"line 14: a link is one of .*, not 'rope'"),
         ({"link": {"name": "x"}}, r"line 14: link.bandwidth_gb_s must be given"),
