@@ -49,7 +49,7 @@ def engines() -> dict[str, EngineConfig]:
     )
     kinds = [
         ("tables", 4, 16), ("direct", 1, 8), ("shared", 2, 16), ("triple", 1, 8), ("tables", 4, 8),
-        ("direct", 1, 16), ("shared", 2, 8), ("triple", 1, 16),
+        ("direct", 1, 16),
     ]
     return {
         name: replace(base, name=name, structure=structure, group=group, act_bits=bits)
