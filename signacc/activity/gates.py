@@ -98,7 +98,7 @@ def adders_activity(config: EngineConfig, *, operations: int, seed: int) -> Gate
             if ((left >> at) + (right >> at) - (value >> at)) % (1 << width):
                 raise BenchError(f"an adder of {width} bits adds wrongly in cycle {cycle}")
         at += width
-    return _gates(netlist, nets, operations)
+    return count_gates(netlist, nets, operations)
 
 
 def row_activity(config: EngineConfig, job: LayerJob) -> GateActivity:
@@ -122,7 +122,7 @@ def row_activity(config: EngineConfig, job: LayerJob) -> GateActivity:
     patterns = np.array(seen["sum"][config.tree_stages :], np.int64)[stimulus.ends]
     if (patterns != stimulus.partial[stimulus.ends] % (1 << config.acc_bits)).any():
         raise BenchError("the row's netlist gives wrong sums")
-    return _gates(netlist, nets, stimulus.beats)
+    return count_gates(netlist, nets, stimulus.beats)
 
 
 def _simulate(
@@ -143,8 +143,21 @@ def _simulate(
         return netlist["modules"][top], saif.nets[top], seen
 
 
-def _gates(module: dict, nets: dict[str, Net], events: int) -> GateActivity:
-    """Count what the outputs of gates did; the names of a net count once."""
+def count_gates(module: dict, nets: dict[str, Net], events: int) -> GateActivity:
+    """Return what the outputs of gates did; a net of several names counts once.
+
+    Parameters
+    ----------
+    module
+        Of Yosys's JSON netlist.
+    nets
+        By name, of the same module.
+
+    Raises
+    ------
+    BenchError
+        If a gate's output has no name among `nets`.
+    """
     outputs = {
         bit
         for cell in module["cells"].values()

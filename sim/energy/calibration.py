@@ -74,10 +74,9 @@ def _spread(bits: Mapping[str, int], found: Mapping, parts: Iterable[str]) -> di
         here = [part for part in parts if part in toggles]
         return sum(bits[p] * toggles[p] for p in here) / sum(bits[p] for p in here)
 
+    pooled = mean(found["toggles_per_bit"])
     layers = [mean(layer) for layer in found["layers"].values()]
-    return {
-        "low": min(layers), "mean": mean(found["toggles_per_bit"]), "high": max(layers),
-    }
+    return {"low": min(pooled, *layers), "mean": pooled, "high": max(pooled, *layers)}
 
 
 @cache

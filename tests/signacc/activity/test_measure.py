@@ -2,8 +2,15 @@ import numpy as np
 import pytest
 
 from golden.linear import quantize
-from hw.config import EngineConfig
-from signacc.activity.measure import DATA, count_events, on_data
+from hw.config import EngineConfig, named_preset
+from signacc.activity.measure import (
+    DATA,
+    count_events,
+    layer_activity,
+    on_data,
+    summed,
+    traced_engine,
+)
 from signacc.cosim.job import random_job
 
 JOB = random_job(3, 100, 20, seed=5)
@@ -46,3 +53,21 @@ def test_events_by_hand():
         name="hand", k_par=8, n_par=8, act_bits=8, k_max=128, n_max=64, act_par=4, out_par=4
     )
     assert count_events(config, JOB) == {"beat": 3 * 39, "chunk": 75, "write": 39, "result": 15}
+
+
+@pytest.mark.rtl
+def test_a_traced_engine(request):
+    if not request.config.getoption("--full"):
+        pytest.skip("a minute of compilation: with --full; tests of a row are in test_row.py")
+    config = named_preset("tiny")
+    jobs = [on_data(random_job(2, 128, 32, seed), "uniform", seed) for seed in (1, 2)]
+    runs = layer_activity(traced_engine(config), config, jobs)
+    assert {"adders", "accumulators", "array_registers", "bins", "drain"} <= set(runs[0])
+    both = summed(runs)
+    for name, part in both.items():
+        assert part.events == 2 * runs[0][name].events
+        assert part.toggles == sum(run[name].toggles for run in runs)
+    # Fair coins in, fair coins in the tree: within the filling of the pipeline and of the sample.
+    assert 0.48 < both["adders"].per_bit < 0.53
+    # The sign bits of an accumulator change less often.
+    assert both["accumulators"].per_bit < both["adders"].per_bit
