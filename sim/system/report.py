@@ -24,8 +24,8 @@ ASSUMPTIONS = (
     "beats: a long sequential stream; keys and values in blocks of kv_block positions by head",
     "the array's cycles hold when weights never stall; where memory is the bound, the array waits "
     "and clock-gated lanes take no dynamic energy",
-    "energy constants stand for operands whose every bit toggles with probability 1/2 per operation; "
-    "measured activity scales them by class of nets, memories and the vector unit excepted",
+    "energy constants stand for operands whose every bit toggles with probability 1/2 per "
+    "operation; measured activity scales them, but for memories and the vector unit",
     "attention, norms, RoPE, SwiGLU, residuals, lm_head (unless binary) and sampling run on a "
     "vector unit without RTL: vector_lanes 16-bit float MACs or elementwise operations per cycle",
     "keys and values of earlier positions are read from memory for every token vector's sequence "

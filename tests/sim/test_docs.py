@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from golden.config import MODELS, named_model
-from sim.energy import TECHNOLOGIES
+from hw.config import EngineConfig
+from sim.energy import ASIC45, TECHNOLOGIES, tree_levels
 from sim.memory import MEMORIES
 from sim.memory.references import REFERENCES
 from sim.system import SystemConfig, estimate, named_system, simulate
@@ -161,17 +162,48 @@ def activity_rows():
 
 
 def test_activity_is_that_of_the_record():
-    rows = [cells for cells in table("Energy") if len(cells) == 8][1:]
+    rows = [cells for cells in table("Energy") if len(cells) == 8 and cells[1].isdigit()]
     assert sorted(rows) == sorted(activity_rows())
 
 
 def test_gates_are_those_of_the_record():
-    gates = json.loads((ROOT / "benchmarks/results/activity.json").read_text())["results"]["gates"]
+    results = json.loads((ROOT / "benchmarks/results/activity.json").read_text())["results"]
     text = " ".join(section("Energy").split())
+    gates, engine = results["gates"], results["engines"]["direct_a8"]
     real, part, random, _ = (gates["rows"][kind]["over_adders"] for kind in gates["rows"])
-    assert f"{real:.2f} times what the adders do on real data" in text
+    assert f"toggle {real:.2f} times what the adders do on real data" in text
     assert f"{part:.2f} on normal activations and {random:.2f} on random ones" in text
-    assert f"{gates['row_gates']:,} gates" in text
+    assert f"{gates['row_gates']} gates" in text
+    # the same from nets of the RTL: toggles of tree and accumulator, weighted by their energy
+    config = EngineConfig.from_dict(engine["config"])
+    tree = sum(count * ASIC45.int_add_pj(bits).nominal for count, bits in tree_levels(config))
+    accumulator = ASIC45.int_add_pj(config.acc_bits).nominal
+    both = [
+        tree * found["adders"] + accumulator * found["accumulators"]
+        for found in (engine["data"][kind]["toggles_per_bit"] for kind in ("real", "random"))
+    ]
+    assert f"Real over random is {real / random:.3f}; the RTL nets" in text
+    assert f"give {both[0] / both[1]:.3f}." in text
+
+
+def test_stated_effect_of_activity():
+    text = " ".join(section("Energy").split())
+    record = json.loads((ROOT / "benchmarks/results/activity.json").read_text())["results"]
+    down = {
+        kind: found["layers"]["11.down_proj"]["accumulators"]
+        for kind, found in record["engines"]["direct_a8"]["data"].items()
+    }
+    assert f"toggle {down['real']:.3f} times a bit" in text
+    assert f"against {down['random']:.3f} on random data" in text
+    array, whole = {}, {}
+    for name in ("real", "random", "none"):
+        system = replace(named_system("asic7"), activity=name)
+        result = estimate(named_model("fbi-7b"), system, context=512)
+        array[name] = result.energy_parts_j["array"].nominal
+        whole[name] = result.energy_per_token_j.nominal
+    assert f"{100 * (1 - array['real'] / array['none']):.1f} % below that of the constants" in text
+    assert f"{100 * (1 - array['real'] / array['random']):.1f} % below that of random data" in text
+    assert 0 < 1 - whole["real"] / whole["none"] < 1e-4
 
 
 def test_speed_is_that_of_the_record():

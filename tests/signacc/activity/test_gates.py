@@ -18,12 +18,12 @@ MODULE = {
         },
     },
     "netnames": {
-        "a": {"bits": [2]}, "turned": {"bits": ["0", 3]}, "again": {"bits": [3]},
+        "a": {"bits": [2]}, "turned": {"bits": ["0", 3]}, "\\$1": {"bits": [3]},
         "y": {"bits": [4]}, "unseen": {"bits": [3]},
     },
 }
 NETS = {
-    "a": Net({0: 6}), "turned": Net({0: 0, 1: 7}), "again": Net({0: 7}), "y": Net({0: 5}),
+    "a": Net({0: 6}), "turned": Net({0: 0, 1: 7}), "$1": Net({0: 7}), "y": Net({0: 5}),
 }
 
 
@@ -31,6 +31,10 @@ def test_a_gate_counts_once_and_a_flip_flop_does_not():
     found = count_gates(MODULE, NETS, 14)
     assert found == GateActivity(gates=1, toggles=7, events=14)
     assert found.per_event == 0.5
+
+
+def test_public_names_with_a_dollar_are_found():
+    assert count_gates(MODULE, {"$1": Net({0: 7})}, 14).toggles == 7
 
 
 def test_a_gate_that_was_not_traced_is_an_error():
