@@ -1,7 +1,12 @@
+import re
+from dataclasses import replace
+
 import pytest
 
 from golden.errors import InputError
-from signacc.activity.parts import PartActivity, by_part
+from hw.config import named_preset
+from hw.verilog import generate
+from signacc.activity.parts import PARTS, PartActivity, by_part
 from signacc.activity.saif import Net, Saif
 
 
@@ -42,3 +47,27 @@ def test_runs_of_one_design_add_up():
     assert PartActivity(3, 15, 10) + PartActivity(3, 1, 5) == PartActivity(3, 16, 15)
     with pytest.raises(ValueError, match="one count of bits, not 3 and 4"):
         PartActivity(3, 15, 10) + PartActivity(4, 1, 5)
+
+
+ALWAYS = {
+    "adders", "array_registers", "accumulator_sums", "front_end_multipliers", "bins", "drain",
+}
+OF = {
+    "direct": {"accumulators"},
+    "triple": set(),
+    "shared": {"accumulators", "terms", "shared_sums"},
+    "tables": {"accumulators", "terms", "table_words", "partial_sums"},
+}
+
+
+@pytest.mark.parametrize("structure", OF)
+def test_the_names_are_those_of_the_verilog(structure):
+    config = replace(
+        named_preset("tiny"), structure=structure,
+        group={"direct": 1, "triple": 1, "shared": 2, "tables": 4}[structure],
+    )
+    names = set(re.findall(r"(?:wire|reg|output)(?: \[[^]]+\])? (\w+)", generate(config).text))
+    found = {part.name for part in PARTS if any(re.fullmatch(part.nets, n) for n in names)}
+    assert found >= ALWAYS | OF[structure]
+    assert ("third" in names) is (structure == "triple")
+    assert ("tree_0_0_0_b" in names) is (structure != "triple")
