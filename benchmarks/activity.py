@@ -6,7 +6,7 @@
 Some linears of the shipped model, their first outputs, on engines of 16 x 16 lanes of every
 structure; every result is held to golden. Then the first row of an array as a netlist of gates,
 beside separate adders whose operands are fair coins. Toggles are zero-delay: no glitches. With
---engine only some engines are measured anew, the others of the file stay.
+--engine only some engines are measured anew, the others of the file stay; its command is the last.
 """
 
 from __future__ import annotations

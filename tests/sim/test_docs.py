@@ -9,7 +9,14 @@ import pytest
 
 from golden.config import MODELS, named_model
 from hw.config import EngineConfig
-from sim.energy import ASIC45, TECHNOLOGIES, tree_levels
+from sim.energy import (
+    ASIC45,
+    TECHNOLOGIES,
+    beat_register_bits,
+    calibrated,
+    sign_accumulate_pj,
+    tree_levels,
+)
 from sim.memory import MEMORIES
 from sim.memory.references import REFERENCES
 from sim.system import SystemConfig, estimate, named_system, simulate
@@ -204,6 +211,20 @@ def test_stated_effect_of_activity():
     assert f"{100 * (1 - array['real'] / array['none']):.1f} % below that of the constants" in text
     assert f"{100 * (1 - array['real'] / array['random']):.1f} % below that of random data" in text
     assert 0 < 1 - whole["real"] / whole["none"] < 1e-4
+
+
+def test_published_binary_weight_chip():
+    shape = EngineConfig(
+        name="yodann", k_par=49, n_par=32, act_bits=12, k_max=4096, n_max=4096, levels_per_stage=9
+    )
+    registers = ASIC45.register_bit.value * (sum(beat_register_bits(shape)) / (49 * 32))
+    text = " ".join(section("Estimates").split())
+    assert f"is {2 / 61.2 * (45 / 65) * (0.9 / 0.6) ** 2:.3f} pJ a sign-accumulate" in text
+    for name, said in (("real", "pJ with the activity"), ("none", "by the constants alone")):
+        activity = calibrated(shape, name)
+        ours = sign_accumulate_pj(ASIC45, shape, activity)
+        ours = ours + registers * activity.factor("array_registers")
+        assert f"{ours.low:.3f} / {ours.nominal:.3f} / {ours.high:.3f} {said}" in text
 
 
 def test_speed_is_that_of_the_record():

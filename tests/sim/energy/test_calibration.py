@@ -87,6 +87,19 @@ def test_other_widths_take_the_nearest():
     assert set(calibrated(replace(engine, ternary=True)).marks.values()) == {"assumed"}
 
 
+@pytest.mark.parametrize("structure", ["direct", "triple", "shared", "tables"])
+@pytest.mark.parametrize("data", ["real", "random"])
+def test_every_bound_is_in_order(structure, data):
+    group = {"direct": 1, "triple": 1, "shared": 2, "tables": 4}[structure]
+    for act_bits in (4, 8, 11, 12, 13, 16, 24):
+        engine = EngineConfig(
+            name="any", k_par=8, n_par=8, act_bits=act_bits, k_max=64, n_max=64,
+            structure=structure, group=group,
+        )
+        energy = beat_add_pj(ASIC45, engine, calibrated(engine, data))
+        assert 0 < energy.low < energy.nominal < energy.high
+
+
 def test_energy_is_in_proportion():
     engine = ENGINES["direct_a8"]
     activity = calibrated(engine)
