@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,7 @@ def on_data(job: LayerJob, kind: str, seed: int) -> LayerJob:
         are. ``random``: besides, signs of fair coins and scales of FBI-LLM's range. ``uniform``:
         besides, x and scales such that every bit of the quantized activations is a fair coin.
     seed
-        Of the random data.
+        Of the random data, together with the layer's name.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def on_data(job: LayerJob, kind: str, seed: int) -> LayerJob:
         raise ValueError(f"data must be one of {', '.join(DATA)}, not {kind!r}")
     if kind == "real":
         return job
-    random = np.random.default_rng([seed, DATA.index(kind)])
+    random = np.random.default_rng([seed, DATA.index(kind), zlib.crc32(job.name.encode())])
     x = random.standard_normal((job.m, job.k)).astype(np.float16)
     if kind == "random-activations":
         return replace(job, x=x)
