@@ -64,7 +64,7 @@ def image_cost(layers: Iterable[Convolution], system: SystemConfig) -> ImageCost
         (cost,), _ = timer.costs([operator], NO_TIME)
         times += [cost.time_s] * layer.repeat
         events = generic_events(operator, system.engine, system.engines)
-        parts = on_chip_energy_j(system.technology, system.engine, events, system.activity)
+        parts = on_chip_energy_j(system.technology, system.engine, events, system.switching)
         dram = system.memory.transfer_energy_j(operator.bytes)
         energies += [total((*parts.values(), dram))] * layer.repeat
     time = Interval(*add_times(times))
