@@ -40,7 +40,7 @@ def serving_plot(report: dict[str, Any]) -> bytes:
                           markerfacecolor="white" if saturated else colour)
     capacity = report["capacity_requests_per_second"]
     left.set(yscale="log", xlabel="requests per second", ylabel="s")
-    left.legend(fontsize=7)
+    figure.legend(fontsize=7, loc="outside lower left", ncols=3)
     with_tokens = [point for point in points if point["tokens_per_joule"]]
     values = [point["tokens_per_joule"] for point in with_tokens]
     nominal = [value["nominal"] for value in values]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 import click
@@ -146,13 +147,25 @@ def tables(rows: Iterable[Row]) -> None:
     rows = tuple(rows)
     table = Table(
         title="predicted from published parameters, nothing tuned to a design",
-        caption="modelled", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+        caption="ours: modelled; theirs: published, * as a text that quotes the authors has it",
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
     )
-    for column in COLUMNS:
-        right = column in ("predicted low / nominal / high", "published", "error")
-        table.add_column(column, justify="right" if right else "left")
-    for row in rows:
-        table.add_row(*cells(row))
+    for column in ("figure", "ours", "range", "theirs", "how", "error", "in range"):
+        right = column in ("ours", "theirs", "error")
+        table.add_column(
+            column, justify="right" if right else "left", no_wrap=column in ("figure", "range")
+        )
+    for design, group in groupby(rows, key=lambda row: row.figure.design):
+        table.add_row(design)
+        for row in group:
+            figure, value = row.figure, row.predicted
+            star = "" if figure.read == "primary" else "*"
+            table.add_row(
+                f" {figure.run}, {QUANTITIES[figure.quantity]}", quantity(value.nominal),
+                f"{quantity(value.low)} to {quantity(value.high)}",
+                quantity(figure.value) + star, figure.method, f"{row.error:+.1%}",
+                "yes" if row.inside else "no",
+            )
     out.print(table)
     for line in summary_lines(rows):
         out.print(f"  {line}")
