@@ -147,11 +147,12 @@ def tables(rows: Iterable[Row]) -> None:
     rows = tuple(rows)
     table = Table(
         title="predicted from published parameters, nothing tuned to a design",
-        caption="ours: modelled; theirs: published, * as a text that quotes the authors has it",
+        caption="predicted: modelled; published: * as a text that quotes the authors has it;\n"
+                "m measured, e estimated by design tools, c composed, u unstated",
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
     )
-    for column in ("figure", "ours", "range", "theirs", "how", "error", "in range"):
-        right = column in ("ours", "theirs", "error")
+    for column in ("figure", "predicted", "range", "published", "how", "error", "in range"):
+        right = column in ("predicted", "published", "error")
         table.add_column(
             column, justify="right" if right else "left", no_wrap=column in ("figure", "range")
         )
@@ -163,7 +164,7 @@ def tables(rows: Iterable[Row]) -> None:
             table.add_row(
                 f" {figure.run}, {QUANTITIES[figure.quantity]}", quantity(value.nominal),
                 f"{quantity(value.low)} to {quantity(value.high)}",
-                quantity(figure.value) + star, figure.method, f"{row.error:+.1%}",
+                quantity(figure.value) + star, figure.method[0], f"{row.error:+.0%}",
                 "yes" if row.inside else "no",
             )
     out.print(table)
