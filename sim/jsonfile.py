@@ -14,6 +14,16 @@ from .interval import Interval
 
 T = TypeVar("T")
 
+MOST = 2**53
+"""Largest integer of a file: up to it every reader of JSON agrees on integers (RFC 8259, 6)."""
+
+
+def shown(value: object) -> str:
+    """Return a value as a complaint shows it: whole, or its beginning if it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
+
+
 class Section:
     """An object of a JSON file, whose values are taken by key and checked.
 
@@ -56,35 +66,42 @@ class Section:
         """Return the object under `key`."""
         value = self.data[key]
         if not isinstance(value, dict):
-            raise self.fail(key, f"{self.name(key)} must be a JSON object, not {value!r}")
+            raise self.fail(key, f"{self.name(key)} must be a JSON object, not {shown(value)}")
         return Section(value, self._where, self._lines, (*self._path, key))
 
     def text(self, key: str) -> str:
         """Return a text that is not empty."""
         value = self.data[key]
         if not isinstance(value, str) or not value.strip():
-            raise self.fail(key, f"{self.name(key)} must be a text, not {value!r}")
+            raise self.fail(key, f"{self.name(key)} must be a text, not {shown(value)}")
         return value
 
     def number(self, key: str, *, above: float | None = None) -> float:
         """Return a finite number of at least 0, or above `above`."""
         value = self.data[key]
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value < 0:
+        try:
+            fits = number and math.isfinite(value) and value >= 0
+        except OverflowError:  # an integer beyond the largest float
+            fits = False
+        if not fits:
             raise self.fail(
-                key, f"{self.name(key)} must be a finite number of at least 0, not {value!r}"
+                key,
+                f"{self.name(key)} must be a finite number of at least 0, not {shown(value)}",
             )
         if above is not None and value <= above:
-            raise self.fail(key, f"{self.name(key)} must be above {above:g}, not {value!r}")
+            raise self.fail(key, f"{self.name(key)} must be above {above:g}, not {shown(value)}")
         return value
 
     def integer(self, key: str, low: int) -> int:
-        """Return an integer of at least `low`."""
+        """Return an integer of at least `low`, at most ``MOST``."""
         value = self.data[key]
         if not isinstance(value, int) or isinstance(value, bool) or value < low:
             raise self.fail(
-                key, f"{self.name(key)} must be an integer of at least {low}, not {value!r}"
+                key, f"{self.name(key)} must be an integer of at least {low}, not {shown(value)}"
             )
+        if value > MOST:
+            raise self.fail(key, f"{self.name(key)} must be at most {MOST}, not {shown(value)}")
         return value
 
     def interval(self, key: str) -> Interval:

@@ -17,6 +17,9 @@ PROCESSES = ("poisson", "deterministic", "gamma")
 MOST_REQUESTS = 20_000_000
 """Requests that a run may have: some 300 bytes each."""
 
+LEAST_CV = 1e-6
+"""Least deviation of gamma gaps by their mean; with less they are equal: ``deterministic``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
@@ -35,7 +38,7 @@ class Workload:
     Raises
     ------
     InputError
-        If the process is unknown, or cv is not above 0.
+        If the process is unknown, or cv is out of its range.
     """
 
     process: str = "poisson"
@@ -48,8 +51,8 @@ class Workload:
             raise InputError(f"arrivals are one of {', '.join(PROCESSES)}, not {self.process!r}")
         cv = self.cv
         number = isinstance(cv, int | float) and not isinstance(cv, bool)
-        if not number or not 0 < cv <= 100:
-            raise InputError(f"cv of arrivals must be above 0 and at most 100, not {cv!r}")
+        if not number or not LEAST_CV <= cv <= 100:
+            raise InputError(f"cv of arrivals must be from {LEAST_CV:g} to 100, not {cv!r}")
 
     def requests(self, rate: float, span_s: float, seed: int) -> Requests:
         """Return the requests of the first `span_s` seconds at `rate` requests a second.

@@ -11,6 +11,7 @@ from multiprocessing import active_children, get_context
 import numpy as np
 
 from ..errors import InputError
+from ..jsonfile import shown
 from ..system import Machine
 from .accelerator import NEVER, Accelerator
 from .requests import Requests
@@ -18,6 +19,9 @@ from .routers import BLIND, ROUTERS, Chooser, blind_choice, chooser
 from .scheduler import KvCache, Scheduler, kv_cache
 from .steps import StepTimes
 from .tally import Tally
+
+MOST_ACCELERATORS = 10**9
+"""Accelerators of a fleet, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,10 @@ class Fleet:
         count = self.accelerators
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise InputError(f"accelerators must be an integer of at least 1, not {count!r}")
+        if count > MOST_ACCELERATORS:
+            raise InputError(
+                f"accelerators must be at most {MOST_ACCELERATORS:,}, not {shown(count)}"
+            )
         if self.router not in ROUTERS:
             raise InputError(f"router must be one of {', '.join(ROUTERS)}, not {self.router!r}")
         self.scheduler.check(self.machine)

@@ -12,7 +12,7 @@ from ..errors import InputError
 from .cost import Prices
 from .fleet import Fleet, serve
 from .measure import Window, measured
-from .requests import PS, Requests
+from .requests import LONGEST_S, PS, Requests
 
 WARM_UP = 0.25
 """Warm-up by measured time, unless it is given."""
@@ -45,13 +45,16 @@ def capacity(fleet: Fleet, source: Source, seed: int = 0) -> float:
         If none of the requests can be served, or the middle half ends in one iteration.
     """
     one = replace(fleet, accelerators=1, router="round-robin")
-    served = serve(one, source.at_once(max(1000, 40 * fleet.scheduler.max_batch), seed))
+    drawn = source.at_once(max(1000, 40 * fleet.scheduler.max_batch), seed)
+    served = serve(one, drawn)
     done = np.sort(served.finish)
     count = len(done)
     if not count:
         raise InputError(
-            "no request fits: prompt + output tokens must be at most the model's positions and "
-            "those of the KV cache"
+            f"no request fits: prompt and output tokens less 1 must be at most the "
+            f"{fleet.machine.model.max_position_embeddings:,} positions of the model and the "
+            f"{fleet.cache.positions:,} of the KV cache; the shortest of {len(drawn):,} requests "
+            f"takes {int((drawn.prompt + drawn.output).min()) - 1:,}"
         )
     begin, end = count // 4, 3 * count // 4
     if done[end] == done[begin]:
@@ -91,6 +94,11 @@ def point(
     """
     seconds = requests / rate if duration_s is None else duration_s
     warm_up = WARM_UP * seconds if warm_up_s is None else warm_up_s
+    if not warm_up + seconds <= LONGEST_S:
+        raise InputError(
+            f"a run must take at most {LONGEST_S:g} s, not {warm_up + seconds:.3g} s: {rate:.3g} "
+            f"requests a second"
+        )
     window = Window.of(warm_up, seconds)
     drawn = source.requests(rate, window.end / PS, seed)
     served = serve(

@@ -53,6 +53,8 @@ def test_unknown_and_missing_keys_are_named_with_their_line(given):
         ("true", "line 2: speed must be a finite number of at least 0, not True"),
         ('"1"', "line 2: speed must be a finite number of at least 0, not '1'"),
         ("0", "line 2: speed must be above 0, not 0"),
+        ("1" + "0" * 400, r"line 2: speed must be a finite number of at least 0, not "
+                          r"10{59}\.\.\. \(401 characters\)$"),
     ],
 )
 def test_bad_numbers(given, value, message):

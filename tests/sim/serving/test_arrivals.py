@@ -67,5 +67,6 @@ def test_refused_runs(rate, span, message):
 def test_refused_processes():
     with pytest.raises(InputError, match="one of poisson, deterministic, gamma, not 'weibull'"):
         Workload(process="weibull", **LENGTHS)
-    with pytest.raises(InputError, match="cv of arrivals must be above 0 and at most 100, not 0"):
-        Workload(process="gamma", cv=0, **LENGTHS)
+    for cv in (0, 1e-200, 101):
+        with pytest.raises(InputError, match=f"cv of arrivals must be from 1e-06 to 100, not {cv}"):
+            Workload(process="gamma", cv=cv, **LENGTHS)

@@ -188,6 +188,7 @@ def test_nothing_to_serve():
     ("changes", "message"),
     [
         ({"accelerators": 0}, "accelerators must be an integer of at least 1, not 0"),
+        ({"accelerators": 10**400}, r"accelerators must be at most 1,000,000,000, not 10+\.\.\."),
         ({"router": "nearest"}, "router must be one of round-robin, .* not 'nearest'"),
         ({"case": "best"}, "not 'best'"),
         ({"scheduler": Scheduler(max_batch=2, token_budget=5000)},

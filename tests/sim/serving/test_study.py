@@ -67,8 +67,11 @@ def test_the_window_is_what_was_asked_for():
 def test_refusals():
     fleet = Fleet(machine=machine(), scheduler=Scheduler(max_batch=4, token_budget=8))
     long = Workload(prompt=Lengths(mean=5000), output=Lengths(mean=4))
-    with pytest.raises(InputError, match="no request fits"):
+    with pytest.raises(InputError, match=r"no request fits: .* the 512 positions of the model and "
+                       r"the [0-9,]+ of the KV cache; the shortest of 1,000 .* takes 5,003$"):
         capacity(fleet, long)
+    with pytest.raises(InputError, match=r"a run must take at most 1e\+06 s, not inf s: 1e-310 "):
+        point(fleet, SOURCE, 1e-310, requests=100)
     for values, message in (
         ([], "must hold at least one"), ([0.0], "not 0.0"), ([-1], "not -1"),
         ([float("nan")], "not nan"),
