@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,6 +20,11 @@ from rich.progress import (
 # No markup: names of files and text of models are printed as they are.
 out = Console(highlight=False, markup=False)
 err = Console(file=sys.stderr, highlight=False, markup=False)
+
+
+def say(text: str, indent: int = 2) -> None:
+    """Print a paragraph, all of its lines indented by so many columns."""
+    out.print(Padding(text, (0, 0, 0, indent), expand=False))
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from itertools import groupby
 from typing import Any
 
 import click
@@ -27,7 +26,7 @@ from sim.validation import (
     summary,
 )
 
-from .console import out
+from .console import out, say
 from .report import quantity
 
 SCHEMA = "signacc-validation-1"
@@ -140,47 +139,51 @@ def cells(row: Row) -> list[str]:
 
 COLUMNS = ("design", "run", "unit", "predicted low / nominal / high", "published", "how, read",
            "error", "in range")
+_NARROW = ("design, run", "predicted", "published", "how, read", "error", "in\nrange")
+_RIGHT = ("predicted", "predicted low / nominal / high", "published", "error")
+_WIDE_FROM = 120  # columns of a terminal in which every figure has one line
+
+
+def _table(columns: Iterable[str], **texts: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), **texts)
+    for column in columns:
+        table.add_column(column, justify="right" if column in _RIGHT else "left", no_wrap=True)
+    return table
+
+
+def _two_lines(value: Interval) -> str:
+    """Return the nominal value, and below it the range."""
+    return f"{quantity(value.nominal)}\n{quantity(value.low)}-{quantity(value.high)}"
 
 
 def tables(rows: Iterable[Row]) -> None:
     """Print the comparison, its medians, and why misses miss."""
-    rows = tuple(rows)
-    table = Table(
+    rows, wide = tuple(rows), out.width >= _WIDE_FROM
+    table = _table(
+        COLUMNS if wide else _NARROW,
         title="predicted from published parameters, nothing tuned to a design",
-        caption="predicted: modelled; published: * as a text that quotes the authors has it;\n"
-                "m measured, e estimated by design tools, c composed, u unstated",
-        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
+        caption="modelled" if wide else "modelled; below a prediction: its range, low to high",
     )
-    for column in ("figure", "predicted", "range", "published", "how", "error", "in range"):
-        right = column in ("predicted", "published", "error")
-        table.add_column(
-            column, justify="right" if right else "left", no_wrap=column in ("figure", "range")
-        )
-    for design, group in groupby(rows, key=lambda row: row.figure.design):
-        table.add_row(design)
-        for row in group:
-            figure, value = row.figure, row.predicted
-            star = "" if figure.read == "primary" else "*"
-            table.add_row(
-                f" {figure.run}, {QUANTITIES[figure.quantity]}", quantity(value.nominal),
-                f"{quantity(value.low)} to {quantity(value.high)}",
-                quantity(figure.value) + star, figure.method[0], f"{row.error:+.0%}",
-                "yes" if row.inside else "no",
-            )
+    for row in rows:
+        if wide:
+            table.add_row(*cells(row))
+            continue
+        figure = row.figure
+        design, run, unit, _, published, _, error, inside = cells(row)
+        table.add_row(f"{design}\n {run}, {unit}", _two_lines(row.predicted), published,
+                      f"{figure.method},\n{figure.read}", error, inside)
     out.print(table)
     for line in summary_lines(rows):
-        out.print(f"  {line}")
+        say(line)
     out.print("")
     for row in rows:
         if row.missed:
-            out.print(f"  {heading(row)}: {row.figure.why}")
+            say(f"{heading(row)}: {row.figure.why}")
 
 
 def own_table(found: Iterable[tuple[Design, dict[tuple[str, str], Interval]]]) -> None:
     """Print predictions of a user's designs."""
-    table = Table(caption="modelled", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("design", "run", "unit", COLUMNS[3]):
-        table.add_column(column)
+    table = _table(COLUMNS[:4], caption="modelled")
     for design, predictions in found:
         for (run, name), value in predictions.items():
             table.add_row(design.name, run, QUANTITIES[name], interval_text(value))

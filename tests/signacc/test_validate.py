@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from signacc import validate
 from signacc.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +56,17 @@ def test_table():
     assert result.exit_code == 0
     assert "speed: median error" in result.output
     assert "li-kv260" in result.output
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_table_fits_the_terminal_and_cuts_nothing(monkeypatch, width):
+    monkeypatch.setattr(validate.out, "width", width)
+    lines = invoke().output.splitlines()
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    assert "…" not in text
+    for word in ("hummingbird-zcu104", "tereffic-on-chip", "decode-1300m", "3,131", "estimated"):
+        assert word in text
 
 
 def test_a_design_of_ones_own(tmp_path):
