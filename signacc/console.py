@@ -17,9 +17,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-# No markup: names of files and text of models are printed as they are.
-out = Console(highlight=False, markup=False)
-err = Console(file=sys.stderr, highlight=False, markup=False)
+# No markup, no emoji: names of files and text of models are printed as they are.
+out = Console(highlight=False, markup=False, emoji=False)
+err = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
 
 
 def say(text: str, indent: int = 2) -> None:

@@ -40,7 +40,11 @@ def write_files(files: Mapping[Path, Iterable[bytes]]) -> None:
             target = Path(os.path.realpath(path))
             if target.is_dir():
                 raise IsADirectoryError(21, "an output file must not be a folder", str(path))
-            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            try:
+                handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            except OSError as error:  # about the file that was asked for, not the temporary one
+                error.filename = str(path)
+                raise
             ready.append((name, target))
             with os.fdopen(handle, "wb") as file:
                 for part in parts:

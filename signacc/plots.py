@@ -116,9 +116,10 @@ def roofline(model: str, result: Estimate) -> bytes:
 
 def breakdown(model: str, result: Estimate) -> bytes:
     """Draw time by operator and energy by part, a column for each phase; bars of range on top."""
-    figure, subplots = new_figure(figsize=(9, 5.4))
-    left, right = subplots(1, 2, width_ratios=(1.5, 1))
-    names = [f"{phase.name}\n{phase.tokens} tokens" for phase in result.phases]
+    figure, subplots = new_figure(figsize=(9.6, 5.4))
+    left, right = subplots(1, 2, width_ratios=(1.6, 1))
+    names = [f"{phase.name}\n{phase.tokens:,} token{'s' * (phase.tokens > 1)}"
+             for phase in result.phases]
     _operators(left, result.phases, names)
     for column, phase in enumerate(result.phases):
         bottom = 0.0
@@ -136,7 +137,8 @@ def breakdown(model: str, result: Estimate) -> bytes:
     right.set(title="energy per token, with range", ylabel="J", xticks=range(len(names)),
               xticklabels=names)
     handles, labels = right.get_legend_handles_labels()
-    right.legend(handles[::-1], labels[::-1], fontsize=7)
+    right.legend(handles[::-1], labels[::-1], fontsize=7, loc="upper left",
+                 bbox_to_anchor=(1, 1), frameon=False)  # beside the bars: it would hide a range
     figure.suptitle(f"{_title(model, result)} (modelled)")
     return png_bytes(figure)
 

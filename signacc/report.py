@@ -7,7 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from .console import out
+from .console import out, say
 
 
 def quantity(value: float) -> str:
@@ -94,8 +94,8 @@ def estimate_tables(model: str, report: dict[str, Any]) -> None:
             )
     if report["prefill"]:
         first = report["phases"][0]
-        out.print(
-            f"  modelled: prefill {quantity(first['tokens_per_second'])} tokens/s, time to first "
+        say(
+            f"modelled: prefill {quantity(first['tokens_per_second'])} tokens/s, time to first "
             f"token {si(report['time_to_first_token_s'], 's')}"
         )
     estimate_lines(report)
@@ -154,16 +154,16 @@ def estimate_lines(report: dict[str, Any]) -> None:
     """Print tokens/s and J/token of an estimate, each with its interval and its mark."""
     speed = report["tokens_per_second_range"]
     energy = report["energy_per_token_j"]
-    out.print(
-        f"  modelled: {quantity(report['tokens_per_second'])} tokens/s "
+    say(
+        f"modelled: {quantity(report['tokens_per_second'])} tokens/s "
         f"({quantity(speed['low'])} to {quantity(speed['high'])}), "
         f"{quantity(energy['nominal'])} J/token "
         f"({quantity(energy['low'])} to {quantity(energy['high'])})"
     )
     clock = report["provenance"]["engine"]["clock_mhz"]
-    out.print(
-        f"  ranges: DRAM efficiency and energy constants; not the clock, {clock:g} MHz, nor the\n"
-        f"  vector unit, which are assumed"
+    say(
+        f"ranges: DRAM efficiency and energy constants; not the clock, {clock:g} MHz, nor the "
+        f"vector unit, which are assumed"
     )
 
 
@@ -179,9 +179,9 @@ def explore_table(report: dict[str, Any], most: int = 24) -> None:
         f"before), {report['refused']:,} refused, {report['feasible']:,} feasible"
     )
     for refusal in report["refusals"][:3]:
-        out.print(f"  refused {refusal['designs']:,}: {refusal['reason']}")
+        say(f"refused {refusal['designs']:,}: {refusal['reason']}")
     if not front:
-        out.print("  no design keeps the constraints and has the objectives")
+        say("no design keeps the constraints and has the objectives")
         return
     # An axis on which all of the front agree is said once.
     axes = [a for a in front[0]["design"] if len({str(r["design"][a]) for r in front}) > 1]
@@ -210,10 +210,27 @@ def explore_table(report: dict[str, Any], most: int = 24) -> None:
         table.add_row(*cells)
     out.print(table)
     if len(front) > most:
-        out.print(f"  and {len(front) - most:,} more in front.json")
+        say(f"and {len(front) - most:,} more in front.json")
     same = {a: v for a, v in front[0]["design"].items() if a not in axes}
     if same:
-        out.print("  all of them: " + ", ".join(f"{axis} {value}" for axis, value in same.items()))
+        say("all of them: " + ", ".join(f"{axis} {value}" for axis, value in same.items()))
+
+
+def _serving_cells(point: dict[str, Any]) -> list[str]:
+    """Return what a table shows of a load, two lines a cell."""
+    joules, usd = point["joules_per_token"], point["usd_per_million_tokens"]
+    return [
+        f"{100 * point['load']:.3g}%{' *' if point['saturated'] else ''}\n"
+        f"{quantity(point['offered_rate'])}",
+        *(f"{quantity(1e3 * found['p50'])}\n{quantity(1e3 * found['p99'])}"
+          if "p50" in found else ""
+          for found in (point["ttft_s"], point["tpot_s"], point["end_to_end_s"])),
+        quantity(point["output_tokens_per_second"]),
+        f"{100 * point['utilisation']:.0f}%\n{quantity(point['mean_batch'])}",
+        f"{quantity(joules['nominal'])}\n{quantity(joules['low'])}-{quantity(joules['high'])}"
+        if joules else "",
+        quantity(usd["nominal"]) if usd else "",
+    ]
 
 
 def serving_table(report: dict[str, Any]) -> None:
@@ -228,34 +245,27 @@ def serving_table(report: dict[str, Any]) -> None:
     )
     with_cost = any(point["usd_per_million_tokens"] for point in report["points"])
     table = Table(
-        caption="ms: p50 / p99; modelled, nominal; ranges in the JSON"
+        caption="latencies in ms: p50, below it p99; J/token: its range below; modelled, "
+                f"step times {report['provenance']['case']}"
                 + ("; prices assumed" if with_cost else ""),
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
     )
-    for column in ("load", "req/s", "first token", "each after", "last token", "tok/s", "busy",
-                   "batch", "J/tok", *(["$/M tok"] if with_cost else [])):
-        table.add_column(column, justify="right")
+    for column in ("load\nreq/s", "first\ntoken", "each\nafter", "last\ntoken", "tokens/s",
+                   "busy\nbatch", "J/token", *(["USD/M\ntokens"] if with_cost else [])):
+        table.add_column(column, justify="right", no_wrap=True)
     for point in report["points"]:
-        joules, usd = point["joules_per_token"], point["usd_per_million_tokens"]
-        cells = [
-            f"{100 * point['load']:.3g}%{' *' if point['saturated'] else ''}",
-            quantity(point["offered_rate"]),
-            *(f"{quantity(1e3 * found['p50'])} / {quantity(1e3 * found['p99'])}"
-              if "p50" in found else ""
-              for found in (point["ttft_s"], point["tpot_s"], point["end_to_end_s"])),
-            quantity(point["output_tokens_per_second"]),
-            f"{100 * point['utilisation']:.0f}%",
-            quantity(point["mean_batch"]),
-            quantity(joules["nominal"]) if joules else "",
-        ]
-        table.add_row(*cells, *([quantity(usd["nominal"]) if usd else ""] if with_cost else []))
+        table.add_row(*_serving_cells(point)[:8 if with_cost else 7])
     out.print(table)
     for point in report["points"]:
         share = f"{100 * point['load']:.3g}%"
         if point["saturated"]:
-            out.print(f"  * {share}: saturated: {point['saturated']}")
+            say(f"* {share}: saturated: {point['saturated']}")
         if point["rejected"]:
-            out.print(f"  {share}: {point['rejected']:,} requests rejected: longer than the model "
+            say(f"{share}: {point['rejected']:,} requests rejected: longer than the model "
                       f"or the KV cache")
+    notes: dict[str, list[str]] = {}  # loads by what weakens their figures: said once
+    for point in report["points"]:
         for note in point["notes"]:
-            out.print(f"  {share}: {note}")
+            notes.setdefault(note, []).append(f"{100 * point['load']:.3g}%")
+    for note, shares in notes.items():
+        say(f"{', '.join(shares)}: {note}")

@@ -151,13 +151,13 @@ def run_command(options: ServeOptions) -> None:
         if not Path(options.plot).absolute().parent.is_dir():
             raise InputError(f"the plot's folder must exist; there is none for {options.plot!r}")
     report = report_of(options)
-    if options.plot is not None:
+    if options.as_json:
+        click.echo(json.dumps(report))
+    else:
+        serving_table(report)
+    if options.plot is not None:  # last: a plot that cannot be written loses no figures
         from signacc.serving_plot import serving_plot
 
         write_files({Path(options.plot): [serving_plot(report)]})
-    if options.as_json:
-        click.echo(json.dumps(report))
-        return
-    serving_table(report)
-    if options.plot is not None:
-        click.echo(f"  wrote {options.plot}")
+        if not options.as_json:
+            click.echo(f"  wrote {options.plot}")

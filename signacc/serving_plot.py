@@ -39,8 +39,8 @@ def serving_plot(report: dict[str, Any]) -> bytes:
                 left.plot(x, y, "o", color=colour, markersize=4,
                           markerfacecolor="white" if saturated else colour)
     capacity = report["capacity_requests_per_second"]
-    left.set(yscale="log", xlabel="requests per second", ylabel="s")
-    figure.legend(fontsize=7, loc="outside lower left", ncols=3)
+    left.set(yscale="log", xlabel="requests per second", ylabel="latency, s")
+    left.legend(fontsize=7, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     with_tokens = [point for point in points if point["tokens_per_joule"]]
     values = [point["tokens_per_joule"] for point in with_tokens]
     nominal = [value["nominal"] for value in values]

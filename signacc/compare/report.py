@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from rich import box
 from rich.table import Table
 
-from signacc.console import out
+from signacc.console import out, say
 from signacc.report import quantity, si
 
 from .comparison import ASPECTS, Comparison, Verdict
@@ -134,17 +134,17 @@ def print_tables(
             _point_table(prefill, batch, context)
         _verdict_table(prefill)
         _absences(prefill)
-        out.print("  first token: time in which the prompts of the whole batch are read")
+        say("first token: time in which the prompts of the whole batch are read")
     _others(result, prefill)
     for text, machines in _costs(result).items():
-        out.print(f"  cost of {', '.join(machines)}: {text}")
+        say(f"cost of {', '.join(machines)}: {text}")
     marks = ", ".join(f"{short} {name}" for name, short in LETTERS.items())
-    out.print(f"  marks: {marks}; below a figure: its interval, low to high")
+    say(f"marks: {marks}; below a figure: its interval, low to high")
     if out.width < _WIDE_FROM:
-        out.print(f"  EDP and weights/J: in a terminal of {_WIDE_FROM} columns, --json, --html")
-    out.print(
-        "  EDP: J/token times the time of a step; limit: share of the bandwidth limit of its own "
-        "DRAM;\n  cycles: of the FBI-linears of a step or prefill"
+        say(f"EDP and weights/J: in a terminal of {_WIDE_FROM} columns, --json, --html")
+    say(
+        "EDP: J/token times the time of a step; limit: share of the bandwidth limit of its own "
+        "DRAM;\ncycles: of the FBI-linears of a step or prefill"
     )
 
 
@@ -152,16 +152,16 @@ def _decoding(result: Comparison, flips: Iterable[Flip]) -> None:
     for batch, context in result.points:
         _point_table(result, batch, context)
     _verdict_table(result)
-    out.print("  winner open: the interval of the gain holds 1")
+    say("winner open: the interval of the gain holds 1")
     for crossover in result.crossovers():
         low, high = crossover.batches
-        out.print(
-            f"  {crossover.aspect}, {crossover.machine}, context {crossover.context}: the winner "
+        say(
+            f"{crossover.aspect}, {crossover.machine}, context {crossover.context}: the winner "
             f"changes between batch {low} ({crossover.before}) and {high}"
         )
     for flip in flips:
-        out.print(
-            f"  {flip.aspect}, {flip.machine}, {flip.batch}x{flip.context}: the verdict turns with "
+        say(
+            f"{flip.aspect}, {flip.machine}, {flip.batch}x{flip.context}: the verdict turns with "
             f"{flip.constant} times {quantity(flip.factor)} ~{_RANGES[flip.inside]}"
         )
     _absences(result)
@@ -193,10 +193,10 @@ def _point_table(result: Comparison, batch: int, context: int) -> None:
     if table.row_count:
         out.print(table)
     else:
-        out.print(f"  {table.title}: no machine has figures")
+        say(f"{table.title}: no machine has figures")
     if notes:
         reasons = "; ".join(f"{letter}: {reason}" for reason, letter in notes.items())
-        out.print(f"  no figure, {reasons}")
+        say(f"no figure, {reasons}")
 
 
 def _figure(entry: Entry, name: str, notes: dict[str, str]) -> str:
@@ -217,7 +217,7 @@ def gain_text(verdict: Verdict) -> str:
 def _verdict_table(result: Comparison) -> None:
     if not result.verdicts:
         what = "no baseline" if result.phase == "decode" else "no prefill baseline"
-        out.print(f"  {what} of {result.name} at these points: nothing to compare with")
+        say(f"{what} of {result.name} at these points: nothing to compare with")
         return
     where = "" if result.phase == "decode" else "prefill: "
     table = _table(
@@ -250,7 +250,7 @@ def points_text(points: list[tuple[int, int]]) -> str:
 
 def _absences(result: Comparison) -> None:
     for machine, reason, points in absences(result):
-        out.print(f"  absent: {machine} at {points_text(points)} (batch x context): {reason}")
+        say(f"absent: {machine} at {points_text(points)} (batch x context): {reason}")
 
 
 def _costs(result: Comparison) -> dict[str, list[str]]:

@@ -81,13 +81,13 @@ def kv_positions(machine: Machine) -> int:
 def _check(held: dict[str, int], capacity: int, where: str, batch: int, context: int) -> None:
     whole = sum(held.values())
     if whole > capacity:
-        parts = ", ".join(f"{name} {amount}" for name, amount in held.items() if amount)
+        parts = ", ".join(f"{name} {amount:,}" for name, amount in held.items() if amount)
         sequences = f"{batch} sequences of {context} positions" if batch > 1 else (
             f"{context} positions"
         )
         raise InputError(
-            f"the weights and the KV cache of {sequences} must fit the {where} of {capacity} "
-            f"bytes, not {whole} bytes, {whole - capacity} too many ({parts})"
+            f"the weights and the KV cache of {sequences} must fit the {where} of {capacity:,} "
+            f"bytes, not {whole:,} bytes, {whole - capacity:,} too many ({parts})"
         )
 
 

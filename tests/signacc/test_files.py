@@ -38,6 +38,12 @@ def test_missing_folder(tmp_path):
         write_text(tmp_path / "none" / "a.txt", "x")
 
 
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    with pytest.raises(OSError, match="No such file") as error:
+        write_text(tmp_path / "none" / "a.txt", "x")
+    assert error.value.filename == str(tmp_path / "none" / "a.txt")
+
+
 def test_all_or_none(tmp_path):
     (tmp_path / "b").mkdir()
     with pytest.raises(IsADirectoryError, match="must not be a folder"):

@@ -5,6 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from signacc import console
 from signacc.cli import main
 from sim.serving.settings import SCHEMA
 
@@ -69,6 +70,27 @@ def test_table_and_plot(tmp_path):
     assert "capacity" in result.output
     assert image.read_bytes()[-8:-4] == b"IEND"
     assert [path.name for path in tmp_path.iterdir()] == ["serve.png"]
+
+
+def test_the_table_fits_80_columns(monkeypatch):
+    monkeypatch.setattr(console.out, "width", 80)
+    lines = invoke(*QUICK, "--loads", "0.5,2", "--price", "500").output.splitlines()
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "…" not in text
+    assert "50%, 200%: too few requests" in " ".join(text.split())
+    header = next(index for index, line in enumerate(lines) if "req/s" in line)
+    nominal, spread = (line.split() for line in lines[header + 2 : header + 4])
+    assert nominal[0] == "50%"
+    low, high = map(float, spread[-1].split("-"))
+    assert low < float(nominal[-2]) < high
+
+
+def test_a_plot_that_cannot_be_written_loses_no_figures(tmp_path):
+    (tmp_path / "serve.png").mkdir()
+    result = invoke(*QUICK, "--loads", "0.5", "--plot", str(tmp_path / "serve.png"), "--json")
+    refused(result, "an output file must not be a folder", "serve.png")
+    assert len(json.loads(result.stdout)["points"]) == 1
 
 
 def test_a_file_of_settings_and_a_trace(tmp_path):

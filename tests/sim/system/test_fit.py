@@ -32,7 +32,7 @@ def test_a_model_beyond_the_memory():
     estimate(SEVEN, holding(needed))
     with pytest.raises(InputError, match=(
         rf"the weights and the KV cache of 512 positions must fit the memory ddr4-2400-x64 of "
-        rf"{needed - 1} bytes, not {needed} bytes, 1 too many \(packed_weights 809500672, "
+        rf"{needed - 1:,} bytes, not {needed:,} bytes, 1 too many \(packed_weights 809,500,672, "
     )):
         estimate(SEVEN, holding(needed - 1))
 
@@ -60,7 +60,7 @@ def test_on_chip_memory_holds_what_it_is_told_to():
     result = estimate(model, replace(KV260, on_chip=room))
     assert "norms" not in result.machine.dram_categories
     small = replace(room, capacity_bytes=38_399)
-    with pytest.raises(InputError, match="must fit the on-chip memory of 38399 bytes, not 38400"):
+    with pytest.raises(InputError, match="must fit the on-chip memory of 38,399 bytes, not 38,400"):
         estimate(model, replace(KV260, on_chip=small))
 
 
