@@ -99,6 +99,7 @@ def _check_sidecar(path: Path) -> None:
         )
 
 
+_SYSTEMS = "Named system: asic7, kv260, kv260_a8, tiny, u280, ulx3s"
 _preset = click.option("--preset", help="Engine preset: tiny, kv260, kv260_a8, ulx3s, u280, asic7.")
 _config = click.option("--config", metavar="FILE", help="Engine configuration, a JSON file.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
@@ -386,7 +387,7 @@ def bitstream(**options: Any) -> None:
 @click.option("--model", default="fbi-43m", show_default=True, metavar="NAME|FOLDER",
               help="Model shape: fbi-43m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, or a folder's "
                    "config.json.")
-@click.option("--preset", help="Named system [default: kv260].")
+@click.option("--preset", metavar="NAME", help=f"{_SYSTEMS} [default: kv260].")
 @click.option("--system", metavar="FILE", help="A system of your own, a JSON file.")
 @click.option("--memory", help="Named memory in place of the system's own.")
 @click.option("--context", type=click.IntRange(1),
@@ -402,7 +403,8 @@ def bitstream(**options: Any) -> None:
 @click.option("--engines", type=click.IntRange(1), help="Engines on a chip.")
 @click.option("--chips", type=click.IntRange(1), help="Chips that share the model.")
 @click.option("--parallel", type=click.Choice(["tensor", "pipeline"]), help="How they share it.")
-@click.option("--link", help="Link between chips: pcie4-x16, ethernet-100g or die-to-die.")
+@click.option("--link", help="With --chips, link between them: pcie4-x16, ethernet-100g or "
+              "die-to-die.")
 @click.option("--trace", metavar="FILE.json",
               help="Write a timeline for the Chrome or Perfetto trace viewer.")
 @click.option("--plot", metavar="FOLDER", help="Write roofline.png and breakdown.png there.")
@@ -424,12 +426,13 @@ def simulate(kv_bits: str, **options: Any) -> None:
 
 @main.command()
 @click.option("--model", default="fbi-7b", show_default=True, metavar="NAME|FOLDER",
-              help="Model shape: fbi-43m, fbi-130m, fbi-1.3b, fbi-7b, or a folder's config.json.")
+              help="Model shape: fbi-43m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, or a folder's "
+                   "config.json.")
 @click.option("--batch", default="1,4,16", show_default=True, help="Sequences decoded at once.")
 @click.option("--context", default="128,512,2048", show_default=True,
               help="Positions that a token attends to.")
-@click.option("--preset", "presets", multiple=True,
-              help="Named system, repeat for several [default: one a class of machines].")
+@click.option("--preset", "presets", multiple=True, metavar="NAME",
+              help=f"{_SYSTEMS}; repeat for several [default: one a class of machines].")
 @click.option("--system", "systems", metavar="FILE", multiple=True,
               help="A system of your own, a JSON file; repeat for several.")
 @click.option("--baselines", metavar="FILE", multiple=True,
@@ -546,7 +549,8 @@ def explore(**options: Any) -> None:
 @click.option("--model", default="fbi-43m", show_default=True, metavar="NAME|FOLDER",
               help="Model shape: fbi-43m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, or a folder's "
                    "config.json.")
-@click.option("--preset", help="Named system of one accelerator [default: kv260].")
+@click.option("--preset", metavar="NAME",
+              help=f"{_SYSTEMS}; one accelerator [default: kv260].")
 @click.option("--system", metavar="FILE", help="A system of your own, a JSON file.")
 @click.option("--kv-bits", default="16", show_default=True, type=click.Choice(["16", "8"]),
               help="Width of a cached key or value.")

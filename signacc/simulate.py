@@ -76,7 +76,11 @@ def chosen_system(options: SimulateOptions) -> SystemConfig:
         changes["memory"] = named_memory(options.memory)
     if options.link is not None:
         changes["link"] = named_link(options.link)
-    return replace(system, **changes)
+    system = replace(system, **changes)
+    for name in ("parallel", "link"):
+        if getattr(options, name) is not None and system.chips == 1:
+            raise click.UsageError(f"--{name} is of several chips: give --chips of 2 or more")
+    return system
 
 
 def chosen_estimate(options: SimulateOptions) -> Estimate:

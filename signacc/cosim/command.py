@@ -86,7 +86,9 @@ def _shape(text: str) -> tuple[int, int, int]:
     match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})x([0-9]{1,9})", text)
     m, k, n = (int(part) for part in match.groups()) if match else (0, 0, 0)
     if min(m, k, n) < 1:
-        raise InputError(f"a random layer must be MxKxN with M, K, N >= 1, not {text!r}")
+        raise InputError(
+            f"a random layer must be MxKxN, each an integer from 1 to 999999999, not {text!r}"
+        )
     if m > 4096:
         raise InputError(f"M of a random layer must be at most 4096, not {m}")
     return m, k, n

@@ -25,9 +25,12 @@ SHARE_LIMIT = 4.0
 
 def is_number(value: object) -> bool:
     """Return whether `value` is a finite number, not a truth value."""
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    )
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the largest float
+        return False
 
 
 def is_text(value: object) -> bool:

@@ -199,6 +199,8 @@ def space_from_file(path: str | Path) -> Space:
     )
     if section.data["schema"] != SCHEMA:
         raise section.fail("schema", f"schema must be {SCHEMA!r}, not {section.data['schema']!r}")
+    if "description" in section.data:
+        section.text("description")  # for people alone
     values: dict[str, object] = {
         "name": section.text("name"),
         "system": _system(section, Path(path).parent),

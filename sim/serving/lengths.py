@@ -76,7 +76,7 @@ class Lengths:
         InputError
             If it is no such text.
         """
-        if re.fullmatch(r"[0-9]{1,7}", text.strip()):
+        if re.fullmatch(r"[0-9]{1,15}", text.strip()):
             return cls(mean=int(text))
         match = _TEXT.fullmatch(text.strip())
         if match is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..jsonfile import shown
 from .arrivals import MOST_REQUESTS, check_run
 from .requests import LONGEST_S, PS, Requests
 
@@ -105,7 +106,7 @@ def trace_from_file(path: str | Path) -> Trace:
         raise InputError(f"a trace must be a .csv or a .jsonl file, not {str(path)!r}")
     times, lengths, before = [], [], 0.0
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             for line, row in readers[path.suffix](file, path):
                 if len(times) == MOST_REQUESTS:
                     raise InputError(f"{path}: a trace can have {MOST_REQUESTS} requests, not more")
@@ -122,11 +123,14 @@ def trace_from_file(path: str | Path) -> Trace:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} must be UTF-8 text: {error}") from None
-    if len(times) < 2 or times[-1] == times[0]:
-        raise InputError(
-            f"{path}: a trace must have at least two requests at different times, not {len(times)}"
-        )
+    if len(times) < 2:
+        raise InputError(f"{path}: a trace must have at least two requests, not {len(times)}")
     arrival = ((np.array(times) - times[0]) * PS).astype(np.int64)
+    if not arrival[-1]:
+        raise InputError(
+            f"{path}: requests of a trace must arrive at different times, a picosecond apart or "
+            f"more; all {len(times)} arrive at {times[0]:g} s"
+        )
     prompt, output = np.array(lengths, dtype=np.int64).T
     return Trace(path.name, Requests(arrival, prompt.copy(), output.copy()))
 
@@ -138,6 +142,9 @@ def _csv_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:
     missing = [name for name in COLUMNS if name not in header]
     if missing and not azure:
         raise InputError(f"{path}, line 1: a trace needs a column {missing[0]}")
+    for name in AZURE_COLUMNS if azure else COLUMNS:
+        if header.count(name) > 1:
+            raise InputError(f"{path}, line 1: column {name} must stand once")
     try:
         for row in reader:
             if azure:
@@ -170,7 +177,7 @@ def _json_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {line}: must be valid JSON: {error}") from None
         if not isinstance(row, dict):
-            raise InputError(f"{path}, line {line}: must hold a JSON object, not {text.strip()!r}")
+            raise InputError(f"{path}, line {line}: must hold a JSON object, not {shown(row)}")
         yield line, row
 
 
@@ -178,11 +185,12 @@ def _number(row: dict, name: str, path: Path, line: int) -> float:
     value = row.get(name)
     try:
         number = math.nan if value is None or isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not 0 <= number <= LONGEST_S:
         raise InputError(
-            f"{path}, line {line}: {name} must be a number from 0 to {LONGEST_S:g}, not {value!r}"
+            f"{path}, line {line}: {name} must be a number from 0 to {LONGEST_S:g}, not "
+            f"{shown(value)}"
         )
     return number
 
@@ -191,11 +199,11 @@ def _tokens(row: dict, name: str, path: Path, line: int) -> int:
     number = row.get(name)
     try:
         value = float("nan" if number is None or isinstance(number, bool) else number)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not 1 <= value <= _MOST_TOKENS or value != int(value):
         raise InputError(
             f"{path}, line {line}: {name} must be an integer from 1 to {_MOST_TOKENS}, not "
-            f"{number!r}"
+            f"{shown(number)}"
         )
     return int(value)

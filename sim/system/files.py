@@ -67,6 +67,8 @@ def system_from_section(section: Section) -> SystemConfig:
     for key, low in (("weight_buffer_kib", 0), ("activation_buffer_kib", 1)):
         if key in section.data:
             values[key.replace("_kib", "_bytes")] = section.integer(key, low) * _KIB
+    if "description" in section.data:
+        section.text("description")  # for people alone
     for key in ("prefetch", "parallel"):
         if key in section.data:
             values[key] = section.data[key]

@@ -230,6 +230,8 @@ class TestSimulate:
             (["--prefill", "0"], ["prefill + decode", "not 0"]),
             (["--kv-bits", "4"], ["--kv-bits", "4"]),
             (["--chips", "2"], ["2 chips need a link"]),
+            (["--link", "die-to-die"], ["--link is of several chips", "--chips"]),
+            (["--parallel", "tensor"], ["--parallel is of several chips", "--chips"]),
             (["--link", "rope"], ["a link is one of", "rope"]),
             (["--chips", "3", "--link", "die-to-die"], ["num_attention_heads = 8", "3"]),
             (["--model", "fbi-7b", "--batch", "99"], ["must fit", "too many"]),
@@ -247,7 +249,7 @@ class TestCosimInput:
         ("arguments", "parts"),
         [
             (["--random-layer", "3x100"], ["MxKxN", "'3x100'"]),
-            (["--random-layer", "0x1x1"], ["M, K, N >= 1", "'0x1x1'"]),
+            (["--random-layer", "0x1x1"], ["MxKxN, each an integer from 1", "'0x1x1'"]),
             (["--random-layer", "5000x1x1"], ["M of a random layer", "5000"]),
             (["--random-layer", "1x20000x1"], ["K must be from 1 to 11264", "20000"]),
             (["--random-layer", "1x300x1", "--preset", "tiny"], ["K must be from 1 to 256", "300"]),

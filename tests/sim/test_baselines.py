@@ -121,6 +121,7 @@ def test_every_key_is_required_by_name(key):
         ({"context": 1.5}, "context must be a positive integer, not 1.5"),
         ({"tokens_per_second": 0}, "tokens_per_second must be a finite number above 0, not 0"),
         ({"tokens_per_second": None}, "tokens_per_second must be a finite number above 0, not N"),
+        ({"tokens_per_second": 10**400}, "tokens_per_second must be a finite number above 0"),
         ({"tokens_per_second": float("inf")}, "tokens_per_second must be .* not inf"),
         ({"joule_per_token": -1}, "joule_per_token must be a finite number above 0, not -1"),
         ({"mark": "guessed"}, "mark must be one of measured, published, not 'guessed'"),

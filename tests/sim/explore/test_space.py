@@ -63,6 +63,7 @@ def test_a_system_file_beside_the_space_is_found(tmp_path):
     [
         ({"schema": "2"}, "schema must be"),
         ({"colour": "red"}, "colour"),
+        ({"description": 3}, "description must be a text, not 3"),
         ({"system": "kv261"}, "not 'kv261'"),
         ({"context": 0}, "integer of at least 1, not 0"),
         ({"context": 5, "prefill": 5}, "not both"),

@@ -86,7 +86,13 @@ def test_a_stock_is_the_trace_over_and_over(tmp_path):
          "line 2: prompt_tokens must be an integer from 1 to 1048576, not '2.5'"),
         ("arrival_s,prompt_tokens,output_tokens\n1,2,0\n", "line 2: output_tokens .* not '0'"),
         ("arrival_s,prompt_tokens,output_tokens\n1,2\n", "line 2: output_tokens .* not None"),
-        ("arrival_s,prompt_tokens,output_tokens\n1,2,3\n", "at least two requests .* not 1"),
+        ("arrival_s,prompt_tokens,output_tokens\n1,2,3\n", "at least two requests, not 1"),
+        ("arrival_s,prompt_tokens,output_tokens\n0,2,3\n1e-320,2,3\n",
+         "must arrive at different times, .*; all 2 arrive at 0 s"),
+        ("arrival_s,arrival_s,prompt_tokens,output_tokens\n0,0,2,3\n1,1,2,3\n",
+         "line 1: column arrival_s must stand once"),
+        ("arrival_s,prompt_tokens,output_tokens\n1," + "9" * 400 + ",3\n",
+         r"line 2: prompt_tokens .* not '9{59}\.\.\. \(402 characters\)"),
     ],
 )
 def test_bad_tables(tmp_path, text, message):
@@ -94,11 +100,17 @@ def test_bad_tables(tmp_path, text, message):
         trace_from_file(csv_file(tmp_path, text))
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
+    text = "arrival_s,prompt_tokens,output_tokens\n0,2,3\n1,4,5\n"
+    assert trace_from_file(csv_file(tmp_path, "\ufeff" + text)).recorded.prompt.tolist() == [2, 4]
+
+
 def test_bad_lines(tmp_path):
     good = json.dumps({"arrival_s": 0, "prompt_tokens": 1, "output_tokens": 1})
     for line, message in (
         ("{", "line 2: must be valid JSON"), ("[1]", "line 2: must hold a JSON object"),
         ('{"arrival_s": true}', "line 2: arrival_s must be a number .* not True"),
+        ('{"arrival_s": 1' + "0" * 400 + "}", r"line 2: arrival_s must be .* not 10+\.\.\. "),
         ('{"arrival_s": NaN}', "line 2: arrival_s must be a number"),
     ):
         with pytest.raises(InputError, match=message):

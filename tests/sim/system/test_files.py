@@ -103,6 +103,7 @@ def test_a_generic_engine_and_ports(load):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"description": []}, r"description must be a text, not \[\]"),
         ({"engine": GENERIC | {"kind": "rtl"}}, r"line 5: engine.kind must be 'generic', not"),
         ({"engine": GENERIC | {"macs": 3}}, r"line 10: keys must be among .*, not engine.macs"),
         ({"engine": {"kind": "generic"}}, r"line 4: engine.k_par must be given"),
