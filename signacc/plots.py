@@ -178,6 +178,7 @@ def _plain_numbers(axis: Any) -> None:
         def __call__(self, x: float, pos: int | None = None) -> str:
             return f"{x:g}" if super().__call__(x, pos) else ""
 
+    axis.set_tick_params(which="both", length=3, pad=3.5)  # labels of both kinds on one line
     axis.set_major_formatter(Plain())
     axis.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(2, 0.4)))
 
