@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from golden.config import MODELS
 from golden.errors import InputError
 from hw.config import PRESETS
 from signacc.cli import main
 from signacc.cosim.command import _from_model
 from signacc.cosim.job import Writing
+from sim.system import SYSTEM_NAMES
 
 COMMANDS = sorted(main.commands)
 
@@ -43,6 +45,13 @@ def test_help_has_an_example(command):
     assert result.exit_code == 0
     assert "Example" in result.output
     assert f"signacc {command}" in result.output
+
+
+@pytest.mark.parametrize("command", ["simulate", "serve", "compare"])
+def test_help_names_every_system_and_model(command):
+    text = " ".join(invoke(command, "--help").output.split())
+    assert ", ".join(SYSTEM_NAMES) in text
+    assert all(name in text for name in MODELS)
 
 
 def test_help_is_light():
