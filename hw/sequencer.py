@@ -2,31 +2,90 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from dataclasses import dataclass
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind, equals
+from .arith import bind
 from .config import BANKS, PARTIAL_SUM_DISTANCE, TABLE_BANKS, EngineConfig, clog2
+from .credits import credits
 
 
-def _fill_tile(config: EngineConfig, tile, batch, n_rest, tile_last) -> list:
+@dataclass(frozen=True)
+class _Steps:
+    """A total that is worked off in steps.
+
+    Attributes
+    ----------
+    last
+        Register: this step is the last one.
+    follows
+        What `last` will be in the next cycle.
+    rest
+        What the last step has to do, where it is one.
+    """
+
+    last: Signal
+    follows: Signal
+    rest: Value
+
+
+def _steps(
+    m: Module, total: Value, most: int, step: int, *, load: Value, advance: Value, again: bool,
+    name: str,
+) -> _Steps:
+    """Count `total`, 1 to `most`, down by `step`; with `again`, from the start after the last.
+
+    The counter is two steps ahead, so that its sign says whether the next step is the last one:
+    nothing is compared but when `load` begins a new total.
+    """  # fmt: skip
+    last = Signal(name=f"{name}_last")
+    ahead = Signal(range(-2 * step, max(1, most - 2 * step)), name=f"{name}_ahead")
+    follows = Signal(name=f"{name}_last_follows")
+    begun = bind(m, total - (2 * step + 1), f"{name}_begun")
+    single = bind(m, total <= step, f"{name}_single")
+    next_last, next_ahead = ahead[-1], ahead - step
+    if again:
+        start = Signal.like(ahead, name=f"{name}_start", reset_less=True)
+        only = Signal(name=f"{name}_only", reset_less=True)
+        next_last, next_ahead = Mux(last, only, next_last), Mux(last, start, next_ahead)
+        with m.If(load):
+            m.d.sync += [start.eq(begun), only.eq(single)]
+    m.d.comb += follows.eq(last)
+    with m.If(load):
+        m.d.comb += follows.eq(single)
+        m.d.sync += ahead.eq(begun)
+    with m.Elif(advance):
+        m.d.comb += follows.eq(next_last)
+        m.d.sync += ahead.eq(next_ahead)
+    m.d.sync += last.eq(follows)
+    bits = clog2(step + 1)
+    return _Steps(last, follows, bind(m, (ahead + (2 * step + 1))[:bits], f"{name}_rest"))
+
+
+def _fill_tile(config: EngineConfig, tile, batch, outputs: _Steps) -> list:
     """Assignments that say what a tile of `batch` is."""
     return [
         tile.vectors.eq(batch.layer.m if config.m_par > 1 else 1),
-        tile.count.eq(Mux(tile_last, n_rest, config.n_par)),
-        tile.last.eq(tile_last),
+        tile.count.eq(Mux(outputs.last, outputs.rest, config.n_par)),
+        tile.last.eq(outputs.last),
     ]
 
 
-def _take_weight(m: Module, sequencer, ready, begin) -> Signal:
-    """Return whether a beat is taken: from the stream, or from memory, where a batch begins."""
+def _take_weight(m: Module, sequencer, go, begin) -> Signal:
+    """Return whether a beat is taken: from the stream, or from memory, where a batch begins.
+
+    `go` is a register: what makes a beat possible is known the cycle before.
+    """
     config = sequencer.config
     if not config.resident:
-        m.d.comb += sequencer.weight.ready.eq(ready)
-        return bind(m, ready & sequencer.weight.valid, "beat")
-    issue = bind(m, ready, "beat")
+        m.d.comb += sequencer.weight.ready.eq(go)
+        return bind(m, go & sequencer.weight.valid, "beat")
+    issue = bind(m, go, "beat")
     address = Signal(max(1, clog2(config.weight_words)), name="weight_address")
     m.d.comb += sequencer.weight_addr.eq(address)
     with m.If(begin):
@@ -86,29 +145,36 @@ class Sequencer(wiring.Component):
         """Build the two nested counters."""
         m = Module()
         config = self.config
-        running = Signal()
+        running, go = Signal(), Signal()
         current = Signal(layouts.batch(config), reset_less=True)
         tile = Signal(layouts.tile(config), reset_less=True)
-        k_rest = Signal.like(current.layer.k)
-        n_rest = Signal.like(current.layer.n)
         bank = Signal()
         base = bind(m, Mux(bank, config.words_max, 0), "base")
         word = Signal(range(max(2, BANKS * config.words_max)))
         hold_free = Signal(init=1)
 
-        word_last = bind(m, k_rest <= config.k_par, "word_last")
-        tile_last = bind(m, n_rest <= config.n_par, "tile_last")
+        asked = self.batch.payload.layer
+        begin = bind(m, self.batch.valid & ~running, "begin")
+        issue = _take_weight(m, self, go, begin)
+        words = _steps(
+            m, asked.k, config.k_max, config.k_par, load=begin, advance=issue, again=True, name="k"
+        )
+        tile_done = bind(m, issue & words.last, "tile_done")
+        tiles = _steps(
+            m, asked.n, config.n_max, config.n_par, load=begin, advance=tile_done, again=False,
+            name="n",
+        )
+        batch_done = bind(m, tile_done & tiles.last, "batch_done")
         # Sums leave the array at the end of a tile, and of each group of words.
-        sums_last = word_last
+        sums_last, sums_follow = words.last, words.follows
         if config.scale_out == "groups":
-            s_rest = Signal.like(current.layer.s)
             group_first = Signal()
-            sums_last = bind(m, word_last | (s_rest == 1), "sums_last")
-        ready = bind(m, running & (~sums_last | hold_free), "ready")
-        issue = _take_weight(m, self, ready, self.batch.valid & ~running)
-        tile_done = bind(m, issue & word_last, "tile_done")
+            ends = self._groups(m, asked.s, begin, issue, words)
+            sums_last = bind(m, words.last | ends.last, "sums_last")
+            sums_follow = words.follows | ends.follows
         sums_done = bind(m, issue & sums_last, "sums_done")
-        batch_done = bind(m, tile_done & tile_last, "batch_done")
+        hold_follows = bind(m, ~sums_done & (hold_free | self.tile_freed), "hold_follows")
+        runs = bind(m, begin | (running & ~batch_done), "runs")
         m.d.comb += [
             self.batch.ready.eq(~running),
             self.read_addr.eq(word),
@@ -117,42 +183,42 @@ class Sequencer(wiring.Component):
             self.tile.eq(tile),
             self.bank_freed.eq(batch_done),
         ]
-        with m.If(self.batch.valid & ~running):
-            m.d.sync += [
-                running.eq(1),
-                current.eq(self.batch.payload),
-                k_rest.eq(self.batch.payload.layer.k),
-                n_rest.eq(self.batch.payload.layer.n),
-                word.eq(base),
-            ]
+        m.d.sync += [
+            running.eq(runs),
+            hold_free.eq(hold_follows),
+            go.eq(runs & (~sums_follow | hold_follows)),
+        ]
+        with m.If(begin):
+            m.d.sync += [current.eq(self.batch.payload), word.eq(base)]
+        with m.If(issue):
+            m.d.sync += word.eq(word + 1)
+        with m.If(sums_done):
+            m.d.sync += _fill_tile(config, tile, current, tiles)
+        with m.If(tile_done):
+            m.d.sync += word.eq(base)
+        with m.If(batch_done):
+            m.d.sync += bank.eq(~bank)
         if config.scale_out == "groups":
-            with m.If(self.batch.valid & ~running):
-                m.d.sync += [s_rest.eq(self.batch.payload.layer.s), group_first.eq(1)]
-            with m.If(issue):
-                m.d.sync += s_rest.eq(Mux(sums_last, current.layer.s, s_rest - 1))
+            with m.If(begin):
+                m.d.sync += group_first.eq(1)
             with m.If(sums_done):
                 m.d.sync += [
-                    group_first.eq(word_last),
+                    group_first.eq(words.last),
                     tile.group_first.eq(group_first),
-                    tile.group_last.eq(word_last),
+                    tile.group_last.eq(words.last),
                 ]
-        with m.If(issue):
-            m.d.sync += [k_rest.eq(k_rest - config.k_par), word.eq(word + 1)]
-        with m.If(sums_done):
-            m.d.sync += _fill_tile(config, tile, current, n_rest, tile_last)
-        with m.If(tile_done):
-            m.d.sync += [
-                k_rest.eq(current.layer.k),
-                n_rest.eq(n_rest - config.n_par),
-                word.eq(base),
-            ]
-        with m.If(batch_done):
-            m.d.sync += [running.eq(0), bank.eq(~bank)]
-        with m.If(sums_done):
-            m.d.sync += hold_free.eq(0)
-        with m.Elif(self.tile_freed):
-            m.d.sync += hold_free.eq(1)
         return m
+
+    def _groups(self, m: Module, size, begin, issue, words: _Steps) -> _Steps:
+        """Return which words are the last of their group: each group is `size` words."""
+        restart = bind(m, begin | (issue & words.last), "groups_restart")
+        held = Signal.like(size, name="group_size", reset_less=True)
+        with m.If(begin):
+            m.d.sync += held.eq(size)
+        return _steps(
+            m, Mux(begin, size, held), (1 << len(size)) - 1, 1, load=restart, advance=issue,
+            again=True, name="s",
+        )
 
 
 class TableSequencer(wiring.Component):
@@ -202,74 +268,62 @@ class TableSequencer(wiring.Component):
         """Build the two nested counters."""
         m = Module()
         config = self.config
-        running = Signal()
+        running, go = Signal(), Signal()
         current = Signal(layouts.batch(config), reset_less=True)
-        k_rest = Signal.like(current.layer.k)
-        n_rest = Signal.like(current.layer.n)
         first = Signal()
-        tables = Signal(range(TABLE_BANKS + 1))
-        free_tiles = Signal(range(config.tile_slots + 1), init=config.tile_slots)
-        gap = Signal(range(PARTIAL_SUM_DISTANCE))
 
-        # Registered: the weight port's ready depends on them in the same cycle.
-        word_last, tile_last = Signal(), Signal()
-        ready = bind(
-            m,
-            running & (tables != 0) & equals(gap, 0) & (~word_last | (free_tiles != 0)),
-            "ready",
+        asked = self.batch.payload.layer
+        begin = bind(m, self.batch.valid & ~running, "begin")
+        issue = _take_weight(m, self, go, begin)
+        tiles = _steps(
+            m, asked.n, config.n_max, config.n_par, load=begin, advance=issue, again=True, name="n"
         )
-        issue = _take_weight(m, self, ready, self.batch.valid & ~running)
-        word_done = bind(m, issue & tile_last, "word_done")
-        batch_done = bind(m, word_done & word_last, "batch_done")
+        word_done = bind(m, issue & tiles.last, "word_done")
+        words = _steps(
+            m, asked.k, config.k_max, config.k_par, load=begin, advance=word_done, again=False,
+            name="k",
+        )
+        batch_done = bind(m, word_done & words.last, "batch_done")
+        runs = bind(m, begin | (running & ~batch_done), "runs")
+        _, tables_follow = credits(
+            m, TABLE_BANKS, given=self.table_made, taken=word_done, name="tables", init=0
+        )
+        _, room_follows = credits(
+            m, config.tile_slots, given=self.tile_freed, taken=self.tile_valid, name="free_tiles"
+        )
+        # Bit i: the word had more than i tiles before this one; cycles still to wait, in unary.
+        before = Signal(PARTIAL_SUM_DISTANCE - 1)
+        wait = Signal(PARTIAL_SUM_DISTANCE - 1)
+        wait_follows = Signal.like(wait)
+        m.d.comb += wait_follows.eq(wait[1:])
+        with m.If(word_done):
+            m.d.comb += wait_follows.eq(~Cat(reversed(before)))
+        with m.If(begin):
+            m.d.comb += wait_follows.eq(0)
         m.d.comb += [
             self.batch.ready.eq(~running),
             self.issue.eq(issue),
             self.first.eq(first),
-            self.last.eq(word_last),
+            self.last.eq(words.last),
             self.table_freed.eq(word_done),
-            self.tile_valid.eq(issue & word_last),
-            *_fill_tile(config, self.tile, current, n_rest, tile_last),
+            self.tile_valid.eq(issue & words.last),
+            *_fill_tile(config, self.tile, current, tiles),
         ]
         m.d.sync += [
-            tables.eq(tables + self.table_made - word_done),
-            free_tiles.eq(free_tiles - self.tile_valid + self.tile_freed),
+            running.eq(runs),
+            wait.eq(wait_follows),
+            # All of it from registers: the weight port's ready is one, and so is every enable.
+            go.eq(runs & tables_follow & ~wait_follows[0] & (~words.follows | room_follows)),
         ]
-        with m.If(gap != 0):
-            m.d.sync += gap.eq(gap - 1)
-        with m.If(self.batch.valid & ~running):
-            m.d.sync += [
-                running.eq(1),
-                current.eq(self.batch.payload),
-                k_rest.eq(self.batch.payload.layer.k),
-                n_rest.eq(self.batch.payload.layer.n),
-                first.eq(1),
-                gap.eq(0),
-                word_last.eq(self.batch.payload.layer.k <= config.k_par),
-                tile_last.eq(self.batch.payload.layer.n <= config.n_par),
-            ]
+        with m.If(begin):
+            m.d.sync += [current.eq(self.batch.payload), first.eq(1)]
         with m.If(issue):
             m.d.sync += [
-                n_rest.eq(n_rest - config.n_par),
-                tile_last.eq(n_rest <= 2 * config.n_par),
                 self.tile_index.eq(self.tile_index + 1),
+                before.eq(Cat(Const(1, 1), before[:-1])),
             ]
         with m.If(word_done):
             m.d.sync += [
-                k_rest.eq(k_rest - config.k_par),
-                n_rest.eq(current.layer.n),
-                word_last.eq(k_rest <= 2 * config.k_par),
-                tile_last.eq(current.layer.n <= config.n_par),
-                self.tile_index.eq(0),
-                first.eq(0),
-                self.bank.eq(~self.bank),
-                gap.eq(
-                    Mux(
-                        self.tile_index < PARTIAL_SUM_DISTANCE - 1,
-                        PARTIAL_SUM_DISTANCE - 1 - self.tile_index,
-                        0,
-                    )
-                ),
-            ]
-        with m.If(batch_done):
-            m.d.sync += running.eq(0)
+                self.tile_index.eq(0), before.eq(0), first.eq(0), self.bank.eq(~self.bank)
+            ]  # fmt: skip
         return m
