@@ -62,9 +62,12 @@ class Bins(wiring.Component):
         first_before = delay(m, self.first, 1, "first_before")
         first = register(m, first_before, "first")
         last = delay(m, self.last, 2, "last")
-        bank = Signal()
+        # An address reaches every bit of a memory: copies for each lane's reading and writing.
+        bank, *banks = [
+            Signal(name=f"bank_{i}", attrs={"keep": "true"}) for i in range(1 + 2 * config.act_par)
+        ]
         with m.If(valid & last):
-            m.d.sync += bank.eq(~bank)
+            m.d.sync += [copy.eq(~copy) for copy in (bank, *banks)]
         address_bits = clog2(config.bins)
         outputs, holds = [], []
         for lane in range(config.act_par):
@@ -81,7 +84,12 @@ class Bins(wiring.Component):
             rest = register(m, product.shift[_NEAR_BITS:], f"rest_{lane}")
             amount = Cat(Const(0, _NEAR_BITS), rest[: digit - _NEAR_BITS])
             term = register(m, shift_left(m, near, amount, width, f"far_{lane}"), f"term_{lane}")
-            chosen = register(m, rest[digit - _NEAR_BITS :][:address_bits], f"bin_{lane}")
+            chosen, read_bin, write_bin = (
+                register(
+                    m, rest[digit - _NEAR_BITS :][:address_bits], f"{name}_{lane}", copy=True
+                )
+                for name in ("bin", "read_bin", "write_bin")
+            )
 
             # A bin that this vector did not use yet holds a sum of an earlier one. This is known
             # a cycle before the sum; the chunk in between may be the one that uses it.
@@ -108,8 +116,8 @@ class Bins(wiring.Component):
             old, out = storage.read_port(domain="comb"), storage.read_port(domain="comb")
             before = Mux(again, old.data, 0).as_signed()
             m.d.comb += [
-                old.addr.eq(Cat(chosen, bank)),
-                write.addr.eq(Cat(chosen, bank)),
+                old.addr.eq(Cat(read_bin, banks[2 * lane])),
+                write.addr.eq(Cat(write_bin, banks[2 * lane + 1])),
                 write.en.eq(valid),
                 write.data.eq(bind(m, term + before, f"sum_{lane}")),
                 out.addr.eq(Cat(self.read_bin, self.read_bank)),

@@ -167,8 +167,7 @@ class Drain(wiring.Component):
         if config.scale_out == "groups":
             emits = bind(m, pop & self.tile.group_last, "emits")
         first, last_follows = Signal(init=1), Signal()
-        only = bind(m, self.tile.count <= config.out_par, "only")
-        chunk_last = bind(m, Mux(first, only, last_follows), "chunk_last")
+        chunk_last = bind(m, Mux(first, self.tile.only, last_follows), "chunk_last")
         vector_last = bind(m, vector + 1 == self.tile.vectors, "vector_last")
         command_last = self.tile.last
         if config.scale_out == "groups":

@@ -175,7 +175,7 @@ class Engine(wiring.Component):
         entered = front_end.layer_valid
         left = self.result.valid & self.result.ready & self.result.payload.last
         m.d.sync += inside.eq(inside + entered - left)
-        m.d.comb += [self.busy.eq(inside != 0), self.error.eq(front_end.error)]
+        m.d.comb += [self.busy.eq((inside != 0) | entered), self.error.eq(front_end.error)]
         return m
 
     def _batches(self, m: Module, quantizer: Quantizer, name: str, depth: int, sink) -> None:

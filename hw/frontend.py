@@ -13,12 +13,15 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind, equals, leading_one
+from .arith import bind, equals, leading_one, select
 from .bins import Bins
 from .config import BIN_BANKS, VECTORS_AHEAD, EngineConfig, clog2
+from .counters import credits
 from .floats import FP16, FloatFormat
 from .reducer import Reducer
 from .tree import delay, register
+
+_BLOCK = 4  # bits that the search for a product's leading one looks at together
 
 
 class FrontEnd(wiring.Component):
@@ -91,13 +94,23 @@ class FrontEnd(wiring.Component):
         asked = Signal(layouts.command(config), reset_less=True)  # of the vectors still to come
         more = Signal(range(max(2, config.m_par)))  # how many
         rest = Signal.like(asked.k)  # inputs of the vector still to come
-        free_chunks = Signal(range(config.chunks_max + 1), init=config.chunks_max)
-        free_vectors = Signal(range(VECTORS_AHEAD + 1), init=VECTORS_AHEAD)
-        free_banks = Signal(range(BIN_BANKS + 1), init=BIN_BANKS)
-        free_slots = Signal(range(config.vector_slots + 1), init=config.vector_slots)
+        accept, begun = Signal(), Signal()
+        has_chunk, _ = credits(
+            m, config.chunks_max, given=self.chunk_freed, taken=accept, name="free_chunks"
+        )
+        # A vector begins in the cycle after it was asked for: nothing asks for the next one before.
+        has_vector, _ = credits(
+            m, VECTORS_AHEAD, given=self.vector_taken, taken=begun, name="free_vectors"
+        )
+        has_bank, _ = credits(
+            m, BIN_BANKS, given=self.window_valid, taken=begun, name="free_banks"
+        )
+        has_slot, _ = credits(
+            m, config.vector_slots, given=self.slots_freed, taken=begun, name="free_slots"
+        )
 
-        may_load = bind(m, loading & (free_chunks != 0), "may_load")
-        accept = bind(m, may_load & self.act.valid & self.coef.valid, "accept")
+        may_load = bind(m, loading & has_chunk, "may_load")
+        m.d.comb += accept.eq(may_load & self.act.valid & self.coef.valid)
         last = bind(m, rest <= config.act_par, "last")
         given = self.command.payload
         in_range = [
@@ -111,17 +124,17 @@ class FrontEnd(wiring.Component):
         if config.m_par > 1:
             in_range.append((given.m != 0) & (given.m <= config.m_par))
         legal = bind(m, Cat(*in_range).all(), "legal")
-        room = (free_vectors != 0) & (free_banks != 0) & (free_slots != 0)
-        idle = bind(m, ~loading & room, "idle")
+        idle = bind(m, ~loading & has_vector & has_bank & has_slot, "idle")
         continued = bind(m, idle & (more != 0), "continued")
         commanded = bind(m, idle & equals(more, 0) & self.command.valid, "commanded")
         m.d.comb += [
             self.act.ready.eq(may_load & self.coef.valid),
             self.coef.ready.eq(may_load & self.act.valid),
             self.command.ready.eq(idle & equals(more, 0)),
-            self.layer.eq(Mux(continued, asked, given)),
-            self.layer_valid.eq(continued | (commanded & legal)),
+            self.layer.eq(asked),
+            self.layer_valid.eq(begun),
         ]
+        m.d.sync += begun.eq(continued | (commanded & legal))
         with m.If(commanded):
             m.d.sync += [asked.eq(given), rest.eq(given.k), first.eq(1), loading.eq(legal)]
             if config.m_par > 1:
@@ -133,12 +146,6 @@ class FrontEnd(wiring.Component):
             m.d.sync += [rest.eq(asked.k), first.eq(1), loading.eq(1), more.eq(more - 1)]
         with m.If(accept):
             m.d.sync += [rest.eq(rest - config.act_par), first.eq(0), loading.eq(~last)]
-        m.d.sync += [
-            free_chunks.eq(free_chunks - accept + self.chunk_freed),
-            free_vectors.eq(free_vectors - self.layer_valid + self.vector_taken),
-            free_banks.eq(free_banks - self.layer_valid + self.window_valid),
-            free_slots.eq(free_slots - self.layer_valid + self.slots_freed),
-        ]
 
         # ---- tags: tag(t) is (valid, first, last) of what stage t has registered --------------
         tags = [Cat(accept, first, last)]
@@ -208,9 +215,17 @@ class FrontEnd(wiring.Component):
         tops = []
         for lane in lanes:
             magnitude = scaled[lane].magnitude
-            position = register(m, leading_one(m, magnitude, f"position_{lane}"), f"lead_{lane}")
+            # Which block of bits has it, and where it would be in each block; then where it is.
+            blocks = [magnitude[i : i + _BLOCK] for i in range(0, len(magnitude), _BLOCK)]
+            number = leading_one(m, Cat(block.any() for block in blocks), f"number_{lane}")
+            places = [
+                register(m, leading_one(m, block, f"place_{lane}_{i}"), f"places_{lane}_{i}")
+                for i, block in enumerate(blocks)
+            ]
+            number = register(m, number, f"lead_{lane}")
             some = register(m, magnitude.any(), f"some_{lane}")
             exponent = register(m, scaled[lane].shift, f"lead_exp_{lane}")
+            position = Cat(select(m, places, number, f"lead_place_{lane}"), number)
             tops.append(register(m, Mux(some, position + exponent, 0), f"top_{lane}"))
 
         # ---- one stage per level: largest leading one of the chunk -------------------------------

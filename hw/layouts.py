@@ -141,11 +141,15 @@ def batch(config: EngineConfig) -> data.StructLayout:
 
 
 def tile(config: EngineConfig) -> data.StructLayout:
-    """What the drain must know of a tile: n_par outputs of every vector of a command."""
+    """What the drain must know of a tile: n_par outputs of every vector of a command.
+
+    `only`: a vector's outputs, `count`, are one chunk of out_par.
+    """
     return data.StructLayout(
         {
             "vectors": clog2(config.m_par + 1),
             "count": clog2(config.n_par + 1),
+            "only": 1,
             "last": 1,
         }
         | ({"group_first": 1, "group_last": 1} if config.scale_out == "groups" else {})

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from .arith import bind, select
 from .config import MEMORY_LATENCY, SELECT_BITS, clog2
+from .counters import credits
 from .tree import delay, register
 
 _AHEAD = 8
@@ -191,20 +192,24 @@ class TileQueue(wiring.Component):
     def elaborate(self, platform):
         """Build the memory of sums; that of infos, read ahead; their pointers."""
         m = Module()
-        waiting = Signal(range(self.depth + 1))  # infos in memory
-        summed = Signal(range(self.depth + 1))  # tiles whose sums are there
-        has_sums = Signal()
         # Read ahead into a few words of their own: the memory's output register then has no enable,
-        # and place and route can move it into the block.
+        # and place and route can move it into the block. The oldest stands in a register: what the
+        # drain decides by it does not wait for a read.
         m.submodules.ahead = ahead = fifo.SyncFIFO(width=len(self.info), depth=_AHEAD)
-        room = Signal(range(_AHEAD + 1), init=_AHEAD)
-        read = bind(m, (waiting != 0) & (room != 0), "read")
-        m.d.sync += [
-            waiting.eq(waiting + self.info_valid - read),
-            room.eq(room - read + self.tile_taken),
-            summed.eq(summed + self.sums_valid - self.tile_taken),
-            has_sums.eq(self.sums_valid | (summed > 1) | ((summed == 1) & ~self.tile_taken)),
-        ]
+        read = Signal()
+        waiting, _ = credits(  # infos in memory
+            m, self.depth, given=self.info_valid, taken=read, name="waiting", init=0
+        )
+        room, _ = credits(m, _AHEAD, given=self.tile_taken, taken=read, name="room")
+        has_sums, _ = credits(
+            m, self.depth, given=self.sums_valid, taken=self.tile_taken, name="has_sums", init=0
+        )
+        m.d.comb += read.eq(waiting & room)
+        has_info = Signal()
+        info = Signal(len(self.info), reset_less=True)
+        moves = bind(m, ~has_info | self.tile_taken, "moves")
+        with m.If(moves):
+            m.d.sync += [has_info.eq(ahead.r_rdy), info.eq(ahead.r_data)]
         m.submodules.info_memory = infos = BlockMemory(len(self.info), self.depth)
         m.submodules.sums_memory = sums = NarrowedMemory(
             len(self.part_sums), self.parts, self.depth
@@ -216,15 +221,15 @@ class TileQueue(wiring.Component):
             infos.read_addr.eq(self._pointer(m, read, "read_pointer")),
             ahead.w_data.eq(infos.read_data),
             ahead.w_en.eq(delay(m, read, MEMORY_LATENCY, "read", reset_less=False)),
-            ahead.r_en.eq(self.tile_taken),
+            ahead.r_en.eq(moves),
             sums.write_addr.eq(self._pointer(m, self.sums_valid, "sums_pointer")),
             sums.write_data.eq(self.sums),
             sums.write_en.eq(self.sums_valid),
             sums.read_addr.eq(self._pointer(m, self.tile_taken, "drain_pointer")),
             sums.read_part.eq(self.part),
             self.part_sums.eq(sums.read_data),
-            self.tile_info.eq(ahead.r_data),
-            self.tile_valid.eq(ahead.r_rdy & has_sums),
+            self.tile_info.eq(info),
+            self.tile_valid.eq(has_info & has_sums),
         ]
         return m
 

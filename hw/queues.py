@@ -38,7 +38,9 @@ class ShiftQueue(wiring.Component):
     """A queue whose entries move on by one register a cycle while the one before them is free.
 
     An entry written in cycle t is at the output from t + depth on, or from the cycle after the
-    entry before it was read. The writer counts room.
+    entry before it was read. It moves only into a register that is empty, or, at the output, being
+    read: nothing asks all registers at once. So reads are at least two cycles apart, as are writes,
+    and a full queue has room again depth - 1 cycles after a read. The writer counts room.
 
     Members
     -------
@@ -63,16 +65,18 @@ class ShiftQueue(wiring.Component):
     def elaborate(self, platform):
         """Build the chain, the output first."""
         m = Module()
-        taken = self.r_en
         stages = [
             (Signal(len(self.r_data), name=f"data_{i}", reset_less=True), Signal(name=f"valid_{i}"))
             for i in range(self.depth)
         ]
+        left = self.r_en  # whether the stage's entry, if there is one, moves on
         for i, (data, valid) in enumerate(stages):
-            moves = bind(m, ~valid | taken, f"moves_{i}")
+            loads = bind(m, ~valid | left if i == 0 else ~valid, f"loads_{i}")
             before = stages[i + 1] if i + 1 < self.depth else (self.w_data, self.w_en)
-            with m.If(moves):
+            with m.If(loads):
                 m.d.sync += [data.eq(before[0]), valid.eq(before[1])]
-            taken = moves
+            with m.Elif(left):
+                m.d.sync += valid.eq(0)
+            left = loads
         m.d.comb += [self.r_data.eq(stages[0][0]), self.r_valid.eq(stages[0][1])]
         return m

@@ -2,76 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from amaranth import Cat, Const, Module, Mux, Signal
-from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
 from .arith import bind
 from .config import BANKS, PARTIAL_SUM_DISTANCE, TABLE_BANKS, EngineConfig, clog2
-from .credits import credits
+from .counters import Steps, credits, steps
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """A total that is worked off in steps.
-
-    Attributes
-    ----------
-    last
-        Register: this step is the last one.
-    follows
-        What `last` will be in the next cycle.
-    rest
-        What the last step has to do, where it is one.
-    """
-
-    last: Signal
-    follows: Signal
-    rest: Value
-
-
-def _steps(
-    m: Module, total: Value, most: int, step: int, *, load: Value, advance: Value, again: bool,
-    name: str,
-) -> _Steps:
-    """Count `total`, 1 to `most`, down by `step`; with `again`, from the start after the last.
-
-    The counter is two steps ahead, so that its sign says whether the next step is the last one:
-    nothing is compared but when `load` begins a new total.
-    """  # fmt: skip
-    last = Signal(name=f"{name}_last")
-    ahead = Signal(range(-2 * step, max(1, most - 2 * step)), name=f"{name}_ahead")
-    follows = Signal(name=f"{name}_last_follows")
-    begun = bind(m, total - (2 * step + 1), f"{name}_begun")
-    single = bind(m, total <= step, f"{name}_single")
-    next_last, next_ahead = ahead[-1], ahead - step
-    if again:
-        start = Signal.like(ahead, name=f"{name}_start", reset_less=True)
-        only = Signal(name=f"{name}_only", reset_less=True)
-        next_last, next_ahead = Mux(last, only, next_last), Mux(last, start, next_ahead)
-        with m.If(load):
-            m.d.sync += [start.eq(begun), only.eq(single)]
-    m.d.comb += follows.eq(last)
-    with m.If(load):
-        m.d.comb += follows.eq(single)
-        m.d.sync += ahead.eq(begun)
-    with m.Elif(advance):
-        m.d.comb += follows.eq(next_last)
-        m.d.sync += ahead.eq(next_ahead)
-    m.d.sync += last.eq(follows)
-    bits = clog2(step + 1)
-    return _Steps(last, follows, bind(m, (ahead + (2 * step + 1))[:bits], f"{name}_rest"))
-
-
-def _fill_tile(config: EngineConfig, tile, batch, outputs: _Steps) -> list:
+def _fill_tile(config: EngineConfig, tile, batch, outputs: Steps) -> list:
     """Assignments that say what a tile of `batch` is."""
     return [
         tile.vectors.eq(batch.layer.m if config.m_par > 1 else 1),
         tile.count.eq(Mux(outputs.last, outputs.rest, config.n_par)),
+        tile.only.eq(
+            (config.n_par == config.out_par) | (outputs.last & (outputs.rest <= config.out_par))
+        ),
         tile.last.eq(outputs.last),
     ]
 
@@ -156,11 +104,11 @@ class Sequencer(wiring.Component):
         asked = self.batch.payload.layer
         begin = bind(m, self.batch.valid & ~running, "begin")
         issue = _take_weight(m, self, go, begin)
-        words = _steps(
+        words = steps(
             m, asked.k, config.k_max, config.k_par, load=begin, advance=issue, again=True, name="k"
         )
         tile_done = bind(m, issue & words.last, "tile_done")
-        tiles = _steps(
+        tiles = steps(
             m, asked.n, config.n_max, config.n_par, load=begin, advance=tile_done, again=False,
             name="n",
         )
@@ -209,13 +157,13 @@ class Sequencer(wiring.Component):
                 ]
         return m
 
-    def _groups(self, m: Module, size, begin, issue, words: _Steps) -> _Steps:
+    def _groups(self, m: Module, size, begin, issue, words: Steps) -> Steps:
         """Return which words are the last of their group: each group is `size` words."""
         restart = bind(m, begin | (issue & words.last), "groups_restart")
         held = Signal.like(size, name="group_size", reset_less=True)
         with m.If(begin):
             m.d.sync += held.eq(size)
-        return _steps(
+        return steps(
             m, Mux(begin, size, held), (1 << len(size)) - 1, 1, load=restart, advance=issue,
             again=True, name="s",
         )
@@ -275,11 +223,11 @@ class TableSequencer(wiring.Component):
         asked = self.batch.payload.layer
         begin = bind(m, self.batch.valid & ~running, "begin")
         issue = _take_weight(m, self, go, begin)
-        tiles = _steps(
+        tiles = steps(
             m, asked.n, config.n_max, config.n_par, load=begin, advance=issue, again=True, name="n"
         )
         word_done = bind(m, issue & tiles.last, "word_done")
-        words = _steps(
+        words = steps(
             m, asked.k, config.k_max, config.k_par, load=begin, advance=word_done, again=False,
             name="k",
         )

@@ -15,9 +15,10 @@ from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind, equals, select
+from .arith import bind, select
 from .array import Parts
 from .config import BANKS, MEMORY_LATENCY, TABLE_BANKS, EngineConfig, clog2
+from .counters import credits, steps
 from .memories import BlockMemory
 from .row import codes
 from .tree import Item, add_or_subtract, delay, register, sign_push_tree
@@ -113,40 +114,41 @@ class TableControl(wiring.Component):
         """Build the counters."""
         m = Module()
         config = self.config
-        running = Signal()
-        k_rest = Signal.like(self.batch.payload.layer.k)
+        running, go = Signal(), Signal()
         vector_bank = Signal()
         word = Signal(range(max(2, BANKS * config.words_max)))
-        free_tables = Signal(range(TABLE_BANKS + 1), init=TABLE_BANKS)
-        start = bind(m, equals(self.index, 0), "start")
-        step = bind(m, running & (~start | (free_tables != 0)), "go")
-        end = bind(m, step & (self.index == len(config.entries) - 1), "end")
-        word_last = bind(m, k_rest <= config.k_par, "word_last")
-        vector_end = bind(m, end & word_last, "vector_end")
+        start = Signal(init=1)  # the index is 0
+        begin = bind(m, self.batch.valid & ~running, "begin")
+        end = bind(m, go & (self.index == len(config.entries) - 1), "end")
+        words = steps(
+            m, self.batch.payload.layer.k, config.k_max, config.k_par, load=begin, advance=end,
+            again=False, name="k",
+        )
+        vector_end = bind(m, end & words.last, "vector_end")
+        _, tables_follow = credits(
+            m, TABLE_BANKS, given=self.table_freed, taken=go & start, name="free_tables"
+        )
+        runs = bind(m, begin | (running & ~vector_end), "runs")
+        starts = bind(m, end | (start & ~go), "starts")
         m.d.comb += [
             self.batch.ready.eq(~running),
             self.read_addr.eq(word),
-            self.step.eq(step),
+            self.step.eq(go),
             self.made.eq(end),
             self.bank_freed.eq(vector_end),
         ]
-        m.d.sync += free_tables.eq(free_tables - (step & start) + self.table_freed)
-        with m.If(self.batch.valid & ~running):
-            m.d.sync += [
-                running.eq(1),
-                k_rest.eq(self.batch.payload.layer.k),
-                word.eq(Mux(vector_bank, config.words_max, 0)),
-            ]
-        with m.If(step):
+        # Whether there is a step is known the cycle before.
+        m.d.sync += [
+            running.eq(runs), start.eq(starts), go.eq(runs & (~starts | tables_follow))
+        ]  # fmt: skip
+        with m.If(begin):
+            m.d.sync += word.eq(Mux(vector_bank, config.words_max, 0))
+        with m.If(go):
             m.d.sync += self.index.eq(Mux(end, 0, self.index + 1))
         with m.If(end):
-            m.d.sync += [
-                k_rest.eq(k_rest - config.k_par),
-                word.eq(word + 1),
-                self.bank.eq(~self.bank),
-            ]
+            m.d.sync += [word.eq(word + 1), self.bank.eq(~self.bank)]
         with m.If(vector_end):
-            m.d.sync += [running.eq(0), vector_bank.eq(~vector_bank)]
+            m.d.sync += vector_bank.eq(~vector_bank)
         return m
 
 

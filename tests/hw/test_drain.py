@@ -117,6 +117,7 @@ def show(ctx, bench, config, source, given):
     ctx.set(bench.sums, packed | noise << used)
     ctx.set(dut.tile.vectors, len(vectors))
     ctx.set(dut.tile.count, count)
+    ctx.set(dut.tile.only, count <= config.out_par)
     ctx.set(dut.tile.last, int(last))
 
 

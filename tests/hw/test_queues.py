@@ -52,12 +52,15 @@ def test_entries_move_on(depth, chance):
     dut = ShiftQueue(8, depth)
     entries = [source.getrandbits(8) for _ in range(120)]
     written_at, seen_at, taken_at = [], [], []
+    room_from, full = 0, False
 
     async def bench(ctx):
+        nonlocal room_from, full
         clock = Clock(ctx)
         while len(taken_at) < len(entries):
             write = len(written_at) < len(entries) and source.random() < chance
-            write = write and len(written_at) - len(taken_at) < depth
+            write = write and len(written_at) - len(taken_at) < depth and clock.cycle >= room_from
+            write = write and (not written_at or clock.cycle >= written_at[-1] + 2)
             ctx.set(dut.w_en, write)
             ctx.set(dut.w_data, entries[len(written_at)] if write else source.getrandbits(8))
             if write:
@@ -68,8 +71,12 @@ def test_entries_move_on(depth, chance):
                 if len(seen_at) == len(taken_at):
                     seen_at.append(clock.cycle)
             take = valid and source.random() < chance
+            take = take and (not taken_at or clock.cycle >= taken_at[-1] + 2)
             ctx.set(dut.r_en, take)
             if take:
+                if len(written_at) - len(taken_at) == depth:
+                    full = True
+                    room_from = clock.cycle + depth - 1
                 taken_at.append(clock.cycle)
             await clock.tick()
 
@@ -79,3 +86,4 @@ def test_entries_move_on(depth, chance):
         for i, written in enumerate(written_at)
     ]
     assert seen_at == want, seed
+    assert full or chance == 1, seed

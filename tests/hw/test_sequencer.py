@@ -45,6 +45,7 @@ def offer(ctx, dut, config, layer):
 
 def tile_at(ctx, dut):
     tile = ctx.get(dut.tile)
+    assert tile.only == (tile.count <= dut.config.out_par)
     return tile.count, tile.last, tile.vectors
 
 
