@@ -194,7 +194,8 @@ class TileQueue(wiring.Component):
         m = Module()
         # Read ahead into a few words of their own: the memory's output register then has no enable,
         # and place and route can move it into the block. The oldest stands in a register: what the
-        # drain decides by it does not wait for a read.
+        # drain decides by it does not wait for a read. It is there when its sums are: it came at
+        # least four cycles before them, and is read ahead before the tile in front of it leaves.
         m.submodules.ahead = ahead = fifo.SyncFIFO(width=len(self.info), depth=_AHEAD)
         read = Signal()
         waiting, _ = credits(  # infos in memory
@@ -229,7 +230,7 @@ class TileQueue(wiring.Component):
             sums.read_part.eq(self.part),
             self.part_sums.eq(sums.read_data),
             self.tile_info.eq(info),
-            self.tile_valid.eq(has_info & has_sums),
+            self.tile_valid.eq(has_sums),
         ]
         return m
 

@@ -73,7 +73,8 @@ class Reducer(wiring.Component):
             signed(config.product_significand + (1 << config.bin_digit) + clog2(config.k_max) + 2)
         )
         adding = Signal()
-        addend = Signal(signed(config.bin_bits))
+        addend = Signal(signed(config.bin_bits), reset_less=True)
+        counts = Signal()  # whether it counts
         lane = Signal(range(config.act_par + 1))
         number = Signal(range(config.bins + 1))  # bins that have been added
         digit = Signal(range(max(1 << config.bin_digit, -first_place) + 1))  # bits before the next
@@ -84,11 +85,10 @@ class Reducer(wiring.Component):
             self.read_lane.eq(lane),
         ]
         m.d.sync += [
-            carry.eq(addend + Mux(adding, carry, carry[1:].as_signed())),
+            carry.eq(Mux(counts, addend, 0) + Mux(adding, carry, carry[1:].as_signed())),
             addend.eq(self.read_data),
+            counts.eq(adding & ~added & self.read_used),
         ]
-        with m.If(~adding | added | ~self.read_used):
-            m.d.sync += addend.eq(0)
         with m.If(begin):
             m.d.sync += [carry.eq(0), digit.eq(-first_place), number.eq(0), lane.eq(0)]
         with m.If(shift):
