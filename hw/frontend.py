@@ -46,7 +46,7 @@ class FrontEnd(wiring.Component):
     chunk_freed : In
         Pulse: the product buffer has room for one more chunk.
     layer, layer_valid : Out
-        Pulse: a vector begins, and what its command asks for.
+        Pulse: a vector begins, and what its command asks for; the cycle after it was taken.
     summary, summary_valid : Out
         Pulse: the summary of the oldest vector that has none yet.
     vector_taken : In

@@ -241,10 +241,10 @@ def test_a_short_vector_waits_for_a_bank_of_bins():
             await clock.tick()
 
     run(dut, bench)
-    # Taken in 0, its chunk in 1; reduced from the cycle after the summary on.
+    # Taken in 0, its chunk in 1, as is told of it; reduced from the cycle after the summary on.
     first = 1 + config.front_end_latency + config.reduce_cycles
     step = config.reduce_cycles + 1
-    assert begun[:4] == [0, 2, first + 1, first + step + 1]
+    assert begun[:4] == [1, 3, first + 2, first + step + 2]
 
 
 def test_no_more_vectors_than_slots():
@@ -286,7 +286,7 @@ def test_the_quantizer_is_not_overrun(m_par):
             await clock.tick()
 
     run(dut, bench)
-    assert begun == [2 * i for i in range(VECTORS_AHEAD)] + [301, 451]
+    assert begun == [1 + 2 * i for i in range(VECTORS_AHEAD)] + [302, 452]
 
 
 @pytest.mark.parametrize(
@@ -310,10 +310,9 @@ def refuses(config, k, n, m):
             ctx.set(dut.command.valid, 1)
             ctx.set(dut.command.payload.as_value(), payload(config, k, n, m))
             assert ctx.get(dut.command.ready)
-            legal = ctx.get(dut.layer_valid)
             await ctx.tick()
             ctx.set(dut.command.valid, 0)
-            return legal
+            return ctx.get(dut.layer_valid)
 
         ctx.set(dut.act.valid, 1)
         ctx.set(dut.coef.valid, 1)
