@@ -13,7 +13,9 @@ import pytest
 
 from golden.linear import fbi_linear
 from hw.config import ConfigError, EngineConfig
+from hw.drain import Windows
 from hw.engine import Engine
+from hw.rounding import ENDS_DELAY
 from hw.streams import activation_chunks, coefficient_chunks, payload_integers, weight_beats
 
 from ..simulation import Clock, Source, run
@@ -137,6 +139,51 @@ def test_equal_to_golden(config, chance):
 
     run(dut, bench)
     assert results == want, seed
+
+
+def test_no_window_is_written_while_it_is_read(monkeypatch):
+    """The last chunk of a vector reads its window some cycles after it gave the slot back.
+
+    Results are held back until their queue is full and all slots are taken: the next vector waits.
+    """
+    config = replace(BASE, structure="tables", group=2, n_max=40)  # tiles enough to take all slots
+    made = []
+
+    class Watched(Windows):
+        def __init__(self, config, delays):
+            made.append((self, delays))
+            super().__init__(config, delays)
+
+    monkeypatch.setattr("hw.drain.Windows", Watched)
+    dut = Engine(config)
+    slots = config.vector_slots
+    most = slots + config.result_queue_depth  # one result each
+    written, freed = [], []
+    before = 0  # windows written before results were taken
+
+    async def bench(ctx):
+        nonlocal before
+        clock = Clock(ctx)
+        for port in (dut.cmd, dut.act, dut.coef, dut.weight):
+            ctx.set(port.valid, 1)
+        ctx.set(dut.cmd.payload, {"k": 1, "n": 1})
+        (windows, _), = made
+        while len(written) < most + 3:
+            if written and not before and clock.cycle > written[-1] + 3 * config.reduce_cycles:
+                before = len(written)
+                ctx.set(dut.result.ready, 1)
+            if ctx.get(windows.window_valid):
+                written.append(clock.cycle)
+            if ctx.get(windows.freed):
+                freed.append(clock.cycle)
+            await clock.tick()
+
+    run(dut, bench)
+    assert before == most  # all slots were taken
+    (_, delays), = made
+    assert max(delays) == delays[2] >= ENDS_DELAY
+    for left, after in zip(freed, written[slots:], strict=False):
+        assert after > left + max(delays)  # the cycle in which its last part is read
 
 
 def test_a_configuration_is_asked_for():
