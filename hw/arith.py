@@ -52,19 +52,19 @@ def shift_left(
 def shift_right_sticky(
     m: Module, value: Value, amount: Value, name: str, *, lost: Value | None = None
 ) -> tuple[Signal, Signal]:
-    """Return ``(value >> amount, lost)`` of unsigned `value`; lost = any 1 was shifted out.
+    """Return ``(value >> amount, lost)``; lost = any 1 was shifted out.
 
-    `lost` of an earlier step is passed on.
+    A signed `value` is filled up with its sign. `lost` of an earlier step is passed on.
     """
     width = len(value)
     current = bind(m, value, f"{name}_0")
     gone = bind(m, Const(0, 1) if lost is None else lost, f"{name}_lost_0")
     for i in range(len(amount)):
         step = min(1 << i, width)
-        shifted = Signal(width, name=f"{name}_{i + 1}")
+        shifted = Signal(current.shape(), name=f"{name}_{i + 1}")
         sticky = Signal(name=f"{name}_lost_{i + 1}")
         m.d.comb += [
-            shifted.eq(Mux(amount[i], current[step:], current)),
+            shifted.eq(Mux(amount[i], current >> step, current)),
             sticky.eq(gone | (amount[i] & current[:step].any())),
         ]
         current, gone = shifted, sticky

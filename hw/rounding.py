@@ -32,21 +32,26 @@ def round_sum(
     upper = (base[p:].as_signed() + value)[: bits + 1 - p]
     total = register(m, Cat(base[:p], upper), f"{name}_total")
     minus = total[-1]
-    # ---- one's complement: it is one less than the magnitude, which rounding makes up for --
-    found = bind(m, total[:-1] ^ minus.replicate(bits), f"{name}_turned")
-    blocks = [found[max(p, end - _BLOCK) : end] for end in range(bits, p, -_BLOCK)]
-    some = register(m, Cat(block.any() for block in reversed(blocks)), f"{name}_some")
-    magnitude = register(m, found, f"{name}_magnitude")
+    # ---- one's complement: it is one less than the magnitude, which rounding makes up for. It is
+    # taken of the few bits that are looked at, not of the sum.
+    blocks = [total[max(p, end - _BLOCK) : end] for end in range(bits, p, -_BLOCK)]
+    some = register(
+        m, Cat((block ^ minus.replicate(len(block))).any() for block in reversed(blocks)),
+        f"{name}_some",
+    )
+    found = register(m, total[:-1], f"{name}_found")
     negative = register(m, minus, f"{name}_minus")
     # ---- three steps: the leading one, then how far to move, at least to the smallest step ----
     number = leading_one(m, some, f"{name}_number")
     parts = [
-        Cat(Const(0, _BLOCK - (end - max(p, end - _BLOCK))), magnitude[max(p, end - _BLOCK) : end])
+        Cat(
+            negative.replicate(_BLOCK - (end - max(p, end - _BLOCK))),
+            found[max(p, end - _BLOCK) : end],
+        )
         for end in range(bits, p, -_BLOCK)
     ]
-    block = register(
-        m, select(m, list(reversed(parts)), number, f"{name}_part"), f"{name}_block"
-    )
+    part = select(m, list(reversed(parts)), number, f"{name}_part")
+    block = register(m, part ^ negative.replicate(_BLOCK), f"{name}_block")
     number = register(m, number, f"{name}_number_r")
     cancelled = register(m, ~some.any(), f"{name}_cancelled")
     # Places of the leading one above that of the lowest block; the highest is `highest`.
@@ -64,21 +69,18 @@ def round_sum(
     )
     sticky = delay(m, sticky, 2, f"{name}_below")
     # ---- two steps: move, keep a rounding bit and what was lost --------------------------------
-    negative = delay(m, negative, 3, f"{name}_negative")
-    here = delay(m, magnitude, 3, f"{name}_here")
     # Lost bits are those of the sum, before the complement.
-    raw = here ^ negative.replicate(bits)
-    far, lost = _shift(m, here, raw, Cat(Const(0, 4), amount[4:]), sticky, f"{name}_far")
+    here = delay(m, Cat(found, negative), 3, f"{name}_here", in_lut=False)
+    far, lost = shift_right_sticky(
+        m, here.as_signed(), Cat(Const(0, 4), amount[4:]), f"{name}_far", lost=sticky
+    )
     far = register(m, far, f"{name}_far_r")
     lost = register(m, lost, f"{name}_far_l")
-    negative = register(m, negative, f"{name}_far_n")
     near = register(m, amount[:4], f"{name}_near")
-    value, lost = _shift(
-        m, far, far ^ negative.replicate(bits), near, lost, f"{name}_near_shift"
-    )
-    kept = register(m, value[: p + 1], f"{name}_kept")
+    value, lost = shift_right_sticky(m, far, near, f"{name}_near_shift", lost=lost)
+    negative = register(m, far[-1], f"{name}_kept_n")
+    kept = register(m, value[: p + 1] ^ far[-1].replicate(p + 1), f"{name}_kept")
     lost = register(m, lost, f"{name}_lost")
-    negative = register(m, negative, f"{name}_kept_n")
     drop = delay(m, drop, 2, f"{name}_drop_late")
     cancelled = delay(m, cancelled, 4, f"{name}_cancelled_late")
     # ---- or what is known of it where sum and window cancel --------------------------------
@@ -97,11 +99,3 @@ def round_sum(
     )
     return pattern, register(m, negative, f"{name}_sign")
 
-
-def _shift(
-    m: Module, value: Value, raw: Value, amount: Value, lost: Value, name: str
-) -> tuple[Value, Value]:
-    """Return ``value >> amount``, and whether `raw` or `lost` lost a one to it."""
-    shifted, _ = shift_right_sticky(m, value, amount, name)
-    _, lost = shift_right_sticky(m, raw, amount, f"{name}_raw", lost=lost)
-    return shifted, lost

@@ -94,14 +94,19 @@ def register(m: Module, value: Value, name: str, *, copy: bool = False) -> Signa
 
 
 def delay(
-    m: Module, value: Value, cycles: int, name: str, *, reset_less: bool = True, copy: bool = False
+    m: Module, value: Value, cycles: int, name: str, *, reset_less: bool = True, copy: bool = False,
+    in_lut: bool = True,
 ) -> Value:
-    """Return `value` `cycles` later; the last register is a copy as in :func:`register`."""
+    """Return `value` `cycles` later; the last register is a copy as in :func:`register`.
+
+    Synthesis may make a shift register of a look-up table of three registers without reset. If not
+    `in_lut`, every third one has a reset, so that they stay flip-flops.
+    """  # fmt: skip
     for i in range(cycles):
         target = Signal(
             Value.cast(value).shape(),
             name=f"{name}_d{i}",
-            reset_less=reset_less,
+            reset_less=reset_less and (in_lut or i % 3 != 2),
             attrs={"keep": "true"} if copy and i == cycles - 1 else {},
         )
         m.d.sync += target.eq(value)
