@@ -79,7 +79,8 @@ def measure(config: EngineConfig) -> dict[str, Any]:
     inside = [p for p in cells if f"{p}.".startswith(f"{ARRAY}.") and p != MAKER]
     around = [p for p in cells if p not in inside]
     array, overhead = total(cells, inside), total(cells, around)
-    assert not array.unknown and not overhead.unknown, (array.unknown, overhead.unknown)
+    assert not array.unknown, array.unknown
+    assert not overhead.unknown, overhead.unknown
     modules = {path or made.top: total(cells, [path]) for path in around}
     return {
         "config": config.to_dict(),

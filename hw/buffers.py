@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
+from .arith import bind
 from .config import BANKS, EngineConfig, clog2
 from .memories import BlockMemory
 
@@ -74,16 +75,17 @@ class ProductBuffer(wiring.Component):
 class ActivationBuffer(wiring.Component):
     """Two banks of quantized activations; written a chunk, read a word of k_par at a time.
 
-    Read latency: MEMORY_LATENCY cycles.
+    Or a part of it: with word_parts above 1, part p has lanes p*act_par and so on of every group.
+    An address is a word and, below it, a part. Read latency: MEMORY_LATENCY cycles.
     """
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        address = clog2(BANKS * config.words_max)
+        address = layouts.activation_address(config)
         super().__init__(
             {
                 "write_addr": In(address),
-                "write_slot": In(max(1, clog2(config.slots_per_word))),
+                "write_slot": In(layouts.slot_bits(config)),
                 "write_data": In(config.act_bits * config.act_par),
                 "write_valid": In(1),
                 "read_addr": In(address),
@@ -96,14 +98,28 @@ class ActivationBuffer(wiring.Component):
         m = Module()
         config = self.config
         slot_bits = config.act_bits * config.act_par
-        m.submodules.storage = storage = BlockMemory(
-            slot_bits * config.slots_per_word, BANKS * config.words_max, granularity=slot_bits
-        )
-        m.d.comb += [
-            storage.write_addr.eq(self.write_addr),
-            storage.write_data.eq(self.write_data.replicate(config.slots_per_word)),
-            storage.write_en.eq(self.write_valid << self.write_slot),
-            storage.read_addr.eq(self.read_addr),
-            self.read_data.eq(storage.read_data),
-        ]
+        slots = config.slots_per_word // config.word_parts
+        depth = BANKS * config.words_max << clog2(config.word_parts)
+        enable = bind(m, (self.write_valid << self.write_slot)[:slots], "write_en")
+        written, read = self.write_data.replicate(slots), self.read_data.as_value()
+        # Whole words are wide and shallow; parts of them may need blocks of their own depth.
+        width = column_bits(depth) if config.word_parts > 1 else None
+        columns = [(0, len(read))] if width is None else [
+            (first + start, first + min(start + width, slot_bits))
+            for first in range(0, len(read), slot_bits)
+            for start in range(0, slot_bits, width)
+        ]  # fmt: skip
+        for start, end in columns:
+            one = end - start <= slot_bits
+            storage = BlockMemory(
+                end - start, depth, granularity=None if one else slot_bits
+            )
+            m.submodules["storage" if width is None else f"column_{start}"] = storage
+            m.d.comb += [
+                storage.write_addr.eq(self.write_addr),
+                storage.write_data.eq(written[start:end]),
+                storage.write_en.eq(enable[start // slot_bits] if one else enable),
+                storage.read_addr.eq(self.read_addr),
+                read[start:end].eq(storage.read_data),
+            ]
         return m

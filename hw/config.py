@@ -17,6 +17,7 @@ from types import MappingProxyType
 from . import triples
 from .floats import FLOATS, FP16, FloatFormat
 from .jsontext import JsonTextError, KeyPath, read_object
+from .table_steps import TableStep, table_steps
 
 
 class ConfigError(ValueError):
@@ -488,9 +489,38 @@ class EngineConfig:
                 delays[lane] = self.stage_of(node.level)
         return tuple(delays)
 
+    @cached_property
+    def serial_steps(self) -> tuple[TableStep, ...] | None:
+        """What one adder per group does to fill a table; None: a tree gives an entry a cycle.
+
+        One adder is smaller and takes more cycles for a word. It is taken where the quantizer takes
+        as many for a word or more, and writes no two inputs of a group that lie in one column.
+        """
+        if not self.words_outer or self.group % self.act_par:
+            return None
+        steps = table_steps(self.group, self.ternary)
+        return steps if len(steps) <= self.slots_per_word else None
+
+    @property
+    def table_cycles(self) -> int:
+        """Cycles in which the table of a word is filled."""
+        return len(self.entries if self.serial_steps is None else self.serial_steps)
+
+    @property
+    def word_parts(self) -> int:
+        """Reads of the activation buffer that give a word: with serial_steps a few lanes each."""
+        return 1 if self.serial_steps is None else self.group // self.act_par
+
+    @property
+    def part_lanes(self) -> int:
+        """Activations in a part of a word: act_par of every group, or the whole word."""
+        return self.k_par // self.word_parts
+
     @property
     def generator_stages(self) -> int:
-        """Pipeline registers in the adder tree that computes table entries."""
+        """Pipeline registers in what computes table entries."""
+        if self.serial_steps is not None:
+            return 1
         return max(1, -(-clog2(self.group) // self.levels_per_stage))
 
     @property

@@ -278,7 +278,7 @@ class Engine(wiring.Component):
         # An entry's place travels with it, from the step to the write.
         write_delay = MEMORY_LATENCY + config.generator_stages
         write_en = delay(m, control.step, write_delay, "write_en", reset_less=False)
-        write_addr = delay(m, Cat(control.index, control.bank), write_delay, "write_addr")
+        write_addr = delay(m, Cat(control.entry, control.bank), write_delay, "write_addr")
         index = delay(m, control.index, MEMORY_LATENCY - 1, "index")
         beat = {
             "bank": sequencer.bank,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Format, Value, signed
 from amaranth.lib import data
 
-from .config import EngineConfig, clog2
+from .config import BANKS, EngineConfig, clog2
 
 
 class Lanes(data.ArrayLayout):
@@ -157,8 +157,18 @@ def tile(config: EngineConfig) -> data.StructLayout:
 
 
 def word(config: EngineConfig) -> Lanes:
-    """A word of the activation buffer: k_par quantized activations."""
-    return Lanes(signed(config.act_bits), config.k_par)
+    """What one read of the activation buffer gives: k_par quantized activations, or a part."""
+    return Lanes(signed(config.act_bits), config.part_lanes)
+
+
+def activation_address(config: EngineConfig) -> int:
+    """Width of an address of the activation buffer: a word and, below it, a part of the word."""
+    return clog2(BANKS * config.words_max) + clog2(config.word_parts)
+
+
+def slot_bits(config: EngineConfig) -> int:
+    """Width of a chunk's place in what one address of the activation buffer holds."""
+    return max(1, clog2(config.slots_per_word // config.word_parts))
 
 
 def options(config: EngineConfig) -> Lanes:

@@ -48,8 +48,8 @@ class Quantizer(wiring.Component):
                 "source_taken": Out(1),
                 "product": In(layouts.products(config)),
                 "chunk_freed": Out(1),
-                "write_addr": Out(clog2(BANKS * config.words_max)),
-                "write_slot": Out(max(1, clog2(config.slots_per_word))),
+                "write_addr": Out(layouts.activation_address(config)),
+                "write_slot": Out(layouts.slot_bits(config)),
                 "write_data": Out(config.act_bits * config.act_par),
                 "write_valid": Out(config.m_par),
                 "batch": Out(layouts.batch(config)),
@@ -69,7 +69,9 @@ class Quantizer(wiring.Component):
         current = Signal(layouts.vector(config), reset_less=True)
         done = Signal(layouts.batch(config), reset_less=True)
         rest = Signal.like(current.layer.k)
-        slot = Signal(range(max(2, config.slots_per_word)))
+        slots = config.slots_per_word // config.word_parts
+        slot = Signal(range(max(2, slots)))
+        part = Signal(clog2(config.word_parts))  # of a word: chunks go through parts, then slots
         bank = Signal()
         member = Signal(range(max(2, config.m_par)))  # which vector of its command
         word = Signal(range(max(2, BANKS * config.words_max)))
@@ -83,8 +85,9 @@ class Quantizer(wiring.Component):
         )
         m.d.sync += free_banks.eq(free_banks - (self.source_taken & begins) + self.bank_freed)
 
-        slot_last = bind(m, slot == config.slots_per_word - 1, "slot_last")
-        end = bind(m, running & slot_last & (rest <= config.act_par), "end")
+        part_last = bind(m, part == config.word_parts - 1, "part_last")
+        word_last = bind(m, part_last & (slot == slots - 1), "word_last")
+        end = bind(m, running & word_last & (rest <= config.act_par), "end")
         real = bind(m, running & (rest != 0), "real")  # not a zero that fills the last word
         m.d.comb += self.chunk_freed.eq(real)
         with m.If(self.source_taken):
@@ -93,13 +96,15 @@ class Quantizer(wiring.Component):
                 current.eq(self.source),
                 rest.eq(self.source.layer.k),
                 slot.eq(0),
+                part.eq(0),
                 word.eq(Mux(bank, config.words_max, 0)),
             ]
         with m.If(running):
             m.d.sync += [
                 rest.eq(Mux(rest > config.act_par, rest - config.act_par, 0)),
-                slot.eq(Mux(slot_last, 0, slot + 1)),
-                word.eq(word + slot_last),
+                part.eq(Mux(part_last, 0, part + 1)),
+                slot.eq(Mux(word_last, 0, slot + part_last)),
+                word.eq(word + word_last),
             ]
         with m.If(end):
             m.d.sync += [
@@ -115,7 +120,7 @@ class Quantizer(wiring.Component):
         m.d.comb += [
             self.write_valid.eq(delay(m, target, stages, "valid", reset_less=False)),
             self.write_slot.eq(delay(m, slot, stages, "slot")),
-            self.write_addr.eq(delay(m, word, stages, "word")),
+            self.write_addr.eq(delay(m, Cat(part, word), stages, "word")),
             self.batch.eq(done),
             self.batch_valid.eq(delay(m, end & completes, 1, "complete", reset_less=False)),
             self.batch_written.eq(

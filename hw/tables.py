@@ -21,6 +21,7 @@ from .config import BANKS, MEMORY_LATENCY, TABLE_BANKS, EngineConfig, clog2
 from .counters import credits, steps
 from .memories import BlockMemory
 from .row import codes
+from .table_steps import TableStep
 from .tree import Item, add_or_subtract, delay, register, sign_push_tree
 
 
@@ -76,6 +77,52 @@ class TableMaker(wiring.Component):
         return register(m, chosen, name)
 
 
+class SerialTableMaker(wiring.Component):
+    """Computes one entry of every group's table after the other with one adder per group.
+
+    Steps are those of config.serial_steps. Latency: one cycle from `word`, the part of a word that
+    holds the step's input, to `entry`; `index`, the step, comes one cycle before `word`.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        super().__init__(
+            {
+                "index": In(clog2(config.table_cycles)),
+                "word": In(layouts.word(config)),
+                "entry": Out(config.groups * config.term_bits),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Decode the step, then add to or subtract from each group's sum."""
+        m = Module()
+        config = self.config
+        steps = config.serial_steps
+        per_group = config.part_lanes // config.groups
+
+        def decode(choose: Callable[[TableStep], int], bits: int, name: str) -> Value:
+            numbers = [Const(choose(step), bits) for step in steps]
+            return register(m, select(m, numbers, self.index, f"{name}_of"), name)
+
+        clear = decode(lambda step: step.lane is None, 1, "clear")
+        subtract = decode(lambda step: step.negative, 1, "subtract")
+        double = decode(lambda step: step.double, 1, "double")
+        lane = decode(lambda step: (step.lane or 0) % per_group, clog2(per_group), "lane")
+        for g in range(config.groups):
+            given = [self.word[g * per_group + i] for i in range(per_group)]
+            value = bind(m, select(m, given, lane, f"given_{g}").as_signed(), f"value_{g}")
+            addend = value if config.ternary else Mux(double, value << 1, value)
+            total = Signal(signed(config.term_bits), name=f"sum_{g}", reset_less=True)
+            after = add_or_subtract(m, total, addend.as_signed(), subtract, f"after_{g}")
+            m.d.sync += total.eq(after)
+            # A reset of the register costs nothing, a choice in front of the adder a table per bit.
+            with m.If(clear):
+                m.d.sync += total.eq(0)
+            m.d.comb += self.entry.word_select(g, config.term_bits).eq(total)
+        return m
+
+
 class TableControl(wiring.Component):
     """Steps through the words of a vector and the entries of each word's tables.
 
@@ -84,8 +131,11 @@ class TableControl(wiring.Component):
     batch : In stream
         Quantized batches in the order of the banks.
     read_addr : Out
-        Word of the activation buffer.
-    index, bank, step : Out
+        Address of the activation buffer: a word, or the part of it that a step needs.
+    index : Out
+        The step, of the table maker: without serial_steps the entry. It goes on while `step` is
+        high in the sequence of the steps.
+    step, entry, bank : Out
         An entry of a bank's tables is to be computed; from the word read in the same cycle.
     made : Out
         Pulse: with the last entry of a table.
@@ -100,8 +150,9 @@ class TableControl(wiring.Component):
         super().__init__(
             {
                 "batch": In(stream.Signature(layouts.batch(config))),
-                "read_addr": Out(clog2(BANKS * config.words_max)),
-                "index": Out(config.index_bits),
+                "read_addr": Out(layouts.activation_address(config)),
+                "index": Out(clog2(config.table_cycles)),
+                "entry": Out(config.index_bits),
                 "bank": Out(1),
                 "step": Out(1),
                 "made": Out(1),
@@ -119,7 +170,7 @@ class TableControl(wiring.Component):
         word = Signal(range(max(2, BANKS * config.words_max)))
         start = Signal(init=1)  # the index is 0
         begin = bind(m, self.batch.valid & ~running, "begin")
-        end = bind(m, go & (self.index == len(config.entries) - 1), "end")
+        end = bind(m, go & (self.index == config.table_cycles - 1), "end")
         words = steps(
             m, self.batch.payload.layer.k, config.k_max, config.k_par, load=begin, advance=end,
             again=False, name="k",
@@ -132,8 +183,7 @@ class TableControl(wiring.Component):
         starts = bind(m, end | (start & ~go), "starts")
         m.d.comb += [
             self.batch.ready.eq(~running),
-            self.read_addr.eq(word),
-            self.step.eq(go),
+            *self._places(m, go, word),
             self.made.eq(end),
             self.bank_freed.eq(vector_end),
         ]
@@ -150,6 +200,29 @@ class TableControl(wiring.Component):
         with m.If(vector_end):
             m.d.sync += vector_bank.eq(~vector_bank)
         return m
+
+    def _places(self, m: Module, step: Value, word: Value) -> list:
+        """Assignments that say what a step reads, and which entry it makes, if any."""
+        config = self.config
+        steps = config.serial_steps
+        if steps is None:
+            return [
+                self.read_addr.eq(word), self.entry.eq(self.index), self.step.eq(step)
+            ]  # fmt: skip
+
+        def decode(numbers: list[int], bits: int, name: str) -> Value:
+            return select(m, [Const(n, bits) for n in numbers], self.index, name)
+
+        per_group = config.part_lanes // config.groups
+        numbers = {entry: number for number, entry in enumerate(config.entries)}
+        part = decode(
+            [(s.lane or 0) // per_group for s in steps], clog2(config.word_parts), "part"
+        )
+        entry = decode([numbers.get(s.coefficients, 0) for s in steps], config.index_bits, "entry")
+        makes = decode([s.coefficients is not None for s in steps], 1, "makes")
+        return [
+            self.read_addr.eq(Cat(part, word)), self.entry.eq(entry), self.step.eq(step & makes)
+        ]  # fmt: skip
 
 
 class TableRow(wiring.Component):
@@ -313,7 +386,7 @@ class TableArray(wiring.Component):
         super().__init__(
             members
             | {
-                "index": In(config.index_bits),
+                "index": In(clog2(config.table_cycles)),
                 "word": In(layouts.word(config)),
                 "sums": Out(config.acc_bits * config.n_par),
                 "load": Out(1),
@@ -324,7 +397,8 @@ class TableArray(wiring.Component):
         """Place the table maker and the clusters."""
         m = Module()
         config = self.config
-        m.submodules.maker = maker = TableMaker(config)
+        make = TableMaker if config.serial_steps is None else SerialTableMaker
+        m.submodules.maker = maker = make(config)
         m.d.comb += [maker.index.eq(self.index), maker.word.eq(self.word)]
         shared = ("bank", "valid", "first", "last", "tile", "write_en", "write_addr")
         for c in range(config.n_par // config.cluster_rows):

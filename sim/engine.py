@@ -377,7 +377,7 @@ class _Tables:
         first_beat = None
         for word in range(words):
             start = max(made + 1, self._freed[-TABLE_BANKS] + 1)
-            made = start + len(config.entries) - 1
+            made = start + config.table_cycles - 1
             ready = made + config.table_latency
             beat = max(beat + (gap if word else 0), ready - 1)
             for tile in range(tiles):

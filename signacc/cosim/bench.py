@@ -154,7 +154,7 @@ async def execute(bench: EngineBench, config: EngineConfig, run: Run) -> RunResu
     chunks = result_chunks(config, run.shapes(config.m_par))
     # Every step of table making, every input and every result, if 199 cycles of 200 stall; the
     # time of the reducer, which does not.
-    steps = sum(-(-k // config.k_par) for k, *_ in run.shapes(config.m_par)) * len(config.entries)
+    steps = sum(-(-k // config.k_par) for k, *_ in run.shapes(config.m_par)) * config.table_cycles
     steps += sum(layer.m for layer in run.layers) * config.reduce_cycles
     limit = 200 * (sum(len(items) for items in sent.values()) + chunks + steps + 200)
     cycles = await bench.run(until_results=chunks, limit=limit)

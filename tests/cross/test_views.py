@@ -41,6 +41,9 @@ CORNERS = [
     replace(
         _SMALL, name="ternary_tables", structure="tables", group=3, ternary=True, k_par=6, m_par=2
     ),
+    # Tables that one adder per group fills.
+    replace(_SMALL, name="serial_tables", structure="tables", group=2, k_par=6, m_par=2),
+    replace(_SMALL, name="serial_ternary", structure="tables", group=2, ternary=True, k_par=6),
     # A row of many adders, and one of the accumulator's alone.
     replace(
         _SMALL, name="triples", structure="triple", k_par=23, k_max=99, n_par=9, m_par=2,

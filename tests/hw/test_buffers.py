@@ -46,12 +46,26 @@ def test_products_come_out_in_order(k_max, act_par):
     assert len(compared) > 100
 
 
-@pytest.mark.parametrize(("k_par", "act_par", "k_max"), [(4, 2, 24), (4, 4, 4), (6, 1, 7)])
-def test_activations_are_written_by_slot_and_read_by_word(k_par, act_par, k_max):
-    config = replace(BASE, k_par=k_par, act_par=act_par, k_max=k_max)
+PARTS = replace(BASE, structure="tables", group=2, act_par=1)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        BASE,
+        replace(BASE, act_par=4, k_max=4),
+        replace(BASE, k_par=6, act_par=1, k_max=7),
+        PARTS,
+        replace(PARTS, k_par=21, group=3, act_bits=5),
+        replace(PARTS, k_max=2048, act_bits=17),  # deep: blocks beside each other
+    ],
+    ids=lambda c: f"{c.k_par} by {c.act_par}, {c.word_parts} parts, K{c.k_max}",
+)
+def test_activations_are_written_by_slot_and_read_by_word(config):
     dut = ActivationBuffer(config)
-    source = random.Random(k_par)
-    depth, bits = BANKS * config.words_max, config.act_bits * act_par
+    source = random.Random(config.k_par)
+    slots = config.slots_per_word // config.word_parts
+    depth, bits = BANKS * config.words_max * config.word_parts, config.act_bits * config.act_par
     words = [0] * depth
     compared = []
 
@@ -62,8 +76,8 @@ def test_activations_are_written_by_slot_and_read_by_word(k_par, act_par, k_max)
             if expected is not None:
                 assert ctx.get(dut.read_data.as_value()) == expected
                 compared.append(expected)
-            word, slot = source.randrange(depth), source.randrange(config.slots_per_word)
-            read = source.randrange(depth)
+            word, slot = source.randrange(min(depth, 64)), source.randrange(slots)
+            read = source.randrange(min(depth, 64))
             value, write = source.getrandbits(bits), source.getrandbits(1)
             for port, setting in (
                 (dut.write_addr, word), (dut.write_slot, slot), (dut.write_data, value),

@@ -19,12 +19,16 @@ CONFIGS = [
     replace(BASE, k_par=1, act_par=1, act_bits=24, k_max=2),
     replace(BASE, k_par=3, act_par=3, act_bits=12, k_max=10),
     replace(BASE, m_par=3),
+    replace(BASE, k_par=8, act_par=1, structure="tables", group=2),  # words in parts
+    replace(BASE, k_par=9, act_par=1, structure="tables", group=3),
     replace(BASE, m_par=2, act_par=4, k_max=4),
     replace(BASE, act_format="bf16"),
     replace(BASE, k_par=1, act_par=1, act_bits=24, act_format="bf16"),
 ]
 IDS = [
-    f"{c.k_par}/{c.act_par} A{c.act_bits} K{c.k_max} M{c.m_par} {c.act_format}" for c in CONFIGS
+    f"{c.k_par}/{c.act_par} A{c.act_bits} K{c.k_max} M{c.m_par} {c.act_format}"
+    + f" in {c.word_parts} parts" * (c.word_parts > 1)
+    for c in CONFIGS
 ]
 
 
@@ -119,7 +123,7 @@ def test_words_and_latency(config, chance):
             valid = ctx.get(dut.write_valid)
             if valid:
                 assert valid & (valid - 1) == 0  # one vector's buffer
-                slot = ctx.get(dut.write_slot) if config.slots_per_word > 1 else 0
+                slot = ctx.get(dut.write_slot)
                 raw = ctx.get(dut.write_data)
                 place = valid.bit_length() - 1, ctx.get(dut.write_addr), slot
                 writes.append((*place, raw))
@@ -147,8 +151,10 @@ def test_words_and_latency(config, chance):
             q = [quantized(config, exponent, *p) for p in products]
             q += [0] * (words * config.k_par - len(q))  # the last word is filled with zeros
             for j in range(0, len(q), config.act_par):
-                word, slot = divmod(j // config.act_par, config.slots_per_word)
+                word, chunk = divmod(j // config.act_par, config.slots_per_word)
+                slot, part = divmod(chunk, config.word_parts)
                 address = (number % BANKS) * config.words_max + word
+                address = address << (config.word_parts - 1).bit_length() | part
                 raw = join(q[j : j + config.act_par], config.act_bits)
                 want_writes.append((member, address, slot, raw))
             counts.append(len(want_writes))

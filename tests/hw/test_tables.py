@@ -6,7 +6,14 @@ from dataclasses import replace
 import pytest
 
 from hw.config import BANKS, PARTIAL_SUM_DISTANCE, TABLE_BANKS, EngineConfig
-from hw.tables import TableArray, TableCluster, TableControl, TableMaker, TableRow
+from hw.tables import (
+    SerialTableMaker,
+    TableArray,
+    TableCluster,
+    TableControl,
+    TableMaker,
+    TableRow,
+)
 
 from ..simulation import Clock, join, run, split_signed
 from ..weight_code import dot, random_code, weights_of
@@ -22,11 +29,20 @@ CONFIGS = [
     replace(BASE, k_par=5, group=5, n_par=1, act_bits=24, levels_per_stage=3),
     replace(BASE, k_par=6, group=2, ternary=True, n_par=2),
     replace(BASE, k_par=3, group=3, ternary=True, n_par=1, act_bits=16, levels_per_stage=1),
+    # One adder per group, reads of one, two and three lanes of it.
+    replace(BASE, k_par=12, act_bits=5),
+    replace(BASE, k_par=24, act_par=2),
+    replace(BASE, k_par=21, group=3, act_par=3, n_par=1),
+    replace(BASE, k_par=15, group=3, ternary=True, n_par=1),
 ]
+TREES = [config for config in CONFIGS if config.serial_steps is None]
+SERIAL = [config for config in CONFIGS if config.serial_steps is not None]
 
 
 def label(c) -> str:
     kind = f"group {c.group}{' ternary' * c.ternary}"
+    if c.serial_steps is not None:
+        kind += f" by {c.act_par}"
     return f"{kind} {c.k_par}x{c.n_par} A{c.act_bits} {c.generator_stages}+{c.tree_stages} stages"
 
 
@@ -40,6 +56,23 @@ def random_word(config, source) -> list[int]:
     return [source.randint(-extreme(config), extreme(config)) for _ in range(config.k_par)]
 
 
+def part_of(config, word, part) -> list[int]:
+    """Return part `part` of a word: its lanes of every group."""
+    lanes = range(part * config.act_par, (part + 1) * config.act_par)
+    return [word[g * config.group + lane] for g in range(config.groups) for lane in lanes]
+
+
+def filling(config) -> list[tuple[int, int | None]]:
+    """Return, for every step of a table's making, the part of the word and the entry made."""
+    if config.serial_steps is None:
+        return [(0, i) for i in range(len(config.entries))]
+    return [
+        ((step.lane or 0) // config.act_par,
+         None if step.coefficients is None else config.entries.index(step.coefficients))
+        for step in config.serial_steps
+    ]  # fmt: skip
+
+
 def entry_of(config, word, index) -> list[int]:
     """Return entry `index` of the tables of all groups."""
     groups = [word[i : i + config.group] for i in range(0, config.k_par, config.group)]
@@ -51,7 +84,7 @@ def entry_of(config, word, index) -> list[int]:
 # ---- the table maker ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=label)
+@pytest.mark.parametrize("config", TREES, ids=label)
 def test_entries_and_latency(config):
     """A word a cycle, each with the index of the cycle before."""
     seed = config.k_par
@@ -74,6 +107,40 @@ def test_entries_and_latency(config):
     run(dut, bench)
     want = [entry_of(config, word, i) for word, i in zip(words, indices, strict=True)]
     assert got[config.generator_stages + 1 :] == want, seed
+
+
+@pytest.mark.parametrize("config", SERIAL, ids=label)
+def test_entries_one_adder_a_group(config):
+    """Words one after the other, with or without cycles between them."""
+    seed = config.k_par
+    source = random.Random(seed)
+    dut = SerialTableMaker(config)
+    got, want = {}, {}
+
+    async def bench(ctx):
+        clock = Clock(ctx)
+
+        async def tick():
+            got[clock.cycle] = split_signed(ctx.get(dut.entry), config.term_bits, config.groups)
+            await clock.tick()
+
+        for _ in range(30):
+            word = random_word(config, source)
+            for number, (part, entry) in enumerate(filling(config)):
+                ctx.set(dut.index, number)
+                await tick()
+                ctx.set(dut.word, part_of(config, word, part))
+                if entry is not None:
+                    want[clock.cycle + 1] = entry_of(config, word, entry)
+            for _ in range(source.randrange(3)):
+                ctx.set(dut.index, 0)
+                await tick()
+        await tick()
+        await tick()
+
+    run(dut, bench)
+    assert len(want) == 30 * len(config.entries)
+    assert {cycle: got[cycle] for cycle in want} == want, seed
 
 
 # ---- its control --------------------------------------------------------------------------------
@@ -107,7 +174,7 @@ def test_steps(config, chance):
                 rest.pop()
                 offered = False
             if ctx.get(dut.step):
-                place = ctx.get(dut.read_addr), ctx.get(dut.index), ctx.get(dut.bank)
+                place = ctx.get(dut.read_addr), ctx.get(dut.entry), ctx.get(dut.bank)
                 steps.append((clock.cycle, *place))
             if ctx.get(dut.made):
                 assert steps[-1][0] == clock.cycle
@@ -120,7 +187,7 @@ def test_steps(config, chance):
 
     run(dut, bench)
     want, ends, totals = [], [], []
-    entries = range(len(config.entries))
+    part_bits = (config.word_parts - 1).bit_length()
     for index, k in enumerate(batches):
         earliest = taken_at[index] + 1
         for word in range(-(-k // config.k_par)):
@@ -128,8 +195,12 @@ def test_steps(config, chance):
             before = len(ends) - TABLE_BANKS
             start = max(earliest, freed_at[before] + 1 if before >= 0 else 0)
             address = (index % BANKS) * config.words_max + word
-            want += [(start + i, address, i, len(ends) % TABLE_BANKS) for i in entries]
-            ends.append(start + entries[-1])
+            want += [
+                (start + i, address << part_bits | part, entry, len(ends) % TABLE_BANKS)
+                for i, (part, entry) in enumerate(filling(config))
+                if entry is not None
+            ]
+            ends.append(want[-1][0])
             earliest = ends[-1] + 1
         totals.append(len(ends))
     assert steps == want, seed
@@ -294,7 +365,6 @@ def schedule(config, source):
     """Return what the array is given by cycle, and (cycle, sums) of the tiles that it must give."""
     row_bits = config.groups * config.code_bits
     latency = config.tree_stages + 3
-    entries = len(config.entries)
     inputs: dict[int, dict] = {}
     want = []
     # Schedule: word w's tables from cycle `start`, its beats when they are complete.
@@ -308,13 +378,17 @@ def schedule(config, source):
         for w in range(words):
             word, bank = random_word(config, source), word_count % TABLE_BANKS
             start = max(start, freed[bank])
-            for i in range(entries):
+            steps = filling(config)
+            for i, (part, entry) in enumerate(steps):
                 # index, a cycle later its word, generator_stages later its entry.
                 inputs.setdefault(start + i, {})["index"] = i
-                inputs.setdefault(start + i + 1, {})["word"] = word
+                given = word if config.serial_steps is None else part_of(config, word, part)
+                inputs.setdefault(start + i + 1, {})["word"] = given
                 written = start + i + 1 + config.generator_stages
-                inputs.setdefault(written, {})["write_addr"] = (bank << config.index_bits) + i
-            start += entries
+                if entry is not None:
+                    address = (bank << config.index_bits) + entry
+                    inputs.setdefault(written, {})["write_addr"] = address
+            start += len(steps)
             beat = max(beat, written + 1)  # as early as is right
             for t in range(tiles):
                 beat = max(beat, last_beat[t] + PARTIAL_SUM_DISTANCE) + (source.random() < 0.2)
@@ -350,8 +424,9 @@ def test_array(config):
         clock = Clock(ctx)
         while clock.cycle <= want[-1][0]:
             now = inputs.get(clock.cycle, {})
-            ctx.set(dut.index, now.get("index", source.randrange(entries)))
-            ctx.set(dut.word, now.get("word", random_word(config, source)))
+            ctx.set(dut.index, now.get("index", source.randrange(config.table_cycles)))
+            noise_word = random_word(config, source)[: config.part_lanes]
+            ctx.set(dut.word, now.get("word", noise_word))
             ctx.set(dut.write_en, "write_addr" in now)
             ctx.set(dut.write_addr, now.get("write_addr", source.randrange(entries)))
             noise = {
