@@ -33,15 +33,20 @@ CONFIGS = [
 ARRAY, MAKER = "array_0", "array_0.maker"
 
 
-def synthesize(text: str, top: str) -> dict[str, Any]:
-    """Return the modules of the netlist of Verilog `text`."""
+def synthesize(designs: Sequence[tuple[str, str]], jobs: int) -> list[dict[str, Any]]:
+    """Return the modules of the netlist of every design, a Verilog text and its top module."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "engine.v").write_text(text)
-        script = ["read_verilog engine.v", f"{SYNTHESIS} -top {top}", "write_json netlist.json"]
-        (folder / "script.ys").write_text("\n".join(script) + "\n")
-        run([Job("yosys", (*find_yosys().command, "script.ys"), folder, folder / "yosys.log")])
-        return json.loads((folder / "netlist.json").read_text())["modules"]
+        work = []
+        for number, (text, top) in enumerate(designs):
+            folder = Path(name) / str(number)
+            folder.mkdir()
+            (folder / "engine.v").write_text(text)
+            script = ["read_verilog engine.v", f"{SYNTHESIS} -top {top}", "write_json netlist.json"]
+            (folder / "script.ys").write_text("\n".join(script) + "\n")
+            command = (*find_yosys().command, "script.ys")
+            work.append(Job(f"Yosys, {top}", command, folder, folder / "yosys.log"))
+        run(work, parallel=jobs)
+        return [json.loads((job.folder / "netlist.json").read_text())["modules"] for job in work]
 
 
 def by_instance(modules: Mapping[str, Any], top: str) -> dict[str, dict[str, int]]:
@@ -72,16 +77,15 @@ def total(cells: Mapping[str, Mapping[str, int]], among: Sequence[str]) -> Count
     return count(dict(sorted(sums.items())), FAMILY)
 
 
-def measure(config: EngineConfig) -> dict[str, Any]:
+def figures(config: EngineConfig, modules: Mapping[str, Any], top: str) -> dict[str, Any]:
     """Return the LUTs of array and overhead, and of every module of the overhead by itself."""
-    made = generate(config)
-    cells = by_instance(synthesize(made.text, made.top), made.top)
+    cells = by_instance(modules, top)
     inside = [p for p in cells if f"{p}.".startswith(f"{ARRAY}.") and p != MAKER]
     around = [p for p in cells if p not in inside]
     array, overhead = total(cells, inside), total(cells, around)
     assert not array.unknown, array.unknown
     assert not overhead.unknown, overhead.unknown
-    modules = {path or made.top: total(cells, [path]) for path in around}
+    parts = {path or top: total(cells, [path]) for path in around}
     return {
         "config": config.to_dict(),
         "lanes": config.lanes,
@@ -90,21 +94,23 @@ def measure(config: EngineConfig) -> dict[str, Any]:
         "overhead_of_array_percent": round(100 * overhead.lut / array.lut, 2),
         "overhead_modules": {
             path: {"lut": c.lut, "lutram": c.lutram, "ff": c.ff, "bram": c.bram, "dsp": c.dsp}
-            for path, c in sorted(modules.items(), key=lambda item: -item[1].lut)
+            for path, c in sorted(parts.items(), key=lambda item: -item[1].lut)
         },
     }
 
 
 @click.command()
 @click.option("--only", multiple=True, help="Names of configurations; default all.")
+@click.option("--jobs", default=1, show_default=True, help="Syntheses at the same time.")
 @click.option("--out", type=click.Path(path_type=Path), help="JSON record to write.")
-def main(only: Sequence[str], out: Path | None) -> None:
+def main(only: Sequence[str], jobs: int, out: Path | None) -> None:
     """Measure every configuration."""
+    configs = [config for config in CONFIGS if not only or config.name in only]
+    made = [generate(config) for config in configs]
+    netlists = synthesize([(one.text, one.top) for one in made], jobs)
     results = []
-    for config in CONFIGS:
-        if only and config.name not in only:
-            continue
-        result = measure(config)
+    for config, one, modules in zip(configs, made, netlists, strict=True):
+        result = figures(config, modules, one.top)
         results.append(result)
         array, overhead = result["array"], result["overhead"]
         click.echo(

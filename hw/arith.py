@@ -25,6 +25,21 @@ def equals(value: Value, number: int) -> Value:
     return ~value.any() if number == 0 else value == number
 
 
+def at_most(value: Value, number: int) -> Value:
+    """Return ``value <= number`` of unsigned `value`: a few look-up tables, no carry chain."""
+    if number >= (1 << len(value)) - 1:
+        return Const(1, 1)
+    result: Value = Const(1, 1)
+    for i in range(len(value)):
+        result = (~value[i] | result) if number >> i & 1 else (~value[i] & result)
+    return result
+
+
+def up_down(count: Value, up: Value, down: Value) -> Value:
+    """Return ``count + up - down`` of two single bits: one adder."""
+    return count + Cat(up ^ down, down & ~up).as_signed()
+
+
 def tree(items: Sequence[Value], combine: Callable[[Value, Value], Value]) -> Value:
     """Combine `items` as a balanced tree, so that widths grow by one bit a level."""
     items = list(items)

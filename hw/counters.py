@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Value
 
-from .arith import bind
+from .arith import at_most, bind, up_down
 from .config import clog2
 
 
@@ -37,11 +37,8 @@ def credits(
     follows = bind(
         m, Cat(given, count[0] & ~taken, *several).any(), f"{name}_follows"
     )
-    if len(given) == 1:  # one up, one down, or none: one adder
-        step = Cat(given ^ taken, (taken & ~given).replicate(len(count) - 1))
-    else:
-        step = given - taken
-    m.d.sync += [count.eq(count + step), some.eq(follows)]
+    after = up_down(count, given, taken) if len(given) == 1 else count + given - taken
+    m.d.sync += [count.eq(after), some.eq(follows)]
     return some, follows
 
 
@@ -77,7 +74,7 @@ def steps(
     ahead = Signal(range(-2 * step, max(1, most - 2 * step)), name=f"{name}_ahead")
     follows = Signal(name=f"{name}_last_follows")
     begun = bind(m, total - (2 * step + 1), f"{name}_begun")
-    single = bind(m, total <= step, f"{name}_single")
+    single = bind(m, at_most(total, step), f"{name}_single")
     next_last, next_ahead = ahead[-1], ahead - step
     if again:
         start = Signal.like(ahead, name=f"{name}_start", reset_less=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind
+from .arith import at_most, bind, up_down
 from .config import MEMORY_LATENCY, SCALE_LATENCY, EngineConfig, clog2
 from .memories import BlockMemory
 from .rounding import ENDS_DELAY, PLACE_DELAY, round_sum
@@ -65,20 +65,23 @@ class Windows(wiring.Component):
         m.d.sync += [
             write_slot.eq(write_slot + self.window_valid),
             oldest.eq(oldest + self.freed),
-            ready.eq(ready + self.window_valid - self.freed),
+            ready.eq(
+                up_down(ready, self.window_valid, self.freed) if self.config.m_par == 1
+                else ready + self.window_valid - self.freed
+            ),
         ]
         if self.config.m_par > 1:
             m.d.comb += self.enough.eq(ready >= self.needed)
         else:
             m.d.sync += self.enough.eq(
-                self.window_valid | (ready > 1) | ((ready == 1) & ~self.freed)
+                self.window_valid | ready[1:].any() | ((ready == 1) & ~self.freed)
             )
         slot = bind(m, (oldest + self.vector)[: len(oldest)], "slot")
         before = 0
         for part, cycles, target in zip(
             self._parts, self._delays, (self.base, self.place, self.ends), strict=True
         ):
-            slot = delay(m, slot, cycles - before, f"slot_{before}")
+            slot = delay(m, slot, cycles - before, f"slot_{before}", in_lut=False)
             before = cycles
             storage = BlockMemory(len(target.as_value()), slots, block=True)
             m.submodules["_".join(part)] = storage
@@ -200,10 +203,15 @@ class Drain(wiring.Component):
         # ---- tags: which results exist, vector end, whose --------------------------------
         entry = Signal(layouts.results(config))
         latency = config.result_latency - 1
-        keep = Cat(popped + lane < self.tile.count for lane in range(config.out_par))
-        keep_before = delay(m, keep, latency - 1, "keep")
+        # A chunk has at least its first lane.
+        keep_before = keep = Const(1, 1)
+        if config.out_par > 1:
+            more = Cat(popped + lane < self.tile.count for lane in range(1, config.out_par))
+            more = delay(m, more, latency - 1, "keep")
+            keep_before = Cat(keep, more)
+            keep = Cat(keep, delay(m, more, 1, "keep_last"))
         m.d.comb += [
-            entry.keep.eq(delay(m, keep_before, 1, "keep_last")),
+            entry.keep.eq(keep),
             entry.last.eq(delay(m, self.tile.last & chunk_last, latency, "last")),
         ]
         if config.m_par > 1:
@@ -225,7 +233,7 @@ class Drain(wiring.Component):
                 windows.ends, f"lane_{lane}",
             )
             form = config.float
-            finite = Mux(pattern >= form.infinity, form.infinity, pattern)[:15]
+            finite = Mux(at_most(pattern, form.infinity - 1), pattern, form.infinity)[:15]
             wrong = poison | bad[lane] if bad else poison
             rounded = bind(
                 m, Mux(wrong, form.nan, Cat(finite, negative)), f"rounded_{lane}"
@@ -237,12 +245,12 @@ class Drain(wiring.Component):
 
         # ---- result queue ------------------------------------------------------------------
         m.submodules.queue = queue = fifo.SyncFIFO(
-            width=layouts.results(config).size, depth=depth
+            width=layouts.results(config).size, depth=1 << clog2(depth)
         )
         taken = bind(m, self.result.valid & self.result.ready, "taken")
         m.d.sync += [
-            room.eq(room - emits + taken),
-            has_room.eq(taken | (room > 1) | ((room == 1) & ~emits)),
+            room.eq(up_down(room, taken, emits)),
+            has_room.eq(taken | room[1:].any() | ((room == 1) & ~emits)),
         ]
         m.d.comb += [
             queue.w_data.eq(entry),

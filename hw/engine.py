@@ -8,7 +8,7 @@ from amaranth.lib import fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind
+from .arith import bind, up_down
 from .array import Array, Parts
 from .buffers import ActivationBuffer, ProductBuffer
 from .config import (
@@ -174,7 +174,7 @@ class Engine(wiring.Component):
         inside = Signal(range(most + 1))
         entered = front_end.layer_valid
         left = self.result.valid & self.result.ready & self.result.payload.last
-        m.d.sync += inside.eq(inside + entered - left)
+        m.d.sync += inside.eq(up_down(inside, entered, left))
         m.d.comb += [self.busy.eq((inside != 0) | entered), self.error.eq(front_end.error)]
         return m
 
@@ -187,7 +187,9 @@ class Engine(wiring.Component):
         m.submodules[name] = queue
         written = Signal(range(depth + 1), name=f"{name}_written")
         valid = bind(m, written != 0, f"{name}_valid")
-        m.d.sync += written.eq(written + quantizer.batch_written - (valid & sink.ready))
+        m.d.sync += written.eq(
+            up_down(written, quantizer.batch_written, valid & sink.ready)
+        )
         m.d.comb += [
             queue.w_data.eq(quantizer.batch),
             queue.w_en.eq(quantizer.batch_valid),

@@ -7,19 +7,19 @@ gives the block exponent. The products with the shift are summed exactly, in bin
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind, equals, leading_one, select
+from .arith import at_most, bind, equals, leading_one, select
 from .bins import Bins
 from .config import BIN_BANKS, VECTORS_AHEAD, EngineConfig, clog2
 from .counters import credits
 from .floats import FP16, FloatFormat
 from .reducer import Reducer
-from .tree import delay, register
+from .tree import add_or_subtract, delay, register
 
 _BLOCK = 4  # bits that the search for a product's leading one looks at together
 
@@ -111,11 +111,11 @@ class FrontEnd(wiring.Component):
 
         may_load = bind(m, loading & has_chunk, "may_load")
         m.d.comb += accept.eq(may_load & self.act.valid & self.coef.valid)
-        last = bind(m, rest <= config.act_par, "last")
+        last = bind(m, at_most(rest, config.act_par), "last")
         given = self.command.payload
         in_range = [
-            (given.k != 0) & (given.k <= config.k_max),
-            (given.n != 0) & (given.n <= config.n_max),
+            (given.k != 0) & at_most(given.k, config.k_max),
+            (given.n != 0) & at_most(given.n, config.n_max),
         ]
         if config.scale_out == "groups":
             in_range.append(given.s != 0)
@@ -125,27 +125,37 @@ class FrontEnd(wiring.Component):
             in_range.append((given.m != 0) & (given.m <= config.m_par))
         legal = bind(m, Cat(*in_range).all(), "legal")
         idle = bind(m, ~loading & has_vector & has_bank & has_slot, "idle")
-        continued = bind(m, idle & (more != 0), "continued")
-        commanded = bind(m, idle & equals(more, 0) & self.command.valid, "commanded")
+        # With one vector a command none is to come.
+        continued = bind(m, idle & (more != 0) if config.m_par > 1 else Const(0, 1), "continued")
+        asks = bind(m, idle & equals(more, 0) if config.m_par > 1 else idle, "asks")
+        commanded = bind(m, asks & self.command.valid, "commanded")
+        begins = bind(m, continued | (commanded & legal), "begins")
         m.d.comb += [
             self.act.ready.eq(may_load & self.coef.valid),
             self.coef.ready.eq(may_load & self.act.valid),
-            self.command.ready.eq(idle & equals(more, 0)),
+            self.command.ready.eq(asks),
             self.layer.eq(asked),
             self.layer_valid.eq(begun),
         ]
-        m.d.sync += begun.eq(continued | (commanded & legal))
+        m.d.sync += begun.eq(begins)
         with m.If(commanded):
-            m.d.sync += [asked.eq(given), rest.eq(given.k), first.eq(1), loading.eq(legal)]
+            m.d.sync += [asked.eq(given), first.eq(1), loading.eq(legal)]
             if config.m_par > 1:
                 with m.If(legal):
                     m.d.sync += more.eq(given.m - 1)
             with m.If(~legal):
                 m.d.sync += self.error.eq(1)
         with m.If(continued):
-            m.d.sync += [rest.eq(asked.k), first.eq(1), loading.eq(1), more.eq(more - 1)]
+            m.d.sync += [first.eq(1), loading.eq(1), more.eq(more - 1)]
+        # Between vectors it is 0, so that loading it is an addition, too.
+        with m.If(begins | accept):
+            inputs = Mux(continued, asked.k, given.k)
+            step = Mux(begins, inputs, Const(-config.act_par, len(rest)))
+            m.d.sync += rest.eq(add_or_subtract(m, rest, step, Const(0, 1), "next_rest"))
         with m.If(accept):
-            m.d.sync += [rest.eq(rest - config.act_par), first.eq(0), loading.eq(~last)]
+            m.d.sync += [first.eq(0), loading.eq(~last)]
+            with m.If(last):
+                m.d.sync += rest.eq(0)
 
         # ---- tags: tag(t) is (valid, first, last) of what stage t has registered --------------
         tags = [Cat(accept, first, last)]
@@ -158,7 +168,9 @@ class FrontEnd(wiring.Component):
         # ---- stage 1: register the chunk; lanes past K become zero -----------------------
         operands = {}
         for lane in lanes:
-            present = bind(m, rest > lane, f"present_{lane}")
+            # A chunk has at least its first lane.
+            present = Const(1, 1) if lane == 0 else ~at_most(rest, lane)
+            present = bind(m, present, f"present_{lane}")
             raw = {
                 "x": self.act.payload[lane],
                 "scale": self.coef.payload[lane].scale,

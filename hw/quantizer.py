@@ -7,9 +7,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind, equals, shift_right_sticky
+from .arith import at_most, bind, equals, shift_right_sticky, up_down
 from .config import BANKS, MEMORY_LATENCY, EngineConfig, clog2
-from .tree import delay, register
+from .tree import add_or_subtract, delay, register
 
 
 class Quantizer(wiring.Component):
@@ -71,7 +71,8 @@ class Quantizer(wiring.Component):
         rest = Signal.like(current.layer.k)
         slots = config.slots_per_word // config.word_parts
         slot = Signal(range(max(2, slots)))
-        part = Signal(clog2(config.word_parts))  # of a word: chunks go through parts, then slots
+        # Chunks go through the parts of a word, then through its slots.
+        part = Signal(clog2(config.word_parts)) if config.word_parts > 1 else Const(0, 0)
         bank = Signal()
         member = Signal(range(max(2, config.m_par)))  # which vector of its command
         word = Signal(range(max(2, BANKS * config.words_max)))
@@ -83,29 +84,38 @@ class Quantizer(wiring.Component):
         m.d.comb += self.source_taken.eq(
             self.source_valid & ~running & (~begins | (free_banks != 0))
         )
-        m.d.sync += free_banks.eq(free_banks - (self.source_taken & begins) + self.bank_freed)
+        m.d.sync += free_banks.eq(
+            up_down(free_banks, self.bank_freed, self.source_taken & begins)
+        )
 
-        part_last = bind(m, part == config.word_parts - 1, "part_last")
+        part_last = part == config.word_parts - 1 if config.word_parts > 1 else Const(1, 1)
+        part_last = bind(m, part_last, "part_last")
         word_last = bind(m, part_last & (slot == slots - 1), "word_last")
-        end = bind(m, running & word_last & (rest <= config.act_par), "end")
+        rest_last = bind(m, at_most(rest, config.act_par), "rest_last")
+        end = bind(m, running & word_last & rest_last, "end")
         real = bind(m, running & (rest != 0), "real")  # not a zero that fills the last word
         m.d.comb += self.chunk_freed.eq(real)
         with m.If(self.source_taken):
             m.d.sync += [
                 running.eq(1),
                 current.eq(self.source),
-                rest.eq(self.source.layer.k),
-                slot.eq(0),
-                part.eq(0),
                 word.eq(Mux(bank, config.words_max, 0)),
             ]
         with m.If(running):
             m.d.sync += [
-                rest.eq(Mux(rest > config.act_par, rest - config.act_par, 0)),
-                part.eq(Mux(part_last, 0, part + 1)),
-                slot.eq(Mux(word_last, 0, slot + part_last)),
                 word.eq(word + word_last),
             ]
+            if config.word_parts > 1:
+                m.d.sync += part.eq(_next(part, part_last, config.word_parts))
+            with m.If(part_last):
+                m.d.sync += slot.eq(_next(slot, word_last, slots))
+        # Between vectors it is 0, so that loading it is an addition, too.
+        with m.If(self.source_taken | running):
+            step = Const(-config.act_par, len(rest))
+            step = Mux(self.source_taken, self.source.layer.k, step)
+            m.d.sync += rest.eq(add_or_subtract(m, rest, step, Const(0, 1), "next_rest"))
+        with m.If(running & rest_last):
+            m.d.sync += rest.eq(0)
         with m.If(end):
             m.d.sync += [
                 running.eq(0),
@@ -119,8 +129,10 @@ class Quantizer(wiring.Component):
         target = Cat(running & equals(member, i) for i in range(config.m_par))
         m.d.comb += [
             self.write_valid.eq(delay(m, target, stages, "valid", reset_less=False)),
-            self.write_slot.eq(delay(m, slot, stages, "slot")),
-            self.write_addr.eq(delay(m, Cat(part, word), stages, "word")),
+            self.write_slot.eq(delay(m, slot, stages, "slot", in_lut=False)),
+            self.write_addr.eq(
+                delay(m, Cat(part, word), stages, "word", in_lut=False)
+            ),
             self.batch.eq(done),
             self.batch_valid.eq(delay(m, end & completes, 1, "complete", reset_less=False)),
             self.batch_written.eq(
@@ -163,3 +175,10 @@ class Quantizer(wiring.Component):
             outputs.append(register(m, (turned + plus)[:bits], f"output_{lane}"))
         m.d.comb += self.write_data.eq(Cat(*outputs))
         return m
+
+
+def _next(counter: Signal, last: Signal, count: int):
+    """Return what follows in a counter of `count` steps, `last` being true in the last one."""
+    if count & (count - 1):
+        return Mux(last, 0, counter + 1)
+    return (counter + 1)[: clog2(count)]

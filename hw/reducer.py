@@ -22,6 +22,8 @@ from .config import SMALLEST_STEP, EngineConfig, clog2
 class Reducer(wiring.Component):
     """One vector at a time, reduce_cycles each, from the cycle in which it is taken.
 
+    What a register starts a vector with is assigned last: a reset of the register, no logic.
+
     Members
     -------
     summary, summary_valid : In
@@ -89,8 +91,6 @@ class Reducer(wiring.Component):
             addend.eq(self.read_data),
             counts.eq(adding & ~added & self.read_used),
         ]
-        with m.If(begin):
-            m.d.sync += [carry.eq(0), digit.eq(-first_place), number.eq(0), lane.eq(0)]
         with m.If(shift):
             m.d.sync += digit.eq(digit - 1)
             with m.If((digit == 1) & (number != config.bins)):
@@ -102,19 +102,21 @@ class Reducer(wiring.Component):
                     lane.eq(0), adding.eq(0), number.eq(number + 1),
                     digit.eq(1 << config.bin_digit),
                 ]  # fmt: skip
+        with m.If(begin):
+            m.d.sync += [carry.eq(0), digit.eq(-first_place), number.eq(0), lane.eq(0)]
         bit = carry[0]
 
         # ---- where the bit is: above the smallest normal number's lead, below the sums' unit -----
         place = Signal(signed(config.place_bits + 1))
         # From the complement of the exponent up: p - 1 at the place of the sums' unit.
         above = Signal(signed((config.reduce_end + config.product_bits).bit_length() + 1))
+        with m.If(shift):
+            m.d.sync += [place.eq(place + 1), above.eq(above + 1)]
         with m.If(begin):
             m.d.sync += [
                 place.eq(first_place - least),
                 above.eq((~Cat(asked.exponent, Const(0, 1))).as_signed()),
             ]
-        with m.If(shift):
-            m.d.sync += [place.eq(place + 1), above.eq(above + 1)]
 
         def at(offset: int) -> Value:
             """Whether the bit is `offset` places above the sums' unit."""
@@ -140,10 +142,10 @@ class Reducer(wiring.Component):
 
         # ---- what is left where sum and window cancel -----------------------------------------
         seen = Signal()
-        with m.If(begin):
-            m.d.sync += seen.eq(0)
         with m.If(shift & inside & bit):
             m.d.sync += seen.eq(1)
+        with m.If(begin):
+            m.d.sync += seen.eq(0)
         plain = bind(m, bit & inside, "plain")
         negated = bind(m, ((bit ^ seen) & inside) | (unit & ~seen), "negated")
         for name, stream in (("positive", plain), ("negative", negated)):
@@ -162,8 +164,6 @@ class Reducer(wiring.Component):
         start = bind(m, at(config.window_bound + p + 4), "start")
         ones_here = bind(m, Mux(start, low[-1], ones), "ones_here")
         zeros_here = bind(m, Mux(start, ~low[-1], zeros), "zeros_here")
-        with m.If(begin):
-            m.d.sync += [sticky.eq(0), reached.eq(0)]
         with m.If(shift):
             m.d.sync += [
                 top.eq(Cat(top[1:], bit)),
@@ -180,6 +180,8 @@ class Reducer(wiring.Component):
                 m.d.sync += [
                     held_top.eq(top), held_place.eq(place), mixed.eq(ones_here & zeros_here)
                 ]  # fmt: skip
+        with m.If(begin):
+            m.d.sync += [sticky.eq(0), reached.eq(0)]
         # Far from every multiple of what rounding cuts at: any sum leaves it there.
         with m.If(closing & mixed):
             m.d.sync += low.eq(1 << (config.window_low_bits - 1))
@@ -200,12 +202,12 @@ class Reducer(wiring.Component):
         held = Signal(target.shape(), name=f"{name}_held", reset_less=True)
         following = bind(m, Cat(recent[1:], bit), f"{name}_following")
         lost_here = bind(m, lost | recent[0], f"{name}_lost_here")
-        with m.If(begin):
-            m.d.sync += [recent.eq(0), lost.eq(0)]
         with m.If(shift):
             m.d.sync += [recent.eq(following), lost.eq(lost_here)]
             with m.If(~place[-1] & (bit | equals(place, 0))):
                 m.d.sync += [
                     held.kept.eq(following), held.sticky.eq(lost_here), held.drop.eq(place)
                 ]  # fmt: skip
+        with m.If(begin):
+            m.d.sync += [recent.eq(0), lost.eq(0)]
         m.d.comb += target.eq(held)

@@ -39,7 +39,8 @@ def round_sum(
         m, Cat((block ^ minus.replicate(len(block))).any() for block in reversed(blocks)),
         f"{name}_some",
     )
-    found = register(m, total[:-1], f"{name}_found")
+    # With a reset, so that these and the registers before them become no shift register in LUTs.
+    found = delay(m, total[:-1], 1, f"{name}_found", reset_less=False)
     negative = register(m, minus, f"{name}_minus")
     # ---- three steps: the leading one, then how far to move, at least to the smallest step ----
     number = leading_one(m, some, f"{name}_number")
@@ -82,7 +83,7 @@ def round_sum(
     kept = register(m, value[: p + 1] ^ far[-1].replicate(p + 1), f"{name}_kept")
     lost = register(m, lost, f"{name}_lost")
     drop = delay(m, drop, 2, f"{name}_drop_late")
-    cancelled = delay(m, cancelled, 4, f"{name}_cancelled_late")
+    cancelled = delay(m, cancelled, 4, f"{name}_cancelled_late", in_lut=False)
     # ---- or what is known of it where sum and window cancel --------------------------------
     end = Mux(negative, ends.negative.as_value(), ends.positive.as_value())
     shape = ends.positive.shape()

@@ -102,12 +102,14 @@ class SerialTableMaker(wiring.Component):
         per_group = config.part_lanes // config.groups
 
         def decode(choose: Callable[[TableStep], int], bits: int, name: str) -> Value:
+            if bits == 0:
+                return Const(0, 0)
             numbers = [Const(choose(step), bits) for step in steps]
             return register(m, select(m, numbers, self.index, f"{name}_of"), name)
 
         clear = decode(lambda step: step.lane is None, 1, "clear")
         subtract = decode(lambda step: step.negative, 1, "subtract")
-        double = decode(lambda step: step.double, 1, "double")
+        double = decode(lambda step: step.double, int(not config.ternary), "double")
         lane = decode(lambda step: (step.lane or 0) % per_group, clog2(per_group), "lane")
         for g in range(config.groups):
             given = [self.word[g * per_group + i] for i in range(per_group)]
@@ -204,22 +206,24 @@ class TableControl(wiring.Component):
     def _places(self, m: Module, step: Value, word: Value) -> list:
         """Assignments that say what a step reads, and which entry it makes, if any."""
         config = self.config
-        steps = config.serial_steps
-        if steps is None:
+        plan = config.serial_steps
+        if plan is None:
             return [
                 self.read_addr.eq(word), self.entry.eq(self.index), self.step.eq(step)
             ]  # fmt: skip
 
         def decode(numbers: list[int], bits: int, name: str) -> Value:
+            if bits == 0:
+                return Const(0, 0)
             return select(m, [Const(n, bits) for n in numbers], self.index, name)
 
         per_group = config.part_lanes // config.groups
         numbers = {entry: number for number, entry in enumerate(config.entries)}
         part = decode(
-            [(s.lane or 0) // per_group for s in steps], clog2(config.word_parts), "part"
+            [(s.lane or 0) // per_group for s in plan], clog2(config.word_parts), "part"
         )
-        entry = decode([numbers.get(s.coefficients, 0) for s in steps], config.index_bits, "entry")
-        makes = decode([s.coefficients is not None for s in steps], 1, "makes")
+        entry = decode([numbers.get(s.coefficients, 0) for s in plan], config.index_bits, "entry")
+        makes = decode([s.coefficients is not None for s in plan], 1, "makes")
         return [
             self.read_addr.eq(Cat(part, word)), self.entry.eq(entry), self.step.eq(step & makes)
         ]  # fmt: skip

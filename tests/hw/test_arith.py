@@ -6,6 +6,7 @@ import pytest
 from amaranth import Cat, Const, Module, Signal, signed
 
 from hw.arith import (
+    at_most,
     bind,
     equals,
     leading_one,
@@ -13,6 +14,7 @@ from hw.arith import (
     shift_left,
     shift_right_sticky,
     tree,
+    up_down,
 )
 
 from ..simulation import evaluate
@@ -28,6 +30,22 @@ def samples(width: int, count: int = 200) -> list[int]:
     return edges + powers + [
         source.getrandbits(source.randint(1, width)) for _ in range(count)
     ]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 5, 31, 32, 44, 62, 63, 64])
+def test_at_most(number):
+    m, value = Module(), Signal(6)
+    found = evaluate(m, [value], [bind(m, at_most(value, number), "b")], [[v] for v in range(64)])
+    assert found == [[int(v <= number)] for v in range(64)]
+
+
+def test_up_down():
+    m, count, up, down = Module(), Signal(3), Signal(), Signal()
+    after = Signal(3)
+    m.d.comb += after.eq(up_down(count, up, down))
+    vectors = [[c, u, d] for c in range(8) for u in (0, 1) for d in (0, 1)]
+    found = evaluate(m, [count, up, down], [after], vectors)
+    assert found == [[(c + u - d) % 8] for c, u, d in vectors]
 
 
 @pytest.mark.parametrize("width", [*range(1, 10), 16, 22, 31, 32, 33, 98])

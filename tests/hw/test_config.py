@@ -320,6 +320,23 @@ def test_bits_of_a_beat(config):
 
 @given(configs)
 @REPEATABLE
+def test_one_adder_a_group_where_the_front_end_takes_as_long(config):
+    made = len(config.entries)
+    serial = made if config.ternary else made + config.group
+    fits = (
+        config.structure == "tables"
+        and config.group % config.act_par == 0
+        and serial <= config.k_par // config.act_par
+    )
+    assert (config.serial_steps is not None) == fits
+    assert config.table_cycles == (serial if fits else made)
+    # A read gives act_par lanes of every group, or all of them.
+    assert config.word_parts == (config.group // config.act_par if fits else 1)
+    assert config.part_lanes * config.word_parts == config.k_par
+
+
+@given(configs)
+@REPEATABLE
 def test_stages_and_latencies(config):
     # The trees are deep enough for their terms, and not a stage deeper, but for their least depth:
     # one stage, and with tables as many as partial sums take to be read.
@@ -327,7 +344,8 @@ def test_stages_and_latencies(config):
     # With structure triple the plan says how many levels there are.
     added = 2**config.plan.depth if config.structure == "triple" else config.groups
     for stages, terms, floor in (
-        (config.tree_stages, added, least), (config.generator_stages, config.group, 1)
+        (config.tree_stages, added, least),
+        (config.generator_stages, 1 if config.serial_steps else config.group, 1),
     ):
         assert stages >= floor
         assert 2 ** (stages * levels) >= terms
