@@ -52,11 +52,12 @@ def operator_events(operator: Operator, machine: Machine) -> Events:
     beats = operator.vector_beats
     read, written = beats * engine.k_par * engine.act_bits, 0
     if engine.words_outer:
-        steps = words * len(engine.entries) * len(operator.runs) * tokens
+        tables = words * len(operator.runs) * tokens
         entry = engine.groups * engine.term_bits
         sums = beats * engine.n_par * engine.acc_bits
-        read = steps * engine.k_par * engine.act_bits + beats * engine.n_par * entry + sums
-        written = steps * engine.n_par * entry + sums
+        inputs = tables * engine.table_cycles * engine.part_lanes * engine.act_bits
+        read = inputs + beats * engine.n_par * entry + sums
+        written = tables * len(engine.entries) * engine.n_par * entry + sums
     streamed = operator.weight_beats * engine.weight_beat_bits * engines
     fetched = 8 * operator.bytes_by_category["packed_weights"]
     return Events(

@@ -28,6 +28,15 @@ def test_events_of_an_fbi_linear_by_hand():
     assert events.sram_write_bits == stored + 16 * k + made + summed
 
 
+def test_tables_that_one_adder_per_group_fills_read_a_lane_of_every_group_a_step():
+    engine = replace(KV260.engine, act_par=1, out_par=1)
+    machines = [Machine(SMALL, replace(KV260, engine=e)) for e in (KV260.engine, engine)]
+    tree, serial = (operator_events(m.shard.linear("down_proj", 1), m) for m in machines)
+    # 64 words: 8 reads of 32 inputs each, or 12 reads of the same lane of 8 groups.
+    assert tree.sram_read_bits - serial.sram_read_bits == 64 * (8 * 32 - 12 * 8) * 16
+    assert tree.sram_write_bits == serial.sram_write_bits
+
+
 def test_events_without_tables_read_a_word_per_beat():
     direct = replace(KV260, engine=replace(KV260.engine, structure="direct", group=1))
     machine = Machine(SMALL, direct)
