@@ -29,10 +29,9 @@ CONFIGS = [
     replace(BASE, k_par=5, group=5, n_par=1, act_bits=24, levels_per_stage=3),
     replace(BASE, k_par=6, group=2, ternary=True, n_par=2),
     replace(BASE, k_par=3, group=3, ternary=True, n_par=1, act_bits=16, levels_per_stage=1),
-    # One adder per group, reads of one, two and three lanes of it.
+    # One adder per group.
     replace(BASE, k_par=12, act_bits=5),
-    replace(BASE, k_par=24, act_par=2),
-    replace(BASE, k_par=21, group=3, act_par=3, n_par=1),
+    replace(BASE, k_par=21, group=3, n_par=1),
     replace(BASE, k_par=15, group=3, ternary=True, n_par=1),
 ]
 TREES = [config for config in CONFIGS if config.serial_steps is None]
