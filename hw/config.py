@@ -493,8 +493,8 @@ class EngineConfig:
     def serial_steps(self) -> tuple[TableStep, ...] | None:
         """What one adder per group does to fill a table; None: a tree gives an entry a cycle.
 
-        One adder is smaller and takes more cycles for a word. It is taken where the quantizer writes
-        one activation a cycle and takes as many cycles for a word or more.
+        One adder is smaller and takes more cycles for a word. It is taken where the quantizer
+        writes one activation a cycle and takes as many cycles for a word or more.
         """
         if not self.words_outer or self.act_par > 1:
             return None
