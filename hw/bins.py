@@ -84,23 +84,25 @@ class Bins(wiring.Component):
             rest = register(m, product.shift[_NEAR_BITS:], f"rest_{lane}")
             amount = Cat(Const(0, _NEAR_BITS), rest[: digit - _NEAR_BITS])
             term = register(m, shift_left(m, near, amount, width, f"far_{lane}"), f"term_{lane}")
-            chosen, read_bin, write_bin = (
-                register(
-                    m, rest[digit - _NEAR_BITS :][:address_bits], f"{name}_{lane}", copy=True
-                )
-                for name in ("bin", "read_bin", "write_bin")
+            read_bin = register(
+                m, product.shift[digit:][:address_bits], f"read_bin_{lane}", copy=True
             )
-
-            # A bin that this vector did not use yet holds a sum of an earlier one. This is known
-            # a cycle before the sum; the chunk in between may be the one that uses it.
-            used = [Signal(config.bins, name=f"used_{lane}_{i}") for i in range(BIN_BANKS)]
-            here = bind(m, Mux(bank, used[1], used[0]), f"used_{lane}")
             following = bind(
                 m, rest[digit - _NEAR_BITS :][:address_bits], f"following_{lane}"
             )
+            chosen, write_bin = (
+                register(m, following, f"{name}_{lane}", copy=True) for name in ("bin", "write_bin")
+            )
+
+            # A bin that this vector did not use yet holds a sum of an earlier one. This is known
+            # a cycle before the addition, in which the bin is read; the chunk whose sum is written
+            # in that cycle may be one of the same bin: then its sum is `last_sum`.
+            used = [Signal(config.bins, name=f"used_{lane}_{i}") for i in range(BIN_BANKS)]
+            here = bind(m, Mux(bank, used[1], used[0]), f"used_{lane}")
             stands = select(m, list(here), following, f"again_{lane}_of") & ~(valid & first)
-            again = register(
-                m, ~first_before & (stands | (valid & (following == chosen))), f"again_{lane}"
+            again = register(m, ~first_before & stands, f"again_{lane}")
+            at_once = register(
+                m, ~first_before & valid & (following == chosen), f"at_once_{lane}"
             )
             after = bind(
                 m, Mux(first, 0, here) | (Const(1, 1) << chosen)[: config.bins], f"after_{lane}"
@@ -114,12 +116,16 @@ class Bins(wiring.Component):
             )
             write = storage.write_port()
             old, out = storage.read_port(domain="comb"), storage.read_port(domain="comb")
-            before = Mux(again, old.data, 0).as_signed()
+            last_sum = Signal(signed(config.bin_bits), name=f"last_sum_{lane}", reset_less=True)
+            stood = register(m, old.data, f"stood_{lane}")
+            before = Mux(at_once, last_sum, Mux(again, stood, 0).as_signed())
+            total = bind(m, (term + before)[: config.bin_bits].as_signed(), f"sum_{lane}")
+            m.d.sync += last_sum.eq(total)
             m.d.comb += [
                 old.addr.eq(Cat(read_bin, banks[2 * lane])),
                 write.addr.eq(Cat(write_bin, banks[2 * lane + 1])),
                 write.en.eq(valid),
-                write.data.eq(bind(m, term + before, f"sum_{lane}")),
+                write.data.eq(total),
                 out.addr.eq(Cat(self.read_bin, self.read_bank)),
             ]
             holds.append(

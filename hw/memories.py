@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Signal
 from amaranth.hdl import Value, unsigned
-from amaranth.lib import fifo, memory, wiring
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from .arith import bind, select
@@ -196,8 +196,11 @@ class TileQueue(wiring.Component):
         # and place and route can move it into the block. The oldest stands in a register: what the
         # drain decides by it does not wait for a read. It is there when its sums are: it came at
         # least four cycles before them, and is read ahead before the tile in front of it leaves.
-        m.submodules.ahead = ahead = fifo.SyncFIFO(width=len(self.info), depth=_AHEAD)
-        read = Signal()
+        m.submodules.ahead = ahead = memory.Memory(
+            shape=unsigned(len(self.info)), depth=_AHEAD, init=[]
+        )
+        came, oldest = ahead.write_port(), ahead.read_port(domain="comb")
+        read, passed = Signal(), Signal()
         waiting, _ = credits(  # infos in memory
             m, self.depth, given=self.info_valid, taken=read, name="waiting", init=0
         )
@@ -205,28 +208,30 @@ class TileQueue(wiring.Component):
         has_sums, _ = credits(
             m, self.depth, given=self.sums_valid, taken=self.tile_taken, name="has_sums", init=0
         )
-        m.d.comb += read.eq(waiting & room)
+        has_ahead, _ = credits(m, _AHEAD, given=came.en, taken=passed, name="has_ahead", init=0)
         has_info = Signal()
         info = Signal(len(self.info), reset_less=True)
         moves = bind(m, ~has_info | self.tile_taken, "moves")
+        m.d.comb += [read.eq(waiting & room), passed.eq(moves & has_ahead)]
         with m.If(moves):
-            m.d.sync += [has_info.eq(ahead.r_rdy), info.eq(ahead.r_data)]
+            m.d.sync += [has_info.eq(has_ahead), info.eq(oldest.data)]
         m.submodules.info_memory = infos = BlockMemory(len(self.info), self.depth)
         m.submodules.sums_memory = sums = NarrowedMemory(
             len(self.part_sums), self.parts, self.depth
         )
         m.d.comb += [
-            infos.write_addr.eq(self._pointer(m, self.info_valid, "info_pointer")),
+            infos.write_addr.eq(_pointer(m, self.info_valid, self.depth, "info_pointer")),
             infos.write_data.eq(self.info),
             infos.write_en.eq(self.info_valid),
-            infos.read_addr.eq(self._pointer(m, read, "read_pointer")),
-            ahead.w_data.eq(infos.read_data),
-            ahead.w_en.eq(delay(m, read, MEMORY_LATENCY, "read", reset_less=False)),
-            ahead.r_en.eq(moves),
-            sums.write_addr.eq(self._pointer(m, self.sums_valid, "sums_pointer")),
+            infos.read_addr.eq(_pointer(m, read, self.depth, "read_pointer")),
+            came.addr.eq(_pointer(m, came.en, _AHEAD, "came_pointer")),
+            came.data.eq(infos.read_data),
+            came.en.eq(delay(m, read, MEMORY_LATENCY, "read", reset_less=False)),
+            oldest.addr.eq(_pointer(m, passed, _AHEAD, "passed_pointer")),
+            sums.write_addr.eq(_pointer(m, self.sums_valid, self.depth, "sums_pointer")),
             sums.write_data.eq(self.sums),
             sums.write_en.eq(self.sums_valid),
-            sums.read_addr.eq(self._pointer(m, self.tile_taken, "drain_pointer")),
+            sums.read_addr.eq(_pointer(m, self.tile_taken, self.depth, "drain_pointer")),
             sums.read_part.eq(self.part),
             self.part_sums.eq(sums.read_data),
             self.tile_info.eq(info),
@@ -234,10 +239,12 @@ class TileQueue(wiring.Component):
         ]
         return m
 
-    def _pointer(self, m: Module, step: Signal, name: str) -> Signal:
-        pointer = Signal(range(self.depth), name=name)
-        m.d.sync += pointer.eq(pointer + step)
-        return pointer
+
+def _pointer(m: Module, step: Value, depth: int, name: str) -> Signal:
+    """Return a place among `depth`, a power of two, that goes on by one with `step`."""
+    pointer = Signal(range(depth), name=name)
+    m.d.sync += pointer.eq(pointer + step)
+    return pointer
 
 
 class TileHold(wiring.Component):

@@ -91,10 +91,21 @@ class Quantizer(wiring.Component):
         part_last = part == config.word_parts - 1 if config.word_parts > 1 else Const(1, 1)
         part_last = bind(m, part_last, "part_last")
         word_last = bind(m, part_last & (slot == slots - 1), "word_last")
-        rest_last = bind(m, at_most(rest, config.act_par), "rest_last")
+        # Registers, so that the counter is not compared in the cycle that asks: at most act_par
+        # inputs are left; this step is not a zero that fills the last word.
+        rest_last, real = Signal(reset_less=True), Signal()
         end = bind(m, running & word_last & rest_last, "end")
-        real = bind(m, running & (rest != 0), "real")  # not a zero that fills the last word
         m.d.comb += self.chunk_freed.eq(real)
+        m.d.sync += [
+            rest_last.eq(
+                Mux(
+                    running,
+                    at_most(rest, 2 * config.act_par),
+                    at_most(self.source.layer.k, config.act_par),
+                )
+            ),
+            real.eq(self.source_taken | (real & ~rest_last)),
+        ]
         with m.If(self.source_taken):
             m.d.sync += [
                 running.eq(1),
