@@ -15,6 +15,7 @@ from golden.linear import fbi_linear
 from hw.config import ConfigError, EngineConfig
 from hw.drain import Windows
 from hw.engine import Engine
+from hw.queues import ShiftQueue
 from hw.rounding import ENDS_DELAY
 from hw.streams import activation_chunks, coefficient_chunks, payload_integers, weight_beats
 
@@ -184,6 +185,75 @@ def test_no_window_is_written_while_it_is_read(monkeypatch):
     assert max(delays) == delays[2] >= ENDS_DELAY
     for left, after in zip(freed, written[slots:], strict=False):
         assert after > left + max(delays)  # the cycle in which its last part is read
+
+
+class QueueRule:
+    """Holds one ShiftQueue's user to what the queue asks of it."""
+
+    def __init__(self, queue):
+        self.queue = queue
+        self.read, self.written = [], []  # cycles
+        self.most = 0  # entries inside at once
+
+    def check(self, ctx, cycle):
+        """Call in every cycle, when all inputs stand."""
+        queue, depth = self.queue, self.queue.depth
+        if ctx.get(queue.r_en):
+            assert ctx.get(queue.r_valid)
+            assert not self.read or cycle >= self.read[-1] + 2
+        if ctx.get(queue.w_en):
+            assert not self.written or cycle >= self.written[-1] + 2
+            # An entry that left less than depth - 1 cycles ago has not made room yet.
+            left = sum(read + depth - 1 <= cycle for read in self.read)
+            assert len(self.written) - left < depth
+            self.written.append(cycle)
+        if ctx.get(queue.r_en):
+            self.read.append(cycle)
+        self.most = max(self.most, len(self.written) - len(self.read))
+
+
+@pytest.mark.parametrize("scarce", ["weight", "result", "act"])
+@pytest.mark.parametrize("structure", ["direct", "tables"])
+def test_queues_of_registers_are_used_as_they_ask(structure, scarce, monkeypatch):
+    """The smallest vectors come as fast as they can while one port pauses, for long and short."""
+    config = replace(BASE, structure=structure, group=2 if structure == "tables" else 1)
+    source = random.Random(f"{structure} {scarce}")
+    rules = []
+
+    class Watched(ShiftQueue):
+        def __init__(self, width, depth):
+            super().__init__(width, depth)
+            rules.append(QueueRule(self))
+
+    monkeypatch.setattr("hw.engine.ShiftQueue", Watched)
+    dut = Engine(config)
+
+    async def bench(ctx):
+        clock = Clock(ctx)
+        commands = [source.choice([1, 2, 5]) | source.randint(1, 3) << 5 for _ in range(200)]
+        command = Source(ctx, dut.cmd, commands, chance=1.0, seed=0)
+        change = 0
+        for name in ("act", "coef", "weight"):
+            ctx.set(getattr(dut, name).valid, 1)
+        ctx.set(dut.result.ready, 1)
+        while clock.cycle < 12 * config.reduce_cycles:
+            if clock.cycle == change:
+                port = getattr(dut, scarce)
+                gate = port.ready if scarce == "result" else port.valid
+                ctx.set(gate, not ctx.get(gate))
+                change += source.choice([1, 2, 3, 5, 40, 4 * config.reduce_cycles])
+            command.offer()
+            command.settle()
+            for rule in rules:
+                rule.check(ctx, clock.cycle)
+            await clock.tick()
+
+    run(dut, bench)
+    assert len(rules) == (3 if structure == "tables" else 2)
+    for rule in rules:
+        assert len(rule.read) > 5
+    if scarce == "weight":  # the queues before and behind the quantizer filled up
+        assert sum(rule.most == rule.queue.depth for rule in rules) >= 2
 
 
 def test_a_configuration_is_asked_for():
