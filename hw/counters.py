@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.hdl import Value
 
 from .arith import at_most, bind, up_down
@@ -40,6 +40,19 @@ def credits(
     after = up_down(count, given, taken) if len(given) == 1 else count + given - taken
     m.d.sync += [count.eq(after), some.eq(follows)]
     return some, follows
+
+
+def count_down(
+    m: Module, counting: Value, count: Value, start: Value, step: int, name: str
+) -> Signal:
+    """Return ``count - step if counting else start``, as wide as `count`, and as `start`.
+
+    Written as ``a - ~b`` = a + b + 1, where `a` is -1 - step or -1: the choice fits the adder's
+    look-up table, and no condition but `counting` decides what the counter holds.
+    """
+    chosen = bind(m, ~Mux(counting, count, start), f"{name}_of")
+    minus = Mux(counting, Const(-1 - step, signed(len(count))), Const(-1, signed(len(count))))
+    return bind(m, (minus.as_unsigned() - chosen)[: len(count)], name)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from . import layouts
 from .arith import at_most, bind, equals, leading_one, select
 from .bins import Bins
 from .config import BIN_BANKS, VECTORS_AHEAD, EngineConfig, clog2
-from .counters import credits
+from .counters import count_down, credits
 from .floats import FP16, FloatFormat
 from .reducer import Reducer
-from .tree import add_or_subtract, delay, register
+from .tree import delay, register
 
 _BLOCK = 4  # bits that the search for a product's leading one looks at together
 
@@ -111,7 +111,7 @@ class FrontEnd(wiring.Component):
 
         may_load = bind(m, loading & has_chunk, "may_load")
         m.d.comb += accept.eq(may_load & self.act.valid & self.coef.valid)
-        last = bind(m, at_most(rest, config.act_par), "last")
+        last = Signal(reset_less=True)  # of the vector's chunks: at most act_par inputs are left
         given = self.command.payload
         in_range = [
             (given.k != 0) & at_most(given.k, config.k_max),
@@ -147,15 +147,21 @@ class FrontEnd(wiring.Component):
                 m.d.sync += self.error.eq(1)
         with m.If(continued):
             m.d.sync += [first.eq(1), loading.eq(1), more.eq(more - 1)]
-        # Between vectors it is 0, so that loading it is an addition, too.
-        with m.If(begins | accept):
-            inputs = Mux(continued, asked.k, given.k)
-            step = Mux(begins, inputs, Const(-config.act_par, len(rest)))
-            m.d.sync += rest.eq(add_or_subtract(m, rest, step, Const(0, 1), "next_rest"))
         with m.If(accept):
             m.d.sync += [first.eq(0), loading.eq(~last)]
-            with m.If(last):
-                m.d.sync += rest.eq(0)
+        # Between vectors they follow what the next one will ask for, whether it begins or not.
+        inputs = Mux(more != 0, asked.k, given.k) if config.m_par > 1 else given.k
+        with m.If(accept | ~loading):
+            m.d.sync += [
+                rest.eq(count_down(m, loading, rest, inputs, config.act_par, "next_rest")),
+                last.eq(
+                    Mux(
+                        loading,
+                        at_most(rest, 2 * config.act_par),
+                        at_most(inputs, config.act_par),
+                    )
+                ),
+            ]
 
         # ---- tags: tag(t) is (valid, first, last) of what stage t has registered --------------
         tags = [Cat(accept, first, last)]
@@ -169,7 +175,8 @@ class FrontEnd(wiring.Component):
         operands = {}
         for lane in lanes:
             # A chunk has at least its first lane.
-            present = Const(1, 1) if lane == 0 else ~at_most(rest, lane)
+            few = rest[: clog2(config.act_par + 1)]
+            present = Const(1, 1) if lane == 0 else ~(last & at_most(few, lane))
             present = bind(m, present, f"present_{lane}")
             raw = {
                 "x": self.act.payload[lane],

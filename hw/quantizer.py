@@ -9,7 +9,8 @@ from amaranth.lib.wiring import In, Out
 from . import layouts
 from .arith import at_most, bind, equals, shift_right_sticky, up_down
 from .config import BANKS, MEMORY_LATENCY, EngineConfig, clog2
-from .tree import add_or_subtract, delay, register
+from .counters import count_down
+from .tree import delay, register
 
 
 class Quantizer(wiring.Component):
@@ -92,16 +93,19 @@ class Quantizer(wiring.Component):
         part_last = bind(m, part_last, "part_last")
         word_last = bind(m, part_last & (slot == slots - 1), "word_last")
         # Registers, so that the counter is not compared in the cycle that asks: at most act_par
-        # inputs are left; this step is not a zero that fills the last word.
+        # inputs are left; this step is not a zero that fills the last word. Between vectors the
+        # counter follows what the next one will ask for.
         rest_last, real = Signal(reset_less=True), Signal()
         end = bind(m, running & word_last & rest_last, "end")
         m.d.comb += self.chunk_freed.eq(real)
+        inputs = self.source.layer.k
         m.d.sync += [
+            rest.eq(count_down(m, running, rest, inputs, config.act_par, "next_rest")),
             rest_last.eq(
                 Mux(
                     running,
-                    at_most(rest, 2 * config.act_par),
-                    at_most(self.source.layer.k, config.act_par),
+                    rest_last | at_most(rest, 2 * config.act_par),
+                    at_most(inputs, config.act_par),
                 )
             ),
             real.eq(self.source_taken | (real & ~rest_last)),
@@ -120,13 +124,6 @@ class Quantizer(wiring.Component):
                 m.d.sync += part.eq(_next(part, part_last, config.word_parts))
             with m.If(part_last):
                 m.d.sync += slot.eq(_next(slot, word_last, slots))
-        # Between vectors it is 0, so that loading it is an addition, too.
-        with m.If(self.source_taken | running):
-            step = Const(-config.act_par, len(rest))
-            step = Mux(self.source_taken, self.source.layer.k, step)
-            m.d.sync += rest.eq(add_or_subtract(m, rest, step, Const(0, 1), "next_rest"))
-        with m.If(running & rest_last):
-            m.d.sync += rest.eq(0)
         with m.If(end):
             m.d.sync += [
                 running.eq(0),
