@@ -43,16 +43,17 @@ def credits(
 
 
 def count_down(
-    m: Module, counting: Value, count: Value, start: Value, step: int, name: str
+    m: Module, count: Value, step: int, *, counting: Value, advance: Value, start: Value, name: str
 ) -> Signal:
-    """Return ``count - step if counting else start``, as wide as `count`, and as `start`.
+    """Return what follows on `count`: while `counting`, less by `step` if `advance`; else `start`.
 
-    Written as ``a - ~b`` = a + b + 1, where `a` is -1 - step or -1: the choice fits the adder's
-    look-up table, and no condition but `counting` decides what the counter holds.
+    `advance` comes while `counting` only. Written as ``a - ~b`` = a + b + 1, where `a` is -1 - step
+    or -1: the choice of `b` fits the adder's look-up table, and the counter needs no enable.
     """
+    shape = signed(len(count))
+    minus = Mux(advance, Const(-1 - step, shape), Const(-1, shape)).as_unsigned()
     chosen = bind(m, ~Mux(counting, count, start), f"{name}_of")
-    minus = Mux(counting, Const(-1 - step, signed(len(count))), Const(-1, signed(len(count))))
-    return bind(m, (minus.as_unsigned() - chosen)[: len(count)], name)
+    return bind(m, (minus - chosen)[: len(count)], name)
 
 
 @dataclass(frozen=True)

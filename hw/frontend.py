@@ -109,7 +109,10 @@ class FrontEnd(wiring.Component):
             m, config.vector_slots, given=self.slots_freed, taken=begun, name="free_slots"
         )
 
-        may_load = bind(m, loading & has_chunk, "may_load")
+        # Whether a command is in range is known in the cycle after it was taken.
+        known_legal = Signal(reset_less=True)
+        dropped = bind(m, loading & ~known_legal, "dropped")
+        may_load = bind(m, loading & known_legal & has_chunk, "may_load")
         m.d.comb += accept.eq(may_load & self.act.valid & self.coef.valid)
         last = Signal(reset_less=True)  # of the vector's chunks: at most act_par inputs are left
         given = self.command.payload
@@ -129,39 +132,44 @@ class FrontEnd(wiring.Component):
         continued = bind(m, idle & (more != 0) if config.m_par > 1 else Const(0, 1), "continued")
         asks = bind(m, idle & equals(more, 0) if config.m_par > 1 else idle, "asks")
         commanded = bind(m, asks & self.command.valid, "commanded")
-        begins = bind(m, continued | (commanded & legal), "begins")
+        begins = bind(m, continued | commanded, "begins")
+        begins_before, told = Signal(), Signal()
         m.d.comb += [
             self.act.ready.eq(may_load & self.coef.valid),
             self.coef.ready.eq(may_load & self.act.valid),
             self.command.ready.eq(asks),
+            begun.eq(begins_before & known_legal),
             self.layer.eq(asked),
             self.layer_valid.eq(begun),
+            self.error.eq(told | dropped),
         ]
-        m.d.sync += begun.eq(begins)
+        m.d.sync += [begins_before.eq(begins), told.eq(self.error)]
+        with m.If(~loading):
+            m.d.sync += known_legal.eq(legal | (more != 0) if config.m_par > 1 else legal)
+        with m.If(begins):
+            m.d.sync += [first.eq(1), loading.eq(1)]
         with m.If(commanded):
-            m.d.sync += [asked.eq(given), first.eq(1), loading.eq(legal)]
+            m.d.sync += asked.eq(given)
             if config.m_par > 1:
-                with m.If(legal):
-                    m.d.sync += more.eq(given.m - 1)
-            with m.If(~legal):
-                m.d.sync += self.error.eq(1)
+                m.d.sync += more.eq(given.m - 1)
         with m.If(continued):
-            m.d.sync += [first.eq(1), loading.eq(1), more.eq(more - 1)]
+            m.d.sync += more.eq(more - 1)
+        with m.If(dropped):
+            m.d.sync += [loading.eq(0), more.eq(0)]
         with m.If(accept):
             m.d.sync += [first.eq(0), loading.eq(~last)]
         # Between vectors they follow what the next one will ask for, whether it begins or not.
         inputs = Mux(more != 0, asked.k, given.k) if config.m_par > 1 else given.k
-        with m.If(accept | ~loading):
-            m.d.sync += [
-                rest.eq(count_down(m, loading, rest, inputs, config.act_par, "next_rest")),
-                last.eq(
-                    Mux(
-                        loading,
-                        at_most(rest, 2 * config.act_par),
-                        at_most(inputs, config.act_par),
-                    )
-                ),
-            ]
+        ends_now = Mux(accept, at_most(rest, 2 * config.act_par), last)
+        m.d.sync += [
+            rest.eq(
+                count_down(
+                    m, rest, config.act_par, counting=loading, advance=accept, start=inputs,
+                    name="next_rest",
+                )
+            ),
+            last.eq(Mux(loading, ends_now, at_most(inputs, config.act_par))),
+        ]
 
         # ---- tags: tag(t) is (valid, first, last) of what stage t has registered --------------
         tags = [Cat(accept, first, last)]

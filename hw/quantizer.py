@@ -100,7 +100,12 @@ class Quantizer(wiring.Component):
         m.d.comb += self.chunk_freed.eq(real)
         inputs = self.source.layer.k
         m.d.sync += [
-            rest.eq(count_down(m, running, rest, inputs, config.act_par, "next_rest")),
+            rest.eq(
+                count_down(
+                    m, rest, config.act_par, counting=running, advance=running, start=inputs,
+                    name="next_rest",
+                )
+            ),
             rest_last.eq(
                 Mux(
                     running,
