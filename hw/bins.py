@@ -9,7 +9,7 @@ the bin that the high bits choose. What the bins hold is put together once per v
 from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.hdl import unsigned
+from amaranth.hdl import Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,6 +18,7 @@ from .arith import bind, select, shift_left
 from .config import BIN_BANKS, EngineConfig, clog2
 from .tree import delay, register
 
+_SHARED = 16  # bits of a sum that share one register of what they are added to
 _NEAR_BITS = 2  # of a shift amount: what one look-up table of six inputs chooses
 
 
@@ -100,10 +101,8 @@ class Bins(wiring.Component):
             used = [Signal(config.bins, name=f"used_{lane}_{i}") for i in range(BIN_BANKS)]
             here = bind(m, Mux(bank, used[1], used[0]), f"used_{lane}")
             stands = select(m, list(here), following, f"again_{lane}_of") & ~(valid & first)
-            again = register(m, ~first_before & stands, f"again_{lane}")
-            at_once = register(
-                m, ~first_before & valid & (following == chosen), f"at_once_{lane}"
-            )
+            again = bind(m, ~first_before & stands, f"again_{lane}")
+            at_once = bind(m, ~first_before & valid & (following == chosen), f"at_once_{lane}")
             after = bind(
                 m, Mux(first, 0, here) | (Const(1, 1) << chosen)[: config.bins], f"after_{lane}"
             )
@@ -118,7 +117,11 @@ class Bins(wiring.Component):
             old, out = storage.read_port(domain="comb"), storage.read_port(domain="comb")
             last_sum = Signal(signed(config.bin_bits), name=f"last_sum_{lane}", reset_less=True)
             stood = register(m, old.data, f"stood_{lane}")
-            before = Mux(at_once, last_sum, Mux(again, stood, 0).as_signed())
+            before = Cat(
+                self._before(m, again, at_once, stood[i : i + _SHARED], last_sum[i : i + _SHARED],
+                             f"{lane}_{i}")
+                for i in range(0, config.bin_bits, _SHARED)
+            ).as_signed()
             total = bind(m, (term + before)[: config.bin_bits].as_signed(), f"sum_{lane}")
             m.d.sync += last_sum.eq(total)
             m.d.comb += [
@@ -142,3 +145,11 @@ class Bins(wiring.Component):
             self.read_used.eq(select(m, holds, self.read_lane, "holds")),
         ]
         return m
+
+    def _before(
+        self, m: Module, again: Value, at_once: Value, stood: Value, last_sum: Value, name: str
+    ) -> Value:
+        """Return the bits to be added to, by registers of their own of the choice."""
+        again = register(m, again, f"again_{name}", copy=True)
+        at_once = register(m, at_once, f"at_once_{name}", copy=True)
+        return Mux(at_once, last_sum, Mux(again, stood, 0))
