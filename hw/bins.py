@@ -9,7 +9,7 @@ the bin that the high bits choose. What the bins hold is put together once per v
 from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.hdl import Value, unsigned
+from amaranth.hdl import unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,7 +18,7 @@ from .arith import bind, select, shift_left
 from .config import BIN_BANKS, EngineConfig, clog2
 from .tree import delay, register
 
-_SHARED = 16  # bits of a sum that share one register of what they are added to
+_SHARED = 16  # bits of a bin that share a register that says whether it counts
 _NEAR_BITS = 2  # of a shift amount: what one look-up table of six inputs chooses
 
 
@@ -59,7 +59,8 @@ class Bins(wiring.Component):
         m = Module()
         config = self.config
         digit = config.bin_digit
-        valid = delay(m, self.valid, 2, "valid", reset_less=False)
+        valid_before = delay(m, self.valid, 1, "valid_before", reset_less=False)
+        valid = delay(m, valid_before, 1, "valid", reset_less=False)
         first_before = delay(m, self.first, 1, "first_before")
         first = register(m, first_before, "first")
         last = delay(m, self.last, 2, "last")
@@ -96,13 +97,18 @@ class Bins(wiring.Component):
             )
 
             # A bin that this vector did not use yet holds a sum of an earlier one. This is known
-            # a cycle before the addition, in which the bin is read; the chunk whose sum is written
-            # in that cycle may be one of the same bin: then its sum is `last_sum`.
+            # a cycle before the addition, in which the bin is read. The chunk whose sum is written
+            # in that cycle may be one of the same bin: only then its sum stays in `last_sum`, by
+            # the register's reset, so that no choice stands in front of the adder.
+            at_once = register(
+                m,
+                ~self.first & valid_before & (product.shift[digit:][:address_bits] == following),
+                f"at_once_{lane}",
+            )
             used = [Signal(config.bins, name=f"used_{lane}_{i}") for i in range(BIN_BANKS)]
             here = bind(m, Mux(bank, used[1], used[0]), f"used_{lane}")
             stands = select(m, list(here), following, f"again_{lane}_of") & ~(valid & first)
-            again = bind(m, ~first_before & stands, f"again_{lane}")
-            at_once = bind(m, ~first_before & valid & (following == chosen), f"at_once_{lane}")
+            again = bind(m, ~first_before & stands & ~at_once, f"again_{lane}")
             after = bind(
                 m, Mux(first, 0, here) | (Const(1, 1) << chosen)[: config.bins], f"after_{lane}"
             )
@@ -117,13 +123,15 @@ class Bins(wiring.Component):
             old, out = storage.read_port(domain="comb"), storage.read_port(domain="comb")
             last_sum = Signal(signed(config.bin_bits), name=f"last_sum_{lane}", reset_less=True)
             stood = register(m, old.data, f"stood_{lane}")
-            before = Cat(
-                self._before(m, again, at_once, stood[i : i + _SHARED], last_sum[i : i + _SHARED],
-                             f"{lane}_{i}")
+            agains = Cat(
+                register(m, again, f"again_{lane}_{i}", copy=True).replicate(_SHARED)
                 for i in range(0, config.bin_bits, _SHARED)
-            ).as_signed()
+            )[: config.bin_bits]
+            before = (last_sum | (stood & agains)).as_signed()
             total = bind(m, (term + before)[: config.bin_bits].as_signed(), f"sum_{lane}")
             m.d.sync += last_sum.eq(total)
+            with m.If(~at_once):
+                m.d.sync += last_sum.eq(0)
             m.d.comb += [
                 old.addr.eq(Cat(read_bin, banks[2 * lane])),
                 write.addr.eq(Cat(write_bin, banks[2 * lane + 1])),
@@ -145,11 +153,3 @@ class Bins(wiring.Component):
             self.read_used.eq(select(m, holds, self.read_lane, "holds")),
         ]
         return m
-
-    def _before(
-        self, m: Module, again: Value, at_once: Value, stood: Value, last_sum: Value, name: str
-    ) -> Value:
-        """Return the bits to be added to, by registers of their own of the choice."""
-        again = register(m, again, f"again_{name}", copy=True)
-        at_once = register(m, at_once, f"at_once_{name}", copy=True)
-        return Mux(at_once, last_sum, Mux(again, stood, 0))
