@@ -18,7 +18,8 @@ def test_counting_down(step):
     )
     vectors = [
         (value, given, runs, goes)
-        for value in range(16) for given in (0, 5, 15) for runs in (0, 1) for goes in range(runs + 1)
+        for value in range(16) for given in (0, 5, 15)
+        for runs in (0, 1) for goes in range(runs + 1)
     ]  # fmt: skip
     found = evaluate(m, [count, start, counting, advance], [follows], vectors)
     for (value, given, runs, goes), (result,) in zip(vectors, found, strict=True):
