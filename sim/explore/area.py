@@ -27,7 +27,8 @@ TARGETS = {"fpga16": "xcup-k26", "ecp5": "ecp5-85k"}
 """Device of the area table that stands for a technology."""
 
 _KIND = ("structure", "group", "act_bits", "ternary")
-_SIZE = ("k_par", "n_par", "k_max", "n_max", "out_par", "levels_per_stage")
+# act_par decides how tables are made
+_SIZE = ("k_par", "n_par", "k_max", "n_max", "act_par", "out_par", "levels_per_stage")
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,15 @@ class Area:
 
 
 def rows_of_record(record: dict) -> list[dict[str, object]]:
-    """Return the rows of ``area.json`` for a record of ``benchmarks/pnr.py``."""
+    """Return the rows of ``area.json``: arrays on devices that stand for a technology.
+
+    Parameters
+    ----------
+    record : what ``benchmarks/pnr.py`` wrote
+    """
     rows = []
     for case in record["results"]["cases"]:
-        if case["part"] == "array":
+        if case["part"] == "array" and case["target"]["name"] in TARGETS.values():
             config = case["config"]
             routed = case.get("place_and_route")
             rows.append(
