@@ -180,7 +180,7 @@ class FrontEnd(wiring.Component):
             return tags[stage]
 
         # ---- stage 1: register the chunk; lanes past K become zero -----------------------
-        operands = {}
+        operands, normals = {}, {}
         for lane in lanes:
             # A chunk has at least its first lane.
             few = rest[: clog2(config.act_par + 1)]
@@ -193,6 +193,11 @@ class FrontEnd(wiring.Component):
             }
             for name, value in raw.items():
                 operands[name, lane] = register(m, Mux(present, value, 0), f"{name}_{lane}")
+                # The leading bit of a mantissa, so that nothing stands before the multiplier.
+                form = config.float if name == "x" else FP16
+                normals[name, lane] = register(
+                    m, present & value[form.fraction_bits : 15].any(), f"{name}_{lane}_normal"
+                )
 
         # ---- stage 2: decode --------------------------------------------------------------
         # ---- stage 3: multiply, with nothing between the registers and the multiplier ---------
@@ -203,10 +208,14 @@ class FrontEnd(wiring.Component):
             name="shifted", reset_less=True,
         )  # fmt: skip
         for lane in lanes:
-            x = _decode(m, operands["x", lane], config.float, f"x_{lane}")
+            x = _decode(
+                m, operands["x", lane], normals["x", lane], config.float, f"x_{lane}"
+            )
             special.append(x["special"])
             for name in ("scale", "shift"):
-                other = _decode(m, operands[name, lane], FP16, f"{name}_{lane}")
+                other = _decode(
+                    m, operands[name, lane], normals[name, lane], FP16, f"{name}_{lane}"
+                )
                 special.append(other["special"])
                 negative = bind(m, x["negative"] ^ other["negative"], f"{name}_{lane}_neg")
                 factor = other["mantissa"]
@@ -300,10 +309,14 @@ def _level(m: Module, items: list[Value], combine, name: str) -> list[Value]:
     return pairs + ([register(m, items[-1], f"{name}_rest")] if len(items) % 2 else [])
 
 
-def _decode(m: Module, bits: Value, form: FloatFormat, name: str) -> dict[str, Value]:
-    """Split a float: value = mantissa * 2**(exponent - 1) of its smallest step, exponent >= 1."""
+def _decode(
+    m: Module, bits: Value, normal: Value, form: FloatFormat, name: str
+) -> dict[str, Value]:
+    """Split a float: value = mantissa * 2**(exponent - 1) of its smallest step, exponent >= 1.
+
+    `normal` says whether its exponent field is not 0.
+    """
     field = bits[form.fraction_bits : 15]
-    normal = bind(m, field.any(), f"{name}_normal")
     return {
         "mantissa": bind(m, Cat(bits[: form.fraction_bits], normal), f"{name}_mantissa"),
         "exponent": bind(m, Mux(normal, field, 1), f"{name}_exponent"),
