@@ -64,6 +64,27 @@ def test_readme_quotes_the_records():
         assert f"| {name} | {fbi:.2f} | {twin:.2f} | {fbi / twin:.3f} |" in text
 
 
+def test_fpga_page_quotes_what_stands_around_the_array():
+    page, readme = (ROOT / "docs/fpga.md").read_text(), (ROOT / "README.md").read_text()
+    record = json.loads((ROOT / "benchmarks/results/overhead.json").read_text())["results"]
+    shares = {}
+    for engine in record["engines"]:
+        config, modules = engine["config"], engine["overhead_modules"]
+        around, array = engine["overhead"]["lut"], engine["array"]["lut"]
+        # The maker's module stands in the array's.
+        assert around == sum(module["lut"] for module in modules.values())
+        share = shares[config["name"]] = f"{100 * around / array:.1f} %"
+        parts = ("array_0.maker", "drain", "quantizer", "front_end.bins")
+        assert (
+            f"| `{config['name']}`: act_par {config['act_par']}, out_par {config['out_par']} "
+            f"| {config['act_bits']} | {around:,} | {array:,} | {share} "
+            f"| {', '.join(str(modules[part]['lut']) for part in parts)} |"
+        ) in page
+    assert {"kv260_par1", "kv260_a8_par1"} <= set(shares)
+    text = " ".join(readme.split())
+    assert f"is {shares['kv260_par1']} of it at A16 and {shares['kv260_a8_par1']} at A8" in text
+
+
 def test_interchange_quotes_the_packed_linears():
     text = (ROOT / "docs/interchange.md").read_text()
     record = json.loads((ROOT / "benchmarks/results/cpu_linear.json").read_text())
