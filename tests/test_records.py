@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from signacc.validate import summaries
 from sim.baselines import load_file
+from sim.validation import compare
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,6 +85,31 @@ def test_fpga_page_quotes_what_stands_around_the_array():
     assert {"kv260_par1", "kv260_a8_par1"} <= set(shares)
     text = " ".join(readme.split())
     assert f"is {shares['kv260_par1']} of it at A16 and {shares['kv260_a8_par1']} at A8" in text
+
+
+def test_readme_quotes_the_simulator_beside_others():
+    text = " ".join((ROOT / "README.md").read_text().split())
+
+    def results(name):
+        return json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())["results"]
+
+    streams = [row for row in results("dram")["rows"] if row["pattern"] == "sequential"]
+    worst = max(abs(row["closed_form"] - row["dramsim3"]) for row in streams)
+    assert f"streams within {100 * worst:.1f} points of peak bandwidth" in text
+    ratio = results("peers")["processor_time_over_signacc"]["scalesim 3.0.0"]
+    assert f"measured): {ratio:,.0f} times less processor time" in text
+    fleet = results("serving")["fleets"][0]
+    assert fleet["requests"] / fleet["simulated_s"] == 100_000
+    assert fleet["simulated_s"] == 60
+    assert (
+        f"on {fleet['accelerators']:,} accelerators takes {fleet['processor_s']:.0f} s" in text
+    )
+    found = summaries(compare())
+    speed, power = found["speed"], found["power and energy"]
+    assert (
+        f"median error {speed.median_error:.0%} for speed, {power.median_error:.0%} for power"
+    ).replace("%", " %") in text
+    assert (speed.misses, speed.figures) == (6, 16)
 
 
 def test_interchange_quotes_the_packed_linears():
