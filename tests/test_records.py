@@ -83,6 +83,13 @@ def test_fpga_page_quotes_what_stands_around_the_array():
             f"| {', '.join(str(modules[part]['lut']) for part in parts)} |"
         ) in page
     assert {"kv260_par1", "kv260_a8_par1"} <= set(shares)
+    (engine,) = json.loads((ROOT / "benchmarks/results/pnr-engine.json").read_text())["results"][
+        "cases"
+    ]
+    mhz, luts = engine["place_and_route"]["fmax_mhz"], engine["place_and_route"]["lut"]
+    clock = f"{mhz['median']:.0f} MHz ({mhz['min']:.0f} to {mhz['max']:.0f})"
+    assert f"takes {luts:,} LUT4 placed and 4 multipliers and\nroutes at {clock}" in page
+    assert f"(`ulx3s`) at\n  {clock}" in readme
     text = " ".join(readme.split())
     assert f"is {shares['kv260_par1']} of it at A16 and {shares['kv260_a8_par1']} at A8" in text
 
