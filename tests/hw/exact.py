@@ -54,7 +54,7 @@ def random_total(config: EngineConfig, source, exponent: int) -> int:
     if source.random() < 0.3 and size:
         total |= 1 << (size - 1)
     if source.random() < 0.5 and size > 12:  # next to a multiple of what rounding cuts at
-        near = size - source.randint(p - 2, p + 3)
+        near = max(0, size - source.randint(p - 2, p + 3))
         total = (total >> near << near) + source.randint(-3, 4) * source.choice(
             [1, 1 << max(lowest, 0)]
         )
