@@ -42,6 +42,12 @@ class Section:
         at = f", line {line}" if line else ""
         return InputError(f"{self._where}{at}: {message}")
 
+    def schema(self, name: str) -> None:
+        """Refuse the file if its ``schema`` is not `name`."""
+        found = self.data["schema"]
+        if found != name:
+            raise self.fail("schema", f"schema must be {name!r}, not {found!r}")
+
     def with_data(self, data: dict[str, Any]) -> Section:
         """Return this object with other data; complaints still name the lines of its keys."""
         return Section(data, self._where, self._lines, self._path)

@@ -197,8 +197,7 @@ def space_from_file(path: str | Path) -> Space:
         ("schema", "name", "system", "axes"),
         ("description", "context", "prefill", "decode", "prices", "other_lut", "other_lut_source"),
     )
-    if section.data["schema"] != SCHEMA:
-        raise section.fail("schema", f"schema must be {SCHEMA!r}, not {section.data['schema']!r}")
+    section.schema(SCHEMA)
     if "description" in section.data:
         section.text("description")  # for people alone
     values: dict[str, object] = {

@@ -187,10 +187,7 @@ def settings_from_file(path: str | Path) -> Settings:
     """
     section = read(path)
     section.keys(("schema",), _NAMES)
-    if section.data["schema"] != SCHEMA:
-        raise section.fail(
-            "schema", f"schema must be {SCHEMA!r}, not {section.data['schema']!r}"
-        )
+    section.schema(SCHEMA)
     values = {name: _value(section, name) for name in section.data if name != "schema"}
     if "trace" in values:
         values["trace"] = str(Path(path).parent / values["trace"])

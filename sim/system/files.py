@@ -45,10 +45,7 @@ def system_from_file(path: str | Path) -> SystemConfig:
 def system_from_section(section: Section) -> SystemConfig:
     """Build a system from an object of a JSON file; refuses as :func:`system_from_file` does."""
     section.keys(_REQUIRED, _OPTIONAL)
-    if section.data["schema"] != SCHEMA:
-        raise section.fail(
-            "schema", f"schema must be {SCHEMA!r}, not {section.data['schema']!r}"
-        )
+    section.schema(SCHEMA)
     values: dict[str, object] = {
         "name": section.text("name"),
         "engine": _engine(section),

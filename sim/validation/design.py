@@ -126,8 +126,7 @@ def _design(section: Section) -> Design:
         ("schema", "name", "family", "title", "reference", "system", "runs", "parameters"),
         ("notes",),
     )
-    if section.data["schema"] != SCHEMA:
-        raise section.fail("schema", f"schema must be {SCHEMA!r}, not {section.data['schema']!r}")
+    section.schema(SCHEMA)
     parameters = read_parameters(section)
     name = section.text("name")
     runs = section.section("runs")

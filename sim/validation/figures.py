@@ -90,8 +90,7 @@ def load_figures(path: str | Path = _PATH) -> tuple[Figure, ...]:
     """
     section = read(path)
     section.keys(("schema", "figures"))
-    if section.data["schema"] != SCHEMA:
-        raise section.fail("schema", f"schema must be {SCHEMA!r}, not {section.data['schema']!r}")
+    section.schema(SCHEMA)
     entries = section.data["figures"]
     if not isinstance(entries, list):
         raise section.fail("figures", f"figures must be a list, not {entries!r}")
