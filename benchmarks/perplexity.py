@@ -1,4 +1,4 @@
-"""Perplexity of the shipped model: float beside golden at A16 and A8, on texts of your own.
+"""Perplexity of a packed model: float beside golden at A16 and A8, on texts of your own.
 
     python benchmarks/perplexity.py --out benchmarks/results/perplexity-fbi-43m.json \\
         wiki=wiki.utf8 c4=c4.utf8 tiny=tiny.utf8
@@ -23,16 +23,20 @@ from signacc.models import SHIPPED, model_folder
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--window", default=512, show_default=True)
 @click.option("--windows", default=64, show_default=True)
+@click.option("--model", default=None, help="Packed folder [default: the shipped model].")
 @click.argument("texts", nargs=-1, required=True)
-def main(out: Path, window: int, windows: int, texts: tuple[str, ...]) -> None:
+def main(
+    out: Path, window: int, windows: int, model: str | None, texts: tuple[str, ...]
+) -> None:
     results = {}
     for text in texts:
         name, _, path = text.partition("=")
         rows = {}
         for arithmetic in ("float", "A16", "A8"):
             found = evaluate(
-                model_folder(), Path(path), arithmetic=arithmetic, window=window, windows=windows
-            )
+                model_folder(model), Path(path), arithmetic=arithmetic, window=window,
+                windows=windows,
+            )  # fmt: skip
             rows[arithmetic] = {
                 "perplexity": found.result.perplexity,
                 "bits_per_byte": found.bits_per_byte,
@@ -42,7 +46,7 @@ def main(out: Path, window: int, windows: int, texts: tuple[str, ...]) -> None:
             ratio = rows[arithmetic]["perplexity"] / rows["float"]["perplexity"]
             rows[arithmetic]["against_float_percent"] = 100 * (ratio - 1)
         results[name] = rows
-    record = {"model": SHIPPED, "window": window, "windows": windows, "texts": results}
+    record = {"model": model or SHIPPED, "window": window, "windows": windows, "texts": results}
     write_record(out, record, ("signacc", "torch", "numpy"))
 
 

@@ -228,14 +228,18 @@ def write(outcomes: list[Outcome], missing: list[str], study: Study, out: Path) 
 @click.option("--context", default=512, show_default=True)
 @click.option("--lr", default=1e-3, show_default=True)
 @click.option("--warmup", default=200, show_default=True)
+@click.option("--real-share", type=float, help="Of the rows [default: as the shards are].")
+@click.option("--deterministic/--fast", default=True, show_default=True)
 @click.option("--log-every", default=10, show_default=True)
 @click.option("--seeds", default=3, show_default=True)
+@click.option("--first-seed", default=0, show_default=True,
+              help="To make part of a study elsewhere, or on another device at the same time.")
 @click.option("--hold-rows", default=256, show_default=True, help="Rows never trained on.")
 @click.option("--minutes", default=20.0, show_default=True, help="For all runs of this call.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(name: str, teacher: Path, data: Path, folder: Path, model: str, vocab: int | None,
-         layers: int | None, seeds: int, hold_rows: int, minutes: float, out: Path,
-         **options: Any) -> None:  # fmt: skip
+         layers: int | None, seeds: int, first_seed: int, hold_rows: int, minutes: float, out: Path,
+         real_share: float | None, **options: Any) -> None:  # fmt: skip
     end = time.monotonic() + 60 * minutes
     try:
         world = World.join()
@@ -244,11 +248,12 @@ def main(name: str, teacher: Path, data: Path, folder: Path, model: str, vocab: 
         shape = with_end_of_text(
             read_shape(model, vocab=vocab, layers=layers, context=base.context), vocabulary
         )
-        mixture = load_mixture(data, vocabulary, real_share=None, seed=0)
+        mixture = load_mixture(data, vocabulary, real_share=real_share, seed=0)
         study = Study(name, base, shape, mixture, vocabulary, load_teacher(teacher), folder,
                       hold_rows)  # fmt: skip
         outcomes, missing = [], []
-        for seed in range(seeds):  # all variants of a seed before the next: pairs come first
+        # all variants of a seed before the next: pairs come first
+        for seed in range(first_seed, first_seed + seeds):
             for variant in STUDIES[name]:
                 mine = end - time.monotonic() if world.rank == 0 else 0.0
                 left = float(world.sum(torch.tensor(mine / 60, device=world.device)))

@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import click
 import torch
 from record import write_record
+from tokenizers import Tokenizer
 
+from golden.generate import load_tokenizer
+from model.evaluate import Logits
 from model.tasks import TASKS, read_task
 from model.teacher import load_teacher
 from model.tokenizer import read_vocabulary
+from model.trained import load_trained
 from model.zero_shot import zero_shot
 from signacc.evaluate import evaluate_tasks
 from signacc.models import SHIPPED, model_folder
@@ -42,28 +47,37 @@ PUBLISHED = {
 @click.command()
 @click.option("--tasks-data", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--teacher", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--twin", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Run folder of the packed model's twin.")
 @click.option("--arithmetic", "arithmetics", multiple=True, help="Of the packed model.")
 @click.option("--model", default=None, help="Packed folder [default: the shipped model].")
 @click.option("--tasks", default=",".join(TASKS), show_default=True)
 @click.option("--limit", type=int, help="Items of each task [default: all].")
 @click.option("--batch-tokens", default=2048, show_default=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-def main(tasks_data: Path, teacher: Path | None, arithmetics: tuple[str, ...], model: str | None,
-         tasks: str, limit: int | None, batch_tokens: int, out: Path) -> None:
+def main(tasks_data: Path, teacher: Path | None, twin: Path | None, arithmetics: tuple[str, ...],
+         model: str | None, tasks: str, limit: int | None, batch_tokens: int,
+         out: Path) -> None:  # fmt: skip
     names = tasks.split(",")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     results: dict[str, dict] = {}
+
+    def answer(who: str, logits: Logits, tokenizer: Tokenizer, **how: Any) -> None:
+        results[who] = {}
+        for name in names:
+            items = read_task(tasks_data, name, limit=limit)
+            found = zero_shot(logits, tokenizer, items, batch_tokens=batch_tokens, device=device,
+                              **how)  # fmt: skip
+            results[who][name] = found.to_dict()
+            print(who, name, found, flush=True)
+
     if teacher is not None:
         large = load_teacher(teacher).to(device)
-        tokenizer = read_vocabulary(teacher).build()
-        results["teacher"] = {}
-        for name in names:
-            found = zero_shot(
-                large.logits, tokenizer, read_task(tasks_data, name, limit=limit),
-                context=len(large.cos), batch_tokens=batch_tokens, device=device,
-            )
-            results["teacher"][name] = found.to_dict()
-            print("teacher", name, found, flush=True)
+        answer("teacher", large.logits, read_vocabulary(teacher).build(), context=len(large.cos))
+    if twin is not None:
+        full = load_trained(twin).to(device)
+        answer("twin", full, load_tokenizer(model_folder(model)), begin=full.config.bos_token_id,
+               context=full.config.max_position_embeddings)  # fmt: skip
     for arithmetic in arithmetics:
         for evaluated in evaluate_tasks(
             model_folder(model), tasks_data, names, arithmetic=arithmetic, limit=limit,

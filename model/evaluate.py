@@ -32,6 +32,12 @@ class Perplexity:
     windows: int
     window: int
 
+    @classmethod
+    def of(cls, losses: Tensor, window: int) -> Perplexity:
+        """Return the result for the ``losses [windows]`` that `window_losses` gave."""
+        nll = float(losses.mean())
+        return cls(math.exp(min(nll, 700.0)), nll, len(losses), window)
+
     def bits_per_byte(self, bytes_per_token: float) -> float:
         """Return bits per byte of text, given how many bytes a token spells on average."""
         return self.nll / math.log(2) / bytes_per_token
@@ -42,6 +48,39 @@ class Perplexity:
 
 
 @torch.no_grad()
+def window_losses(
+    logits: Logits,
+    tokens: Tensor | Sequence[int],
+    *,
+    window: int = 1024,
+    windows: int | None = None,
+    batch: int = 8,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Return each window's mean NLL in nats a predicted token, fp64 ``[windows]``.
+
+    Parameters and errors are those of `perplexity`.
+    """
+    if window < 2:
+        raise InputError(f"window must be at least 2 tokens, not {window}")
+    stream = torch.as_tensor(tokens, dtype=torch.int64).flatten()
+    count = len(stream) // window
+    if windows is not None:
+        if windows > count:
+            raise InputError(f"{windows} windows of {window} need more than {len(stream)} tokens")
+        count = windows
+    if count < 1:
+        raise InputError(f"a window of {window} tokens needs as many, not {len(stream)}")
+    table = stream[: count * window].view(count, window)
+    losses = []
+    for part in table.split(batch):
+        part = part.to(device)
+        scores = logits(part)[:, :-1].float()
+        nll = F.cross_entropy(scores.flatten(0, 1), part[:, 1:].flatten(), reduction="none")
+        losses.append(nll.view(len(part), -1).double().mean(1).cpu())
+    return torch.cat(losses)
+
+
 def perplexity(
     logits: Logits,
     tokens: Tensor | Sequence[int],
@@ -67,22 +106,37 @@ def perplexity(
     InputError
         If there is not one whole window, or `window` is below 2.
     """
-    if window < 2:
-        raise InputError(f"window must be at least 2 tokens, not {window}")
-    stream = torch.as_tensor(tokens, dtype=torch.int64).flatten()
-    count = len(stream) // window
-    if windows is not None:
-        if windows > count:
-            raise InputError(f"{windows} windows of {window} need more than {len(stream)} tokens")
-        count = windows
-    if count < 1:
-        raise InputError(f"a window of {window} tokens needs as many, not {len(stream)}")
-    table = stream[: count * window].view(count, window)
-    losses = []
-    for part in table.split(batch):
-        part = part.to(device)
-        scores = logits(part)[:, :-1].float()
-        nll = F.cross_entropy(scores.flatten(0, 1), part[:, 1:].flatten(), reduction="none")
-        losses.append(nll.view(len(part), -1).double().mean(1).cpu())
-    nll = float(torch.cat(losses).mean())
-    return Perplexity(math.exp(min(nll, 700.0)), nll, count, window)
+    losses = window_losses(
+        logits, tokens, window=window, windows=windows, batch=batch, device=device
+    )
+    return Perplexity.of(losses, window)
+
+
+def ratio(ours: Tensor, theirs: Tensor) -> dict[str, float | list[float] | int]:
+    """Return perplexity over perplexity of two models on the same windows, with its interval.
+
+    Parameters
+    ----------
+    ours, theirs : fp64 ``[n]``, what `window_losses` gave for the same tokens and window, n >= 2
+
+    ``ci95`` is exp of the mean of the paired differences, plus and minus 1.96 standard errors:
+    what other text of the same kind may give, not what another training run may.
+
+    Raises
+    ------
+    InputError
+        If they are not as many, or fewer than two.
+    """
+    if ours.shape != theirs.shape or ours.ndim != 1 or len(ours) < 2:
+        raise InputError(
+            f"a ratio needs two windows or more of both models, not {tuple(ours.shape)} and "
+            f"{tuple(theirs.shape)}"
+        )
+    difference = ours - theirs
+    mean, error = float(difference.mean()), float(difference.std()) / math.sqrt(len(difference))
+    low, high = (math.exp(mean + side * 1.96 * error) for side in (-1, 1))
+    return {
+        "ratio": round(math.exp(mean), 5),
+        "ci95": [round(low, 5), round(high, 5)],
+        "windows": len(difference),
+    }

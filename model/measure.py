@@ -25,7 +25,7 @@ from golden.errors import InputError
 from golden.generate import generate, load_tokenizer
 
 from .data import expand, load_shard
-from .evaluate import Logits, perplexity
+from .evaluate import Logits, Perplexity, perplexity, ratio, window_losses
 from .fbi import FbiLlm
 from .packed import load_float
 from .teacher import Teacher, load_teacher
@@ -65,8 +65,8 @@ class Text:
         return cls(torch.tensor(ids[:count]), torch.tensor(teacher), len(head.encode()))
 
 
-def _score(logits: Logits, text: Text, window: int, device: str) -> dict[str, float]:
-    result = perplexity(logits, text.student, window=window, device=device)
+def _score(losses: Tensor, text: Text, window: int) -> dict[str, float]:
+    result = Perplexity.of(losses, window)
     per_byte = result.bits_per_byte(text.bytes / len(text.student))
     return {"perplexity": round(result.perplexity, 4), "bits_per_byte": round(per_byte, 5)}
 
@@ -200,13 +200,20 @@ def main(
             "student_bytes_per_token": round(text.bytes / len(text.student), 4),
             "teacher_bytes_per_token": round(text.bytes / len(text.teacher), 4),
         }
-        for name, logits in models.items():
-            scores[name] = _score(logits, text, window, device)
+        losses = {
+            name: window_losses(logits, text.student, window=window, device=device)
+            for name, logits in models.items()
+        }
+        scores |= {name: _score(values, text, window) for name, values in losses.items()}
+        if "twin" in losses:
+            scores["fbi_over_twin"] = ratio(losses["fbi"], losses["twin"])
         scores["teacher"] = score_teacher(large, text, device)
         rows_of_head = large.embedding[: config.vocab_size].t()
-        scores["teacher_restricted_to_cut"] = _score(
-            lambda t, head=rows_of_head: large(t) @ head, text, window, device
-        )
+        restricted = window_losses(
+            lambda t, head=rows_of_head: large(t) @ head, text.student, window=window,
+            device=device,
+        )  # fmt: skip
+        scores["teacher_restricted_to_cut"] = _score(restricted, text, window)
         result[file.stem] = scores
         click.echo(f"{file.stem}: {json.dumps(scores)}")
     if rows is not None:

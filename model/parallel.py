@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -98,12 +98,27 @@ def run_program(main: Callable[[], object]) -> NoReturn:
 def repeat_to_the_bit() -> None:
     """Choose kernels whose result is the same in every run, for the whole process.
 
-    It must come before the first matrix product on a GPU. Attention's backward pass is the one that
-    changes. ``cumsum`` along rows only warns: it has no other kernel, and repeats as it is.
+    It must come before the first matrix product on a GPU. What has no such kernel only warns,
+    outside of `exact_backward`: ``cumsum`` along rows and ``scatter_`` to places that differ repeat
+    as they are.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+@contextmanager
+def exact_backward() -> Iterator[None]:
+    """Let attention's backward pass repeat to the bit, if `repeat_to_the_bit` was called.
+
+    PyTorch's fused kernels do so only while what cannot repeat is an error, not a warning.
+    """
+    wanted = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(wanted)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(wanted, warn_only=wanted)
 
 
 def compile_layers(
@@ -208,7 +223,8 @@ class Replica:
         with self._module.no_sync() if alone else nullcontext():
             with torch.autocast(self.world.device.type, torch.bfloat16, enabled=autocast):
                 loss = self._module(example)
-            (loss * scale).backward()
+            with exact_backward():
+                (loss * scale).backward()
         return loss.detach()
 
     def clip(self, most: float) -> Tensor:

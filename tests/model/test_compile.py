@@ -64,6 +64,7 @@ def test_all_layers_share_one_graph_and_learn_through_it():
         assert torch.allclose(a, b.grad, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # Dynamo's
 def test_a_teacher_layer_is_one_graph():
     model = teacher()
     x = torch.randn(2, 8, 24)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from golden.errors import InputError
-from model.evaluate import perplexity
+from model.evaluate import Perplexity, perplexity, ratio, window_losses
 
 
 def uniform(tokens):
@@ -55,3 +55,32 @@ def test_windows_do_not_see_each_other():
 def test_bad_windows_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         perplexity(uniform, torch.arange(8), **options)
+
+
+def test_window_losses_are_what_perplexity_is_made_of():
+    generator = torch.Generator().manual_seed(3)
+    table = torch.randn(8, 8, generator=generator)
+    tokens = torch.randint(8, (50,), generator=generator)
+    losses = window_losses(lambda t: table[t], tokens, window=10)
+    by_hand = [
+        -table[tokens[i : i + 9]].log_softmax(-1)[torch.arange(9), tokens[i + 1 : i + 10]].mean()
+        for i in range(0, 50, 10)
+    ]
+    assert torch.allclose(losses, torch.stack(by_hand).double(), atol=1e-6)
+    assert Perplexity.of(losses, 10) == perplexity(lambda t: table[t], tokens, window=10)
+
+
+def test_the_interval_of_a_ratio_is_that_of_paired_differences():
+    theirs = torch.tensor([1.0, 5.0, 3.0], dtype=torch.float64)  # windows differ far more
+    ours = theirs + torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+    result = ratio(ours, theirs)
+    half = 1.96 * 0.1 / math.sqrt(3)
+    assert result["ratio"] == pytest.approx(math.exp(0.2), abs=1e-5)
+    assert result["ci95"] == pytest.approx([math.exp(0.2 - half), math.exp(0.2 + half)], abs=1e-5)
+    assert result["windows"] == 3
+
+
+@pytest.mark.parametrize("windows", [(1, 1), (3, 2)])
+def test_a_ratio_needs_windows_of_both(windows):
+    with pytest.raises(InputError, match="two windows or more of both models"):
+        ratio(*(torch.zeros(n, dtype=torch.float64) for n in windows))

@@ -52,3 +52,10 @@ def test_teacher_knows_english(gguf):
     with torch.no_grad():
         following = int(model.logits(torch.tensor([ids]))[0, -1].argmax())
     assert tokenizer.decode([following]) == " Paris"
+
+
+def test_the_gradient_of_rotate_is_the_one_of_finite_differences():
+    generator = torch.Generator().manual_seed(11)
+    x = torch.randn(2, 3, 5, 8, dtype=torch.float64, generator=generator).requires_grad_()
+    cos, sin = (torch.randn(5, 8, dtype=torch.float64, generator=generator) for _ in range(2))
+    assert torch.autograd.gradcheck(lambda x: rotate(x, cos, sin), (x,))
