@@ -131,6 +131,8 @@ class Study:
         changes = STUDIES[self.name][variant]
         settings = replace(self.base, seed=seed, **changes)
         if not done.is_file():
+            if minutes <= 0:
+                return None
             mixture = replace(self.mixture, seed=seed)
             # a copy: a run takes its teacher to the device, and rounds it to bf16 there
             training = Run(settings, self.shape, mixture, self.vocabulary, deepcopy(self.teacher),
@@ -257,7 +259,7 @@ def main(name: str, teacher: Path, data: Path, folder: Path, model: str, vocab: 
             for variant in STUDIES[name]:
                 mine = end - time.monotonic() if world.rank == 0 else 0.0
                 left = float(world.sum(torch.tensor(mine / 60, device=world.device)))
-                outcome = study.run(variant, seed, left) if left > 0 else None
+                outcome = study.run(variant, seed, left)
                 if outcome is None:
                     missing.append(f"{variant}-{seed}")
                 else:
