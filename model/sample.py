@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from golden.errors import InputError
 
@@ -90,10 +91,19 @@ class Sampler:
         -------
         int64 ``[batch, length]``
         """
-        t, c = self.teacher, self.teacher.config
         out = torch.zeros((self.batch, self.length), dtype=torch.int64, device=seeds.device)
         width = min(seeds.shape[1], self.length)
         out[:, :width] = seeds[:, :width]
+        # a plan of cuDNN's for each length would take longer than the step
+        kernels = sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION,
+                               SDPBackend.MATH])  # fmt: skip
+        with kernels:
+            self._continue(out, count)
+        return out
+
+    def _continue(self, out: Tensor, count: Tensor) -> None:
+        """Fill ``out [batch, length]`` in place; the first `count` tokens of a row are given."""
+        t, c = self.teacher, self.teacher.config
         for position in range(self.length - 1):
             x = F.embedding(out[:, position : position + 1], t.embedding)
             cos, sin = (r[position : position + 1].to(x.dtype) for r in (t.cos, t.sin))
@@ -119,10 +129,9 @@ class Sampler:
             picked = self._pick(rms_norm(x, t.norm, c.eps))
             following = out[:, position + 1]
             out[:, position + 1] = torch.where(position + 1 < count, following, picked)
-        return out
 
 
-def keep_varied(tokens: Tensor, *, least: float = 0.55) -> Tensor:
+def keep_varied(tokens: Tensor, *, least: float = 0.45) -> Tensor:
     """Return the rows of ``tokens [n, length]`` whose share of distinct trigrams is ≥ `least`."""
     base = tokens.long()
     grams = base[:, :-2] * 49157 * 49157 + base[:, 1:-1] * 49157 + base[:, 2:]
