@@ -95,10 +95,13 @@ def text_shards(
 
 
 def sampled_shards(
-    teacher: Path, out: Path, held: HeldOut, *, length: int, seconds: float, batch: int,
-    seed: int, hold: int,
+    teacher: Path, out: Path, held: HeldOut, *, length: int, text: int, seconds: float,
+    batch: int, seed: int, hold: int,
 ) -> list[Shard]:  # fmt: skip
     """Let the teacher write, on every GPU at once, or on the CPU; return its shards.
+
+    Texts of `text` tokens, each after an end-of-text token, are joined and cut into rows of
+    `length`: a small teacher begins to repeat itself in longer ones.
 
     The first `hold` rows become ``held-out-sampled.npy``, if there is none, and are no shard's.
     """
@@ -114,7 +117,7 @@ def sampled_shards(
     with tempfile.TemporaryDirectory(prefix=".sampled.", dir=out) as work:
         command = [
             sys.executable, "-m", "model.sample", "--teacher", str(teacher), "--seeds",
-            str(out / SEEDS), "--out", work, "--batch", str(batch), "--length", str(length),
+            str(out / SEEDS), "--out", work, "--batch", str(batch), "--length", str(text),
             "--seconds", str(seconds), "--seed", str(seed),
         ]  # fmt: skip
         running = [
@@ -128,7 +131,8 @@ def sampled_shards(
         if any(codes):
             raise InputError(f"sampling must end well on every device; it ended with {codes}")
         for path in sorted(Path(work).glob("sampled-*.npy")):
-            rows = np.array(load_shard(path))
+            stream = np.array(load_shard(path)).flatten()
+            rows = stream[: len(stream) // length * length].reshape(-1, length)
             if hold and not (out / HELD_SAMPLED).is_file():
                 save_shard(out / HELD_SAMPLED, rows[:hold])
                 rows = rows[hold:]
@@ -153,7 +157,9 @@ def sampled_shards(
 @click.option("--length", default=384, show_default=True, help="Teacher tokens a row.")
 @click.option("--sample-seconds", default=0.0, show_default=True,
               help="Let the teacher write that long, on every GPU.")
-@click.option("--sample-batch", default=4096, show_default=True, help="Rows written at once.")
+@click.option("--sample-batch", default=4096, show_default=True, help="Texts written at once.")
+@click.option("--sample-length", default=384, show_default=True,
+              help="Tokens of a text that the teacher writes; they are joined to rows.")
 @click.option("--hold-rows", default=1024, show_default=True,
               help="Sampled rows kept for evaluation.")
 @click.option("--compress", is_flag=True, help="Write text shards as .npy.xz, to be carried.")
@@ -166,6 +172,7 @@ def main(
     length: int,
     sample_seconds: float,
     sample_batch: int,
+    sample_length: int,
     hold_rows: int,
     compress: bool,
     seed: int,
@@ -182,6 +189,8 @@ def main(
             raise InputError(f"length must be at least {NGRAM}, not {length}")
         if not 0 <= sample_seconds < 1e6 or sample_batch < 1 or hold_rows < 0:
             raise InputError("sample-seconds, sample-batch and hold-rows must not be negative")
+        if sample_length < 4:
+            raise InputError(f"sample-length must be at least 4, not {sample_length}")
         vocabulary = read_vocabulary(teacher)
         if tree is not None:
             held, entries = read_held_out(held_out, vocabulary)
@@ -202,8 +211,8 @@ def main(
             held = HeldOut.load(out / HASHES, manifest.ngram)
         if sample_seconds:
             added = sampled_shards(
-                teacher, out, held, length=manifest.length, seconds=sample_seconds,
-                batch=sample_batch, seed=seed, hold=hold_rows,
+                teacher, out, held, length=manifest.length, text=sample_length,
+                seconds=sample_seconds, batch=sample_batch, seed=seed, hold=hold_rows,
             )  # fmt: skip
             new = {shard.file for shard in added}
             kept = [shard for shard in manifest.shards if shard.file not in new]

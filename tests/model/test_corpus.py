@@ -86,12 +86,18 @@ def test_the_teacher_writes_more(tree, shards, tmp_path):
     seeds[:, 0] = 0
     save_shard(out / "seeds.npy", seeds)
     result = call(data_main, "--teacher", tree / "teacher.gguf", "--out", out,
-                  "--sample-seconds", 0.01, "--sample-batch", 256, "--hold-rows", 2)  # fmt: skip
+                  "--sample-seconds", 0.01, "--sample-batch", 256, "--sample-length", 12,
+                  "--hold-rows", 2)  # fmt: skip
     assert result.exit_code == 0, result.output
     groups = load_shards(out, VOCABULARY)
     assert len(groups["real"]) == 2
     assert len(groups["sampled"]) == 1
     assert len(load_shard(out / "held-out-sampled.npy")) == 2
+    (joined,) = groups["sampled"]
+    assert joined.shape[1] == 16
+    # texts of 12 tokens, each begun by the end of text, are joined to rows of 16
+    stream = np.concatenate((load_shard(out / "held-out-sampled.npy"), joined)).flatten()
+    assert (stream[::12] == 0).all()
     entry = next(s for s in Manifest.read(out).shards if s.group == "sampled")
     assert (entry.source, entry.licence) == ("sampled from tiny", "CC0")
 

@@ -7,13 +7,18 @@ from model.sample import Sampler, keep_varied
 from .tiny import teacher
 
 
-def test_cached_decoding_equals_the_full_forward(monkeypatch):
+@pytest.mark.parametrize("span", [3, 4, 128])
+def test_cached_decoding_equals_the_full_forward(monkeypatch, span):
     """With min_p near 1 the likeliest token is taken; the cache must not change which."""
     monkeypatch.setattr("model.sample.FIRST_WORD_ID", 3)
+    monkeypatch.setattr("model.sample.SPAN", span)
     model = teacher()
     seeds = torch.tensor([[0, 5, 7], [0, 9, 0], [0, 0, 0]])
     count = torch.tensor([3, 2, 1])
-    out = Sampler(model, batch=3, length=9, min_p=0.999999).run(seeds, count)
+    sampler = Sampler(model, batch=3, length=9, min_p=0.999999)
+    other = sampler.run(seeds + (seeds > 0), count)
+    out = sampler.run(seeds, count)  # a cache full of other sequences must not be seen
+    assert not torch.equal(out, other)
     for row, width in zip(out, count.tolist(), strict=True):
         for position in range(width, 9):
             logits = model.logits(row[None, :position])[0, -1]
