@@ -118,28 +118,10 @@ class FbiLinear(nn.Module):
         for name, value in initial_scales(self.weight, self.axis).items():
             getattr(self, name).copy_(value)
 
-    def dense(self) -> Tensor:
-        """Return ``W~ [out, in]``."""
-        scale = self.wscale * self.wrow if self.axis == "both" else self.wscale
-        return binarize(self.weight, scale, self.wbias)
-
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[..., out]`` of ``x [..., in]``."""
-        return F.linear(x, self.dense())
-
-
-def project(x: Tensor, *linears: nn.Module) -> tuple[Tensor, ...]:
-    """Return what each linear makes of ``x [..., in]``.
-
-    In training, by one product with the weights one below the other: W~ is made anew in every pass
-    anyway, a narrow product keeps a GPU waiting for memory, and the gradient by `x` is one product
-    instead of a sum of several.
-    """
-    joined = torch.is_grad_enabled() and all(isinstance(m, FbiLinear | nn.Linear) for m in linears)
-    if not joined:
-        return tuple(linear(x) for linear in linears)
-    weights = [m.dense() if isinstance(m, FbiLinear) else m.weight for m in linears]
-    return F.linear(x, torch.cat(weights)).split([len(w) for w in weights], dim=-1)
+        scale = self.wscale * self.wrow if self.axis == "both" else self.wscale
+        return F.linear(x, binarize(self.weight, scale, self.wbias))
 
 
 class RMSNorm(nn.Module):
@@ -168,9 +150,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache = None) -> Tensor:
         """Return ``[batch, seq, hidden]`` of ``x [batch, seq, hidden]``."""
+        # one by one: after one joined product their gradients must be put side by side, which a
+        # compiled kernel does at a tenth of the memory's speed (docs/training.md)
         q, k, v = (
-            y.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for y in project(x, self.q_proj, self.k_proj, self.v_proj)
+            p(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for p in (self.q_proj, self.k_proj, self.v_proj)
         )
         cos, sin = cos.to(q.dtype), sin.to(q.dtype)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
@@ -199,7 +183,6 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[..., hidden]`` of ``x [..., hidden]``."""
-        # wide enough one by one: joined, their gradients would have to be put side by side
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 

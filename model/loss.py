@@ -80,8 +80,9 @@ class FirstPiece:
         """Teacher ids, permute the head's rows by it: one of each piece, then the others sorted by
         piece, so that sums run over the others alone."""
         self.size = size
-        self.after = (members - 1).cumsum(0)
-        """Of the others, how many belong to a piece or to one before it."""
+        self.after = (members - 1).cumsum(0).to(torch.int32)
+        """Of the others, how many belong to a piece or to one before it; int32, since a GPU reads
+        it again for every row."""
 
     def to(self, device: torch.device | str) -> FirstPiece:
         """Move to a device, in place."""

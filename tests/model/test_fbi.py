@@ -3,7 +3,7 @@ import torch
 
 from golden.config import FBI_LINEARS, linear_key
 from golden.errors import InputError
-from model.fbi import FbiLinear, FbiLlm, binarize, project
+from model.fbi import FbiLinear, FbiLlm, binarize
 
 from .tiny import CONFIG
 
@@ -147,29 +147,3 @@ def test_scale_axes_by_hand(axis, shape):
 def test_another_axis_is_refused():
     with pytest.raises(InputError, match="a scale axis is one of column, row, single, both, not"):
         FbiLinear(3, 5, "diagonal")
-
-
-@pytest.mark.parametrize("axis", ["column", "row", "both", None])
-def test_joined_linears_are_the_linears_one_by_one(axis):
-    torch.manual_seed(5)
-    sizes = (7, 3, 4)
-    linears = [
-        FbiLinear(6, n, axis) if axis else torch.nn.Linear(6, n, bias=False) for n in sizes
-    ]  # fmt: skip
-    x = torch.randn(2, 5, 6, requires_grad=True)
-    upstream = [torch.randn(2, 5, n) for n in sizes]
-
-    def gradients(results):
-        for p in (x, *(p for m in linears for p in m.parameters())):
-            p.grad = None
-        sum((y * u).sum() for y, u in zip(results, upstream, strict=True)).backward()
-        return [p.grad.clone() for p in (x, *(p for m in linears for p in m.parameters()))]
-
-    joined, alone = project(x, *linears), [linear(x) for linear in linears]
-    for ours, theirs in zip(joined, alone, strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-6)
-    for ours, theirs in zip(gradients(joined), gradients(alone), strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-5)
-    with torch.no_grad():
-        for ours, theirs in zip(project(x, *linears), alone, strict=True):
-            assert torch.equal(ours, theirs)
