@@ -6,13 +6,14 @@ Heavy packages load inside the commands that need them, so that ``--help`` is qu
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 # Thread pools that spin on shared cores are many times slower than one thread each; whoever has
 # cores to spare sets these.
@@ -21,9 +22,39 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import click
 
+MAY_BE_EMPTY = {"prompt", "stop", "constraints", "arguments"}
+"""Options that take an empty text, or refuse it themselves; what another command reads."""
+
+
+class _Command(click.Command):
+    """A command none of whose names, files and folders may be empty.
+
+    An empty path would be the working directory, and is mostly a script's unset variable.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if "" in (value if isinstance(value, tuple) else (value,)) and (
+                parameter.name not in MAY_BE_EMPTY
+            ):
+                option = isinstance(parameter, click.Option)
+                name = parameter.opts[-1] if option else parameter.make_metavar(ctx).strip("[].")
+                raise click.UsageError(f"{name} must not be empty", ctx)
+        return super().invoke(ctx)
+
 
 class _Group(click.Group):
     """Turns the packages' errors for bad input into one line and exit code 2."""
+
+    command_class = _Command
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        _name_standard_output()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:  # of --help, which is printed before anything is invoked
+            _fail_of(error)
 
     def invoke(self, ctx: click.Context) -> Any:
         from golden.errors import InputError
@@ -44,8 +75,7 @@ class _Group(click.Group):
         except (InputError, ConfigError, SimInputError) as error:
             _fail(str(error))
         except OSError as error:
-            where = f": {error.filename}" if error.filename else ""
-            _fail(f"{error.strerror or error}{where}")
+            _fail_of(error)
         except RuntimeError as error:
             from signacc.cosim.build import BenchError
             from signacc.cosim.toolchain import ToolError
@@ -67,7 +97,42 @@ def _terminate(number: int, frame: object) -> None:
     raise _Terminated
 
 
-def _fail(message: str) -> None:
+_STDOUT = "standard output"
+
+
+class _StandardOutput(io.FileIO):
+    """The standard output, whose errors say that they are its own."""
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = _STDOUT
+            # What is left in buffers is written once more at the end: not to be complained of.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            raise
+
+
+def _name_standard_output() -> None:
+    """Let errors of writing to the standard output be told from those of files."""
+    old = sys.stdout
+    if old is None or old is not sys.__stdout__ or not isinstance(old, io.TextIOWrapper):
+        return
+    old.flush()
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_StandardOutput(old.fileno(), "wb", closefd=False)),
+        encoding=old.encoding, errors=old.errors, line_buffering=old.line_buffering,
+    )
+
+
+def _fail_of(error: OSError) -> NoReturn:
+    if error.errno == errno.EPIPE and error.filename == _STDOUT:
+        sys.exit(1)  # whoever reads has enough: nothing to complain of
+    where = f": {error.filename}" if error.filename else ""
+    _fail(f"{error.strerror or error}{where}")
+
+
+def _fail(message: str) -> NoReturn:
     click.echo(f"error: {message}", err=True)
     sys.exit(2)
 
@@ -223,8 +288,6 @@ def verilog(preset: str | None, config: str | None, output: str, top: str | None
         raise click.UsageError("--header is the header of AXI registers: give --axi, too")
     if axi != "memory" and axi_data_bits is not None:
         raise click.UsageError("--axi-data-bits is of the read master: give --axi memory, too")
-    if header is not None and Path(header) in (path, sidecar):
-        raise click.UsageError(f"the header must be another file than {header}")
     with progress(f"generating {engine.name}, {engine.lanes} lanes"):
         if axi is None:
             generated = generate(engine, top=top)
@@ -233,10 +296,13 @@ def verilog(preset: str | None, config: str | None, output: str, top: str | None
             buses = AxiConfig(memory=axi == "memory", **width)
             generated = generate_axi(engine, buses, top=top)
     files = {path: generated.text, sidecar: json.dumps(generated.sidecar, indent=2) + "\n"}
-    if header is not None:
-        files[Path(header)] = c_header()
     more = flow_files(path, generated, engine, core=core, vivado_part=vivado_part)
-    write_texts(files | more)
+    files |= more
+    if header is not None:
+        if os.path.realpath(header) in map(os.path.realpath, files):
+            raise click.UsageError(f"the header must be another file than {header}")
+        files[Path(header)] = c_header()
+    write_texts(files)
     if as_json:
         click.echo(json.dumps(generated.sidecar))
     else:

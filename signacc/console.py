@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import (
@@ -17,6 +19,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from .files import write_files
+
 # No markup, no emoji: names of files and text of models are printed as they are.
 out = Console(highlight=False, markup=False, emoji=False)
 err = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
@@ -25,6 +29,38 @@ err = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
 def say(text: str, indent: int = 2) -> None:
     """Print a paragraph, all of its lines indented by so many columns."""
     out.print(Padding(text, (0, 0, 0, indent), expand=False))
+
+
+def deliver(
+    show: Callable[[], None],
+    files: Callable[[], Mapping[Path, Iterable[bytes]]],
+    *,
+    as_json: bool = False,
+) -> None:
+    """Print results by `show`, then make and write `files`: each even if the other fails.
+
+    What was written is said on standard output unless `as_json`, or on standard error if standard
+    output could not be written.
+
+    Raises
+    ------
+    OSError
+        If standard output or a file cannot be written. Of the files there are all or none.
+    """
+    lost: BaseException | None = None
+    try:
+        show()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, SystemExit) as error:  # rich ends the program if a pipe is closed
+        lost = error
+    made = files()
+    write_files(made)
+    if made and (lost is not None or not as_json):
+        for path in made:
+            click.echo(f"  wrote {path}", err=lost is not None)
+    if lost is not None:
+        raise lost
 
 
 @contextmanager

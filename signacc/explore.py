@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from signacc.console import progress
-from signacc.files import write_files
+from signacc.console import deliver, progress
+from signacc.files import check_output_folder
 from signacc.simulate import model_shape
 from sim.errors import InputError
 from sim.explore import (
@@ -168,23 +168,29 @@ def run_command(options: ExploreOptions) -> None:
     if workers is None:
         workers = os.cpu_count() or 1
     folder = Path(options.out)
+    check_output_folder(folder)
     with ResultStore(folder) as store:
         with progress(f"exploring {space.name}", total=space.size) as step:
             outcome = explore(space, store, limits=limits, workers=workers,
                               scheduler=options.scheduler, progress=step.to)
         report = report_of(outcome, limits, objectives)
-        feasible, front = front_of(outcome, limits, objectives)
-        files = {
-            folder / "front.json": json.dumps(report, indent=1) + "\n",
-            folder / "designs.csv": table_csv(outcome, limits, {r["key"] for r in front}),
-        }
-        images = {}
-        if len(objectives) > 1 and feasible:
-            images[folder / "front.png"] = [pareto_plot(report, feasible, front)]
-        write_files({path: [text.encode()] for path, text in files.items()} | images)
-    if options.as_json:
-        click.echo(json.dumps(report))
-        return
-    explore_table(report)
-    for path in [store.path, *files, *images]:
-        click.echo(f"  wrote {path}")
+
+        def show() -> None:
+            if options.as_json:
+                click.echo(json.dumps(report))
+                return
+            explore_table(report)
+            click.echo(f"  wrote {store.path}")
+
+        def files() -> dict[Path, list[bytes]]:
+            feasible, front = front_of(outcome, limits, objectives)
+            table = table_csv(outcome, limits, {record["key"] for record in front})
+            made = {
+                folder / "front.json": [json.dumps(report, indent=1).encode() + b"\n"],
+                folder / "designs.csv": [table.encode()],
+            }
+            if len(objectives) > 1 and feasible:
+                made[folder / "front.png"] = [pareto_plot(report, feasible, front)]
+            return made
+
+        deliver(show, files, as_json=options.as_json)

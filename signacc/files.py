@@ -2,11 +2,46 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from golden.errors import InputError
+
+
+def check_output_file(path: str | Path, what: str = "output file") -> None:
+    """Refuse, before any work, a file that :func:`write_files` could not write.
+
+    `what` is what the message calls it.
+
+    Raises
+    ------
+    InputError
+        If its folder does not exist, or the path is a folder.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise InputError(f"the {what} must not be a folder: {path}")
+    if not target.parent.is_dir():
+        raise InputError(f"the {what}'s folder must exist; there is none for {path}")
+
+
+def check_output_folder(path: str | Path, what: str = "output folder") -> None:
+    """Refuse, before any work, a folder that cannot be made because it is, or lies in, a file.
+
+    Raises
+    ------
+    InputError
+        If the path or a folder above it is something else.
+    """
+    target = Path(os.path.realpath(path))
+    for part in (target, *target.parents):
+        if part.exists() and not part.is_dir():
+            raise InputError(f"the {what} must be a folder, not the file {part}")
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -23,39 +58,58 @@ def write_files(files: Mapping[Path, Iterable[bytes]]) -> None:
     """Write files that belong together, each from its parts: all, or none.
 
     Each goes to a temporary file in its folder; only when all are on disk are they renamed. A
-    symbolic link is followed, not replaced. A file's parts are drawn after those of the files
-    before it.
+    symbolic link is followed, not replaced. A file that is replaced keeps its permissions. A file's
+    parts are drawn after those of the files before it.
 
     Raises
     ------
     OSError
-        If a folder is missing, a target is a folder, or the disk is full; existing files are left
-        as they were.
+        If a folder is missing, a target is a folder or read-only, two targets are one file, or the
+        disk is full; existing files are left as they were. It names the file that was asked for.
     """
     umask = os.umask(0)
     os.umask(umask)
-    ready: list[tuple[str, Path]] = []
+    ready: dict[Path, str] = {}
     try:
         for path, parts in files.items():
             target = Path(os.path.realpath(path))
-            if target.is_dir():
-                raise IsADirectoryError(21, "an output file must not be a folder", str(path))
+            if target in ready:
+                raise OSError(errno.EEXIST, "two output files must not have one name", str(path))
+            mode = _mode(path, target, 0o666 & ~umask)
             try:
-                handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+                # A part of the name: what is added must not make it longer than a name may be.
+                handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:32]}.")
+                ready[target] = name
+                with os.fdopen(handle, "wb") as file:
+                    for part in parts:
+                        file.write(part)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.chmod(name, mode)
             except OSError as error:  # about the file that was asked for, not the temporary one
-                error.filename = str(path)
+                if error.filename is None or Path(error.filename).parent == target.parent:
+                    error.filename = str(path)
                 raise
-            ready.append((name, target))
-            with os.fdopen(handle, "wb") as file:
-                for part in parts:
-                    file.write(part)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o666 & ~umask)
-        for name, target in ready:
+        for target, name in ready.items():
             os.replace(name, target)
     except BaseException:
-        for name, _ in ready:
+        for name in ready.values():
             with suppress(FileNotFoundError):
                 os.unlink(name)
         raise
+
+
+def _mode(path: Path, target: Path, new: int) -> int:
+    """Return the permissions that a written file gets: those of the file that it replaces."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return new
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "an output file must not be a folder", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "an output file must be a regular file", str(path))
+    # A rename needs no right to write the file that it replaces: ask for it here.
+    if not mode & 0o222 or not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "an output file must not be read-only", str(path))
+    return stat.S_IMODE(mode)

@@ -22,7 +22,7 @@ from golden.folder import load_packed
 from hw.config import EngineConfig
 from hw.streams import weight_beats, weights_from_beats
 
-from .files import write_files
+from .files import check_output_folder, write_files
 
 FORMAT = "signacc-image"
 VERSION = 1
@@ -127,6 +127,7 @@ def export_image(
         yield (json.dumps(text, indent=1) + "\n").encode()
 
     folder = Path(output)
+    check_output_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_files({folder / BINARY: parts(), folder / INDEX: index()})
     return layers

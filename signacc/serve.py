@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from signacc.console import progress
-from signacc.files import write_files
+from signacc.console import deliver, progress
+from signacc.files import check_output_file
 from signacc.simulate import model_shape
 from sim.errors import InputError
 from sim.serving.measure import GROWTH
@@ -148,16 +148,20 @@ def run_command(options: ServeOptions) -> None:
         check_matplotlib()
         if Path(options.plot).suffix != ".png":
             raise InputError(f"the plot must be a .png file, not {options.plot!r}")
-        if not Path(options.plot).absolute().parent.is_dir():
-            raise InputError(f"the plot's folder must exist; there is none for {options.plot!r}")
+        check_output_file(options.plot, "plot")
     report = report_of(options)
-    if options.as_json:
-        click.echo(json.dumps(report))
-    else:
-        serving_table(report)
-    if options.plot is not None:  # last: a plot that cannot be written loses no figures
+
+    def show() -> None:
+        if options.as_json:
+            click.echo(json.dumps(report))
+        else:
+            serving_table(report)
+
+    def files() -> dict[Path, list[bytes]]:
+        if options.plot is None:
+            return {}
         from signacc.serving_plot import serving_plot
 
-        write_files({Path(options.plot): [serving_plot(report)]})
-        if not options.as_json:
-            click.echo(f"  wrote {options.plot}")
+        return {Path(options.plot): [serving_plot(report)]}
+
+    deliver(show, files, as_json=options.as_json)

@@ -10,7 +10,8 @@ import click
 
 from golden.config import MODELS, ModelConfig, named_model
 from golden.errors import InputError
-from signacc.files import write_files, write_text
+from signacc.console import deliver
+from signacc.files import check_output_file, check_output_folder
 from sim.system import (
     Estimate,
     SystemConfig,
@@ -98,31 +99,39 @@ def chosen_estimate(options: SimulateOptions) -> Estimate:
     )
 
 
-def run_command(options: SimulateOptions) -> None:
-    """Estimate, print, and write what was asked for."""
-    from signacc.report import estimate_tables
-
-    if options.plot is not None:
-        from signacc.plots import check_matplotlib
-
-        check_matplotlib()
-    result = chosen_estimate(options)
-    report = result.to_json()
-    written = []
+def _files(options: SimulateOptions, result: Estimate) -> dict[Path, list[bytes]]:
+    """Return what is to be written, by path."""
+    files: dict[Path, list[bytes]] = {}
     if options.trace is not None:
-        write_text(options.trace, json.dumps(trace(result)) + "\n")
-        written.append(options.trace)
+        files[Path(options.trace)] = [json.dumps(trace(result)).encode() + b"\n"]
     if options.plot is not None:
         from signacc.plots import estimate_plots
 
         folder = Path(options.plot)
-        folder.mkdir(parents=True, exist_ok=True)
         images = estimate_plots(options.model, result)
-        write_files({folder / name: [image] for name, image in images.items()})
-        written += [str(folder / name) for name in images]
-    if options.as_json:
-        click.echo(json.dumps(report))
-        return
-    estimate_tables(options.model, report)
-    for path in written:
-        click.echo(f"  wrote {path}")
+        folder.mkdir(parents=True, exist_ok=True)
+        files |= {folder / name: [image] for name, image in images.items()}
+    return files
+
+
+def run_command(options: SimulateOptions) -> None:
+    """Estimate, print, and write what was asked for."""
+    from signacc.report import estimate_tables
+
+    if options.trace is not None:
+        check_output_file(options.trace, "timeline")
+    if options.plot is not None:
+        from signacc.plots import check_matplotlib
+
+        check_matplotlib()
+        check_output_folder(options.plot, "plots' folder")
+    result = chosen_estimate(options)
+    report = result.to_json()
+
+    def show() -> None:
+        if options.as_json:
+            click.echo(json.dumps(report))
+        else:
+            estimate_tables(options.model, report)
+
+    deliver(show, lambda: _files(options, result), as_json=options.as_json)

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from golden.config import MODELS, ModelConfig
-from signacc.console import progress
-from signacc.files import write_files
+from signacc.console import deliver, progress
+from signacc.files import check_output_file, check_output_folder
 from signacc.plots import check_matplotlib
 from signacc.simulate import model_shape
 from sim.errors import InputError
@@ -135,15 +135,21 @@ def run_command(options: CompareOptions) -> None:
     """Compare, print, and write what was asked for."""
     if options.out is not None or options.html is not None:
         check_matplotlib()
+    if options.out is not None:
+        check_output_folder(options.out)
+    if options.html is not None:
+        check_output_file(options.html, "page")
     result, prefill = chosen_comparisons(options)
     with progress("what turns the verdicts", total=len(result.systems)) as step:
         flips = sensitivity(result, step.to)
     report = to_json(result, flips, prefill)
-    files = _files(options, result, prefill, report, flips)
-    write_files(files)
-    if options.as_json:
-        click.echo(json.dumps(report))
-        return
-    print_tables(result, flips, prefill)
-    for path in files:
-        click.echo(f"  wrote {path}")
+
+    def show() -> None:
+        if options.as_json:
+            click.echo(json.dumps(report))
+        else:
+            print_tables(result, flips, prefill)
+
+    deliver(
+        show, lambda: _files(options, result, prefill, report, flips), as_json=options.as_json
+    )

@@ -13,7 +13,7 @@ import click
 from golden.errors import InputError
 from hw.config import EngineConfig
 from signacc.console import progress
-from signacc.files import write_texts
+from signacc.files import check_output_folder, write_texts
 
 from .flow import Options, implement
 from .parts import check_part, part_design
@@ -59,8 +59,8 @@ def run_command(
     chosen.speed(speed)
     check_part(part)
     folder = None if out is None else Path(out)
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise InputError(f"the output folder must be a folder, not the file {out}")
+    if folder is not None:
+        check_output_folder(folder)
     options = Options(
         speed=speed,
         freq=config.clock_mhz if freq is None else freq,
@@ -156,7 +156,7 @@ def flow_files(
     Raises
     ------
     InputError
-        If `vivado_part` is no part name.
+        If `vivado_part` is no part name, or the Verilog file's name, which the files hold, no text.
     """
     from importlib import metadata
 
@@ -164,7 +164,16 @@ def flow_files(
     from .targets import TARGETS
     from .vivado import vivado_script
 
-    files = {}
+    files: dict[Path, str] = {}
+    if not core and vivado_part is None:
+        return files
+    try:
+        verilog.name.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"a Verilog file that --core or --vivado-part names must have a UTF-8 name, not "
+            f"{verilog.name!r}"
+        ) from None
     if core:
         texts = core_files(
             top=generated.top, verilog=verilog.name, version=metadata.version("signacc"),

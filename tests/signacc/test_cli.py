@@ -66,6 +66,54 @@ def test_help_is_light():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["simulate", "--plot", ""], "--plot"),
+        (["simulate", "--preset", ""], "--preset"),
+        (["compare", "--system", "a.json", "--system", ""], "--system"),
+        (["explore", "-o", ""], "--out"),
+        (["pnr", "--preset", "tiny", "--part", "row", "--out", ""], "--out"),
+        (["serve", "--router", ""], "--router"),
+        (["validate", ""], "FILE"),
+        (["import", "", "-o", "x"], "CHECKPOINT"),
+    ],
+)
+def test_an_empty_name_is_refused(arguments, name, tmp_path, monkeypatch):
+    """Not taken for the working directory or the default: mostly it is an unset variable."""
+    monkeypatch.chdir(tmp_path)
+    refused(invoke(*arguments), f"{name} must not be empty")
+    assert list(tmp_path.iterdir()) == []
+
+
+PROGRAM = Path(sys.executable).with_name("signacc")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["validate"], ["validate", "--json"], ["generate", "--prompt", "x"]]
+)
+def test_standard_output_that_is_full(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([PROGRAM, *arguments, *(["--write", "1"] if len(arguments) == 3 else
+                               [])], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "error: No space left on device: standard output\n"
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_a_closed_pipe_loses_no_file(arguments, tmp_path):
+    """As in ``signacc simulate --trace t.json | head -1``."""
+    path = tmp_path / "t.json"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        done = subprocess.run([PROGRAM, "simulate", "--trace", path, *arguments], stdout=pipe,
+                              stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == f"  wrote {path}\n"
+    assert done.returncode == 1
+    assert json.loads(path.read_text())["traceEvents"]
+
+
 class TestVerilog:
     def test_writes_verilog_and_sidecar(self, tmp_path):
         path = tmp_path / "engine.v"
@@ -130,6 +178,21 @@ class TestVerilog:
         refused(result, "the sidecar would overwrite", "mine.json")
         assert config.read_text() == before
         assert list(tmp_path.iterdir()) == [config]
+
+    @pytest.mark.parametrize("header", ["e.v", "./e.json", "e.core", "e.tcl"])
+    def test_a_header_replaces_no_other_output(self, header, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        result = invoke("verilog", "--preset", "tiny", "--axi", "streams", "--core",
+                        "--vivado-part", "xck26-sfvc784-2LV-c", "-o", "e.v", "--header", header)
+        refused(result, f"the header must be another file than {header}")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_files_for_other_tools_need_a_name_that_is_text(self, tmp_path):
+        path = os.fsdecode(os.fsencode(tmp_path) + b"/e\xff.v")
+        result = invoke("verilog", "--preset", "tiny", "--core", "-o", path)
+        refused(result, "must have a UTF-8 name, not 'e\\udcff.v'")
+        assert invoke("verilog", "--preset", "tiny", "-o", path).exit_code == 0
+        assert Path(path).is_file()
 
     def test_an_older_sidecar_is_replaced(self, tmp_path):
         path = tmp_path / "engine.v"
@@ -213,6 +276,15 @@ class TestSimulate:
         assert result.exit_code == 0, result.output
         names = sorted(path.name for path in (tmp_path / "plots").iterdir())
         assert names == ["breakdown.png", "roofline.png"]
+
+    def test_outputs_are_refused_before_work(self, tmp_path):
+        file = tmp_path / "file"
+        file.write_text("mine")
+        result = invoke("simulate", "--plot", str(file))
+        refused(result, f"the plots' folder must be a folder, not the file {file}")
+        refused(invoke("simulate", "--trace", str(tmp_path)), "the timeline must not be a folder")
+        refused(invoke("explore", "-o", str(file / "x")), f"must be a folder, not the file {file}")
+        assert file.read_text() == "mine"
 
     def test_a_refused_run_writes_nothing(self, tmp_path):
         path = tmp_path / "trace.json"

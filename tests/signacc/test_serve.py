@@ -1,6 +1,8 @@
 """signacc serve: table, JSON, plot; bad input in one sentence."""
 
+import errno
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
@@ -86,11 +88,16 @@ def test_the_table_fits_80_columns(monkeypatch):
     assert low < float(nominal[-2]) < high
 
 
-def test_a_plot_that_cannot_be_written_loses_no_figures(tmp_path):
-    (tmp_path / "serve.png").mkdir()
-    result = invoke(*QUICK, "--loads", "0.5", "--plot", str(tmp_path / "serve.png"), "--json")
-    refused(result, "an output file must not be a folder", "serve.png")
+def test_a_plot_that_cannot_be_written_loses_no_figures(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = tmp_path / "serve.png"
+    result = invoke(*QUICK, "--loads", "0.5", "--plot", str(path), "--json")
+    refused(result, f"No space left on device: {path}")
     assert len(json.loads(result.stdout)["points"]) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_of_settings_and_a_trace(tmp_path):
@@ -137,7 +144,7 @@ def test_a_file_of_settings_and_a_trace(tmp_path):
         (("--model", "fbi-7b", "--preset", "ulx3s"), ("K must be",)),
         (("--model", "fbi-1.3b", "--preset", "ulx3s"), ("must fit the memory",)),
         (("--plot", "x.pdf"), ("must be a .png file", "'x.pdf'")),
-        (("--plot", "none/x.png"), ("folder must exist",)),
+        (("--plot", "none/x.png"), ("the plot's folder must exist; there is none for none/x.png",)),
         (("--preset", "kv260", "--system", "x.json"), ("--preset or --system, not both",)),
     ],
 )

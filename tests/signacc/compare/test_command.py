@@ -47,7 +47,7 @@ def test_no_baseline_at_all_is_said_and_is_no_zero(capsys):
         (("--preset", "kv260", "--preset", "kv260"), ("given once, not kv260 again",)),
         (("--batch", "1,x"), ("--batch must be integers of at least 1", "'1,x'")),
         (("--batch", "0"), ("--batch", "'0'")),
-        (("--context", ""), ("--context", "''")),
+        (("--context", ""), ("--context must not be empty",)),
         (("--context", "4096"), ("max_position_embeddings = 2048", "not 4096")),
         (("--baselines", "/no/such.json"), ("cannot read /no/such.json",)),
         (("--system", "/no/such.json"), ("cannot read /no/such.json",)),
@@ -113,4 +113,4 @@ def test_html_is_one_page_with_all_plots(tmp_path, own_file):
 def test_a_page_in_no_folder_is_refused(tmp_path, own_file):
     pytest.importorskip("matplotlib")
     refused(invoke(*POINT, "--baselines", own_file, "--html", tmp_path / "no" / "page.html"),
-            "No such file or directory")  # fmt: skip
+            "the page's folder must exist")  # fmt: skip
