@@ -26,6 +26,10 @@ MAY_BE_EMPTY = {"prompt", "stop", "constraints", "arguments"}
 """Options that take an empty text, or refuse it themselves; what another command reads."""
 
 
+MOST_PROCESSES = 1024
+"""More than a machine has cores: a mistyped number must not start so many processes."""
+
+
 class _Command(click.Command):
     """A command none of whose names, files and folders may be empty.
 
@@ -429,8 +433,8 @@ def pnr(**options: Any) -> None:
 @click.option("--board", default="ulx3s", show_default=True, help="ulx3s: the one with an 85F.")
 @click.option("--clock", default=50.0, show_default=True, metavar="MHZ",
               type=click.FloatRange(1, 400), help="The engine's clock.")
-@click.option("--baud", default=1_000_000, show_default=True, type=click.IntRange(1),
-              help="Of the serial line.")
+@click.option("--baud", default=1_000_000, show_default=True, type=click.IntRange(300, 3_000_000),
+              help="Of the serial line: what the board's FT231X takes.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100),
               help="Seeds of the placer, one run each.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 100),
@@ -592,7 +596,7 @@ def baseline(device: str, models: tuple[str, ...], paths: tuple[str, ...],
               metavar="FIGURES", help="Figures of the Pareto front; one: the best design.")
 @click.option("-o", "--out", required=True, metavar="FOLDER",
               help="Folder of the results; a run that finds some there resumes.")
-@click.option("--workers", type=click.IntRange(0),
+@click.option("--workers", type=click.IntRange(0, MOST_PROCESSES),
               help="Processes of a local Dask cluster [default: one a core]; 0: none.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, like tcp://host:8786.")
 @_json
@@ -652,7 +656,7 @@ def explore(**options: Any) -> None:
 @click.option("--price", type=float, metavar="USD", help="Price of an accelerator: gives costs.")
 @click.option("--years", type=float, help="With --price: time it is spread over [default: 3].")
 @click.option("--kwh", type=float, metavar="USD", help="With --price: of a kWh [default: 0.1].")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1),
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, MOST_PROCESSES),
               help="Processes, for round-robin and random.")
 @click.option("--plot", metavar="FILE.png", help="Write latency and tokens a joule over the load.")
 @_json

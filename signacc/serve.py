@@ -12,8 +12,9 @@ from signacc.console import deliver, progress
 from signacc.files import check_output_file
 from signacc.simulate import model_shape
 from sim.errors import InputError
+from sim.serving.lengths import Lengths
 from sim.serving.measure import GROWTH
-from sim.serving.settings import SCHEMA, Settings, settings_from_file
+from sim.serving.settings import SCHEMA, Settings, check_setting, settings_from_file
 from sim.serving.statistics import BATCHES
 from sim.serving.study import capacity, point
 from sim.system import Machine, SystemConfig, named_system, system_from_file
@@ -65,17 +66,39 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
         raise InputError(f"{option} must be numbers with commas between, not {text!r}") from None
 
 
+_OPTIONS = {
+    "duration_s": "duration", "warm_up_s": "warm_up", "price_usd": "price", "usd_per_kwh": "kwh",
+} | {name: name for name in (
+    "accelerators", "router", "case", "policy", "max_batch", "token_budget", "arrivals", "cv",
+    "prompt_tokens", "output_tokens", "trace", "requests", "seed", "years", "loads", "rates",
+)}
+"""The option that each setting has, as :class:`ServeOptions` writes it."""
+
+
 def chosen_settings(options: ServeOptions) -> Settings:
-    """Return the settings of the options, before those of the file that they name."""
-    mine = Settings(
-        loads=_numbers("--loads", options.loads), rates=_numbers("--rates", options.rates),
-        duration_s=options.duration, warm_up_s=options.warm_up, price_usd=options.price,
-        usd_per_kwh=options.kwh,
-        **{name: getattr(options, name) for name in (
-            "accelerators", "router", "case", "policy", "max_batch", "token_budget", "arrivals",
-            "cv", "prompt_tokens", "output_tokens", "trace", "requests", "seed", "years",
-        )},
-    )
+    """Return the settings of the options, before those of the file that they name.
+
+    A number out of its range is refused by the name of its option.
+    """
+    values = {name: getattr(options, option) for name, option in _OPTIONS.items()}
+    for name in ("loads", "rates"):
+        values[name] = _numbers(f"--{name}", values[name])
+    for name, value in values.items():
+        if value is not None:
+            check_setting(name, value, called="--" + _OPTIONS[name].replace("_", "-"))
+    for name in ("prompt_tokens", "output_tokens"):
+        if values[name] is not None:
+            try:
+                Lengths.parse(values[name])
+            except InputError as error:
+                raise InputError(f"--{name.replace('_', '-')}: {error}") from None
+    if options.requests is not None and options.duration is not None:
+        raise InputError("give --requests or --duration, not both")
+    if options.config is None:
+        for name in ("years", "usd_per_kwh"):
+            if values[name] is not None and options.price is None:
+                raise InputError(f"--{_OPTIONS[name]} is of a price: give --price, too")
+    mine = Settings(**values)
     return mine if options.config is None else mine.over(settings_from_file(options.config))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,9 @@ T = TypeVar("T")
 
 MOST = 2**53
 """Largest integer of a file: up to it every reader of JSON agrees on integers (RFC 8259, 6)."""
+
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def shown(value: object) -> str:
@@ -76,10 +80,15 @@ class Section:
         return Section(value, self._where, self._lines, (*self._path, key))
 
     def text(self, key: str) -> str:
-        """Return a text that is not empty."""
+        """Return a text that is not empty, and can be printed."""
         value = self.data[key]
         if not isinstance(value, str) or not value.strip():
             raise self.fail(key, f"{self.name(key)} must be a text, not {shown(value)}")
+        if _UNPRINTABLE.search(value):  # texts stand in tables, in plots and in other files
+            raise self.fail(
+                key, f"{self.name(key)} must be a text without control characters and halves of "
+                f"surrogate pairs, not {shown(value)}"
+            )
         return value
 
     def number(self, key: str, *, above: float | None = None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from signacc.files import check_output_file, check_output_folder
 from signacc.plots import check_matplotlib
 from signacc.simulate import model_shape
 from sim.errors import InputError
-from sim.system import SYSTEM_NAMES, SystemConfig, named_system, system_from_file
+from sim.jsonfile import MOST
+from sim.system import SYSTEM_NAMES, SystemConfig, check_batch, named_system, system_from_file
 
 from ..baseline.work import weights_used
 from .comparison import Comparison, compare
@@ -43,7 +45,7 @@ class CompareOptions:
 
 
 def parse_counts(option: str, text: str) -> tuple[int, ...]:
-    """Return integers of at least 1 from a list like ``1,4,16``.
+    """Return integers of at least 1 from a list like ``1,4,16``, each at most 2^53.
 
     Raises
     ------
@@ -52,7 +54,8 @@ def parse_counts(option: str, text: str) -> tuple[int, ...]:
     """
     counts = []
     for part in text.split(","):
-        if not part.strip().isdecimal() or int(part) < 1:
+        digits = part.strip()
+        if not re.fullmatch("[0-9]{1,16}", digits) or not 1 <= int(digits) <= MOST:
             raise InputError(
                 f"{option} must be integers of at least 1 with commas between them, not {text!r}"
             )
@@ -85,6 +88,7 @@ def chosen_comparisons(options: CompareOptions) -> tuple[Comparison, Comparison]
     """Return the comparisons of decoding and of prefill that the options ask for."""
     batches = parse_counts("--batch", options.batch)
     contexts = parse_counts("--context", options.context)
+    check_batch(max(batches), "--batch")
     model, systems = model_shape(options.model), chosen_systems(options)
     name = _model_name(options.model, model)
     longest = model.max_position_embeddings

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from ..jsonfile import shown
 from .lengths import Lengths
 from .requests import LONGEST_S, PS, Requests
 
@@ -49,10 +50,7 @@ class Workload:
     def __post_init__(self) -> None:
         if self.process not in PROCESSES:
             raise InputError(f"arrivals are one of {', '.join(PROCESSES)}, not {self.process!r}")
-        cv = self.cv
-        number = isinstance(cv, int | float) and not isinstance(cv, bool)
-        if not number or not LEAST_CV <= cv <= 100:
-            raise InputError(f"cv of arrivals must be from {LEAST_CV:g} to 100, not {cv!r}")
+        check_cv("cv of arrivals", self.cv)
 
     def requests(self, rate: float, span_s: float, seed: int) -> Requests:
         """Return the requests of the first `span_s` seconds at `rate` requests a second.
@@ -98,6 +96,13 @@ class Workload:
         shape = {"cv": self.cv} if self.process == "gamma" else {}
         return {"arrivals": self.process, **shape, "prompt": self.prompt.to_dict(),
                 "output": self.output.to_dict()}
+
+
+def check_cv(name: str, value: object) -> None:
+    """Raise InputError if the deviation of gaps by their mean, called `name`, is out of range."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not LEAST_CV <= value <= 100:
+        raise InputError(f"{name} must be from {LEAST_CV:g} to 100, not {shown(value)}")
 
 
 def check_run(rate: float, span_s: float) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..interval import Interval
+from ..jsonfile import shown
 from ..system import Machine
 from ..workload import Pass
 from .tally import Tally
@@ -14,6 +15,8 @@ YEAR_S = 365.25 * 86400
 """Seconds of a year."""
 JOULES_PER_KWH = 3.6e6
 """Joules of a kilowatt-hour."""
+MOST_AMOUNT = 1e12
+"""Most dollars of a price, and most years: far beyond any, and no sum of them overflows."""
 
 
 def dynamic_energy_j(machine: Machine, tally: Tally) -> Interval:
@@ -27,6 +30,14 @@ def dynamic_energy_j(machine: Machine, tally: Tally) -> Interval:
         for case in range(3):
             sums[case] += each[case] * count
     return Interval(*sums)
+
+
+def check_amount(name: str, value: object, *, above_zero: bool = False) -> None:
+    """Raise InputError if dollars or years, called `name`, are not from 0 to MOST_AMOUNT."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= MOST_AMOUNT or (above_zero and not value):
+        rule = "above 0 and at most" if above_zero else "from 0 to"
+        raise InputError(f"{name} must be {rule} {MOST_AMOUNT:g}, not {shown(value)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +56,7 @@ class Prices:
     Raises
     ------
     InputError
-        If a price is negative, or the years not above 0.
+        If a price is not from 0 to MOST_AMOUNT, or the years not above 0.
     """
 
     accelerator_usd: float
@@ -53,14 +64,8 @@ class Prices:
     usd_per_kwh: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, above_zero in (
-            ("accelerator_usd", False), ("years", True), ("usd_per_kwh", False)
-        ):
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not 0 <= value <= 1e12 or (above_zero and not value):
-                rule = "above 0" if above_zero else "of at least 0"
-                raise InputError(f"{name} must be a finite number {rule}, not {value!r}")
+        for name in ("accelerator_usd", "years", "usd_per_kwh"):
+            check_amount(name, getattr(self, name), above_zero=name == "years")
 
     def usd(self, accelerators: int, seconds: float, energy_j: Interval) -> Interval:
         """Return what a fleet costs in some time, US dollars.

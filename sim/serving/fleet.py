@@ -22,6 +22,16 @@ from .tally import Tally
 
 MOST_ACCELERATORS = 10**9
 """Accelerators of a fleet, at most."""
+MOST_ASKED = 10**6
+"""Accelerators whose router asks them, at most: they take some 1.5 kB each for the whole run."""
+
+
+def check_accelerators(name: str, count: object) -> None:
+    """Raise InputError if the accelerators of a fleet, called `name`, are out of their range."""
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise InputError(f"{name} must be an integer of at least 1, not {count!r}")
+    if count > MOST_ACCELERATORS:
+        raise InputError(f"{name} must be at most {MOST_ACCELERATORS:,}, not {shown(count)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +65,14 @@ class Fleet:
     case: str = "nominal"
 
     def __post_init__(self) -> None:
-        count = self.accelerators
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise InputError(f"accelerators must be an integer of at least 1, not {count!r}")
-        if count > MOST_ACCELERATORS:
-            raise InputError(
-                f"accelerators must be at most {MOST_ACCELERATORS:,}, not {shown(count)}"
-            )
+        check_accelerators("accelerators", self.accelerators)
         if self.router not in ROUTERS:
             raise InputError(f"router must be one of {', '.join(ROUTERS)}, not {self.router!r}")
+        if self.router not in BLIND and self.accelerators > MOST_ASKED:
+            raise InputError(
+                f"router {self.router} keeps every accelerator in memory: there must be at most "
+                f"{MOST_ASKED:,}, not {self.accelerators:,}"
+            )
         self.scheduler.check(self.machine)
         StepTimes(self.machine, self.cache.positions, self.case)
 

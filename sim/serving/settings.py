@@ -6,11 +6,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..errors import InputError
-from ..jsonfile import Section, read
+from ..jsonfile import Section, read, shown
 from ..system import Machine
-from .arrivals import MOST_REQUESTS, PROCESSES, Workload
-from .cost import Prices
-from .fleet import Fleet
+from .arrivals import MOST_REQUESTS, PROCESSES, Workload, check_cv
+from .cost import Prices, check_amount
+from .fleet import Fleet, check_accelerators
 from .lengths import Lengths
 from .requests import LONGEST_S
 from .routers import ROUTERS
@@ -24,8 +24,9 @@ SCHEMA = "signacc-serving-1"
 
 _CHOICES = {"router": ROUTERS, "policy": POLICIES, "arrivals": PROCESSES, "case": CASES}
 _COUNTS = {"accelerators": 1, "max_batch": 1, "token_budget": 1, "requests": 1, "seed": 0}
-_ABOVE_ZERO = ("cv", "duration_s", "warm_up_s", "years")
+_NUMBERS = ("cv", "duration_s", "warm_up_s", "years", "price_usd", "usd_per_kwh")
 _PRICES = ("price_usd", "usd_per_kwh")
+_MOST = {"requests": MOST_REQUESTS, "duration_s": LONGEST_S, "warm_up_s": LONGEST_S}
 _LENGTHS = ("prompt_tokens", "output_tokens")
 _LISTS = ("loads", "rates")
 
@@ -147,13 +148,9 @@ class Settings:
             raise InputError("give requests or duration_s, not both")
         said = {name: getattr(self, name) for name in ("requests", "duration_s", "warm_up_s")
                 if getattr(self, name) is not None}
-        for name, value in said.items():
-            most = MOST_REQUESTS if name == "requests" else LONGEST_S
-            if not 0 < value <= most:
-                raise InputError(f"{name} must be above 0 and at most {most}, not {value!r}")
         seed = 0 if self.seed is None else self.seed
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise InputError(f"seed must be an integer of at least 0, not {seed!r}")
+        for name, value in {**said, "seed": seed}.items():
+            check_setting(name, value)
         return {"seed": seed, **said}
 
     def rates_of(self, capacity: float) -> list[float]:
@@ -176,6 +173,31 @@ _RIVALS = {
 } | dict.fromkeys(_DRAWN, ("trace",))
 
 
+def check_setting(name: str, value: object, called: str | None = None) -> None:
+    """Raise InputError if a number is out of the range of setting `name`, whatever the others are.
+
+    Messages call it `called`. Of a setting that is no number, nothing is checked.
+    """
+    called = called or name
+    if name in _PRICES or name == "years":
+        check_amount(called, value, above_zero=name == "years")
+    elif name == "cv":
+        check_cv(called, value)
+    elif name == "accelerators":
+        check_accelerators(called, value)
+    elif name in _LISTS:
+        check_loads(called, value)
+    elif name in _MOST:
+        if not 0 < value <= _MOST[name]:
+            raise InputError(
+                f"{called} must be above 0 and at most {_MOST[name]:,}, not {shown(value)}"
+            )
+    elif name in _COUNTS:
+        low = _COUNTS[name]
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise InputError(f"{called} must be an integer of at least {low}, not {shown(value)}")
+
+
 def settings_from_file(path: str | Path) -> Settings:
     """Read settings from a JSON file; a trace's path is relative to it.
 
@@ -195,19 +217,17 @@ def settings_from_file(path: str | Path) -> Settings:
 
 
 def _value(section: Section, name: str) -> object:
-    if name in _COUNTS:
-        return section.integer(name, _COUNTS[name])
-    if name in _ABOVE_ZERO:
-        return section.number(name, above=0)
-    if name in _PRICES:
-        return section.number(name)
+    if name in _COUNTS or name in _NUMBERS:
+        number = section.integer(name, _COUNTS[name]) if name in _COUNTS else section.number(name)
+        section.checked(name, lambda: check_setting(name, number))
+        return number
     if name in _LISTS:
         values = section.data[name]
         if not isinstance(values, list) or not all(
             isinstance(value, int | float) and not isinstance(value, bool) for value in values
         ):
             raise section.fail(name, f"{name} must be a list of numbers, not {values!r}")
-        section.checked(name, lambda: check_loads(name, values))
+        section.checked(name, lambda: check_setting(name, values))
         return tuple(values)
     if name in _LENGTHS and isinstance(section.data[name], int):
         return str(section.integer(name, 1))

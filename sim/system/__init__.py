@@ -6,7 +6,7 @@ from .events import generic_events, operator_events
 from .files import system_from_file, system_from_section
 from .fit import check_fit, kv_positions
 from .links import LINKS, named_link
-from .phases import estimate, simulate
+from .phases import MOST_BATCH, check_batch, estimate, simulate
 from .presets import SYSTEM_NAMES, named_system
 from .results import Estimate, OperatorEstimate, Phase
 from .timeline import trace
@@ -14,6 +14,7 @@ from .timing import array_time_s, vector_cycles
 
 __all__ = [
     "LINKS",
+    "MOST_BATCH",
     "SYSTEM_NAMES",
     "Estimate",
     "LinkConfig",
@@ -25,6 +26,7 @@ __all__ = [
     "StepCost",
     "SystemConfig",
     "array_time_s",
+    "check_batch",
     "check_fit",
     "estimate",
     "generic_events",

@@ -106,7 +106,7 @@ class OnChipMemory:
         if unknown:
             raise InputError(
                 f"on-chip memory holds categories among {', '.join(BYTE_CATEGORIES)}, not "
-                f"{', '.join(unknown)}"
+                f"{', '.join(map(repr, unknown))}"
             )
         if ("kv_read" in self.holds) != ("kv_write" in self.holds):
             raise InputError(

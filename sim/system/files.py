@@ -9,7 +9,7 @@ from hw.config import EngineConfig, named_preset
 
 from ..energy import check_data, named_technology
 from ..generic import Engine, GenericEngine
-from ..jsonfile import Section, read
+from ..jsonfile import MOST, Section, read, shown
 from ..memory import DramTiming, MemoryConfig, named_channel, named_memory
 from .config import LinkConfig, MemoryPorts, OnChipMemory, SystemConfig
 from .links import named_link
@@ -154,7 +154,11 @@ def _memory(section: Section) -> MemoryConfig:
 
 
 def _capacity(section: Section) -> int:
-    return max(1, int(section.number("capacity_gib", above=0) * (1 << 30)))
+    gib = section.number("capacity_gib", above=0)
+    if gib > MOST:
+        raise section.fail("capacity_gib", f"{section.name('capacity_gib')} must be at most "
+                           f"{MOST}, not {shown(gib)}")
+    return max(1, int(gib * (1 << 30)))
 
 
 def _channel(section: Section) -> DramTiming:

@@ -28,6 +28,9 @@ from .fit import check_fit
 from .results import Estimate, OperatorEstimate, Phase
 from .timing import NO_TIME, OperatorCost, Times, add_times, scaled
 
+MOST_BATCH = 65_536
+"""Most sequences that run together; ``signacc baseline`` takes no more either."""
+
 
 class _Sum:
     """Adds up an operator's instances over the passes of a phase."""
@@ -154,6 +157,16 @@ def _count(name: str, value: object, low: int) -> None:
         raise InputError(f"{name} must be an integer of at least {low}, not {value!r}")
 
 
+def check_batch(batch: object, name: str = "batch") -> None:
+    """Raise InputError if `batch`, called `name`, is no integer from 1 to MOST_BATCH."""
+    _count(name, batch, 1)
+    if batch > MOST_BATCH:
+        raise InputError(
+            f"{name} must be at most {MOST_BATCH:,} sequences, beyond which no baseline is "
+            f"measured, not {batch}"
+        )
+
+
 def simulate(
     model: ModelConfig,
     system: SystemConfig,
@@ -174,7 +187,7 @@ def simulate(
     prefill, decode
         Prompt tokens and decode steps of every sequence, not both 0.
     batch
-        Sequences that run together.
+        Sequences that run together, 1 to ``MOST_BATCH``.
 
     Raises
     ------
@@ -184,7 +197,7 @@ def simulate(
     """
     _count("prefill", prefill, 0)
     _count("decode", decode, 0)
-    _count("batch", batch, 1)
+    check_batch(batch)
     context, limit = prefill + decode, model.max_position_embeddings
     if not 1 <= context <= limit:
         raise InputError(
@@ -228,7 +241,7 @@ def estimate(
             f"context must be an integer from 1 to max_position_embeddings = {limit}, "
             f"not {context!r}"
         )
-    _count("batch", batch, 1)
+    check_batch(batch)
     machine = Machine(model, system, formats)
     check_fit(machine, batch=batch, context=context)
     phase = _phase(

@@ -41,7 +41,8 @@ class Shard:
     Raises
     ------
     InputError
-        If `split` does not divide the heads, or a layer has more inputs than the engine takes.
+        If `split` does not divide the heads, a layer has more inputs than the engine takes, or
+        there are more engines than outputs to compute.
     """
 
     model: ModelConfig
@@ -59,6 +60,13 @@ class Shard:
                     f"chips in tensor parallel must divide {name} = {getattr(model, name)}, "
                     f"not {self.split}"
                 )
+        outputs = {name: self.linear_shape(name)[1] for name in self.array_linears}
+        widest = max(outputs, key=outputs.__getitem__)
+        if self.engines > outputs[widest]:
+            raise InputError(
+                f"engines must be at most {outputs[widest]}, the outputs of {widest}, the widest "
+                f"linear of a chip, not {self.engines}: more had nothing to compute"
+            )
         for name in self.array_linears:
             k, n = self.linear_shape(name)
             try:

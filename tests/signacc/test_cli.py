@@ -86,6 +86,23 @@ def test_an_empty_name_is_refused(arguments, name, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["serve", "--workers", "1025"], ["--workers", "1025", "1<=x<=1024"]),
+        (["explore", "-o", "x", "--workers", "1025"], ["--workers", "1025", "0<=x<=1024"]),
+        (["bitstream", "--preset", "tiny", "-o", "x.bit", "--baud", "299"],
+         ["--baud", "299", "300<=x<=3000000"]),
+        (["simulate", "--batch", "65537"], ["batch must be at most 65,536", "not 65537"]),
+        (["simulate", "--engines", "1409"], ["engines must be at most 1408", "not 1409"]),
+    ],
+)
+def test_absurd_numbers(arguments, parts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused(invoke(*arguments), *parts)
+    assert list(tmp_path.iterdir()) == []
+
+
 PROGRAM = Path(sys.executable).with_name("signacc")
 
 

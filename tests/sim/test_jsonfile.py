@@ -92,3 +92,15 @@ def test_other_data_keeps_the_lines(tmp_path):
     section = read(path).section("a").with_data({"b": -1})
     with pytest.raises(InputError, match=r"file.json, line 3: a.b must be an integer"):
         section.integer("b", 0)
+
+
+@pytest.mark.parametrize("text", [r"\u0000", r"a\u001b[31m", r"\ud800", r"a\rb", r"\u009b"])
+def test_texts_that_cannot_be_printed(given, text):
+    """Halves of surrogate pairs fail in plots and pages, escapes in terminals."""
+    with pytest.raises(InputError, match="line 2: name must be a text without control characters"):
+        given(TEXT.replace('"x"', f'"{text}"')).text("name")
+
+
+def test_texts_of_any_language(given):
+    text = "größer als 数\\t\\n\u00a0x"
+    assert given(TEXT.replace('"x"', f'"{text}"')).text("name") == "größer als 数\t\n\u00a0x"

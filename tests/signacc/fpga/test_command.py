@@ -115,7 +115,7 @@ def test_a_bad_part_writes_nothing(tmp_path):
         (("-o", "e.txt"), "the bitstream must be a .bit file in a folder that exists, not 'e.txt'"),
         (("-o", "no/e.bit"), "must be a .bit file in a folder that exists, not 'no/e.bit'"),
         (("-o", "e.bit", "--clock", "2"), "output clock must be from 3.125 to 400 MHz, not 2"),
-        (("-o", "e.bit", "--baud", "50000000"), "baud must be within 2 % of 50 MHz divided by"),
+        (("-o", "e.bit", "--baud", "2857143"), "baud must be within 2 % of 50 MHz divided by"),
     ],
 )
 def test_a_bad_bitstream(arguments, message, tmp_path, monkeypatch):

@@ -201,6 +201,9 @@ def test_refusals(changes, message):
 
 
 def test_refused_runs():
+    with pytest.raises(InputError, match="at most 1,000,000, not 1,000,001"):
+        fleet("two-choices", accelerators=10**6 + 1)
+    fleet("random", accelerators=10**6 + 1)
     with pytest.raises(InputError, match="marks must be above 0 and increase"):
         serve(fleet(), requests(), marks=[5, 5])
     with pytest.raises(InputError, match="workers must be an integer of at least 1, not 0"):

@@ -69,7 +69,7 @@ def test_bad_on_chip_memories_are_refused():
     assert good.bytes_per_cycle() == 9
     with pytest.raises(InputError, match="on-chip memory ports must be an integer of at least 1"):
         replace(good, ports=0)
-    with pytest.raises(InputError, match=r"holds categories among .*, not sand"):
+    with pytest.raises(InputError, match=r"holds categories among .*, not 'sand'"):
         replace(good, holds=("norms", "sand"))
     with pytest.raises(InputError, match="kv_read and kv_write together, not norms, kv_read"):
         replace(good, holds=("norms", "kv_read"))

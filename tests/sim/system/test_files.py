@@ -121,6 +121,7 @@ def test_a_generic_engine_and_ports(load):
         ({"memory": "tape"}, r"line 5: a memory is one of .*, not 'tape'"),
         ({"memory": FLAT | {"peak_gb_s": 0}}, r"line 7: memory.peak_gb_s must be above 0, not 0"),
         ({"memory": FLAT | {"peak_gb_s": -1}}, r"line 7: memory.peak_gb_s must be a finite number"),
+        ({"memory": FLAT | {"capacity_gib": 1e300}}, r"memory.capacity_gib must be at most 9007"),
         ({"memory": FLAT | {"efficiency": 2}}, r"line 9: memory.efficiency must be above 0 and at"),
         ({"memory": FLAT | {"energy_pj_per_bit": -2}}, r"line 11: memory.energy_pj_per_bit must"),
         ({"memory": FLAT | {"ports": 2}}, r"line 13: keys must be among .*, not memory.ports"),
@@ -140,7 +141,7 @@ def test_a_generic_engine_and_ports(load):
         ({"link": {"name": "x"}}, r"line 14: link.bandwidth_gb_s must be given"),
         (
             {"on_chip": {"capacity_kib": 1, "ports": 1, "port_bits": 8, "holds": ["sand"]}},
-            r"line 18: on-chip memory holds categories among .*, not sand",
+            r"line 18: on-chip memory holds categories among .*, not 'sand'",
         ),
         (
             {"on_chip": {"capacity_kib": 1, "ports": 1, "port_bits": 8, "holds": "head"}},

@@ -343,6 +343,18 @@ def test_bad_counts_are_refused(name, bad):
         simulate(named_model("fbi-130m"), KV260, **counts)
 
 
+def test_the_largest_batch():
+    most = replace(KV260, memory=replace(KV260.memory, capacity_bytes=2**60))
+    model = named_model("fbi-130m")
+    assert estimate(model, most, context=1, batch=65536).batch == 65536
+    for run in (
+        lambda: estimate(model, most, context=1, batch=65537),
+        lambda: simulate(model, most, prefill=1, decode=0, batch=65537),
+    ):
+        with pytest.raises(InputError, match=r"batch must be at most 65,536 sequences, .* 65537"):
+            run()
+
+
 def test_a_model_not_among_the_named_ones():
     model = ModelConfig(
         hidden_size=20, intermediate_size=50, num_hidden_layers=1, num_attention_heads=4,

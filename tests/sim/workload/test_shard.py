@@ -305,3 +305,13 @@ def test_padding_is_whole_beats():
 def test_a_layer_with_too_many_inputs_is_refused():
     with pytest.raises(InputError, match="down_proj of 50 inputs and 20 outputs: K must be from 1"):
         small(engine=EngineConfig(name="small", k_par=8, n_par=4, k_max=48, n_max=128))
+
+
+def test_an_engine_without_outputs_is_refused():
+    # gate and up have 50 outputs, the widest; half of them on each of 2 chips
+    assert operators(small(engines=50), 1, 1, 0, 1)["gate_proj"].shape == (20, 1)
+    with pytest.raises(InputError, match=r"at most 50, the outputs of gate_proj, .* not 51"):
+        small(engines=51)
+    with pytest.raises(InputError, match="engines must be at most 25"):
+        small(engines=26, split=2)
+    small(engines=51, formats=Formats(head="binary"))  # the head has 100
