@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from signacc.report import si
 from sim.energy import ENERGY_PARTS
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def png_bytes(figure: Any) -> bytes:
 def estimate_plots(model: str, result: Estimate) -> dict[str, bytes]:
     """Return images by file name: the roofline of the main phase, time and energy of all."""
     return {
-        "roofline.png": roofline(model, result),
+        "roofline.png": png_bytes(roofline(model, result)),
         "breakdown.png": breakdown(model, result),
     }
 
@@ -61,8 +62,8 @@ def _title(model: str, result: Estimate) -> str:
     return f"{model} on {system.name} with {system.memory.name}{chips}, batch {result.batch}"
 
 
-def roofline(model: str, result: Estimate) -> bytes:
-    """Draw operators of the main phase under the roofs of one chip.
+def roofline(model: str, result: Estimate) -> Any:
+    """Return a figure with the operators of the main phase under the roofs of one chip.
 
     x: operations a byte of memory; y: operations a second. An operation is half of a
     multiply-accumulate or sign-accumulate, or an elementwise operation of the vector unit.
@@ -90,28 +91,38 @@ def roofline(model: str, result: Estimate) -> bytes:
                   label=f"{label}: {rate / 1e9:.3g} GB/s")
     for rate, unit in ((array, "array"), (vector, "vector")):
         axes.plot([rate / bandwidth, high], [rate, rate], "-", color=_COLOURS[unit],
-                  label=f"{unit}: {rate / 1e9:.3g} G operations/s")
+                  label=f"{unit}: {si(rate, 'op/s')}")
     longest = max(seconds for _, _, seconds, _ in points)
-    clusters: list[list[float]] = []  # x, y, labels so far: names of close points go in a column
-    for x, y, seconds, entry in sorted(points, key=lambda point: -point[2]):
+    for x, y, seconds, entry in sorted(points, key=lambda point: -point[2]):  # small ones on top
         axes.scatter(x, y, s=20 + 250 * seconds / longest, color=_COLOURS[entry.bound_by],
                      alpha=0.8, edgecolors="white", linewidths=0.8, zorder=3)
-        cluster = next(
-            (c for c in clusters if 0.75 < x / c[0] < 1.33 and 0.6 < y / c[1] < 1.6), None
-        )
-        if cluster is None:
-            cluster = [x, y, 0]
-            clusters.append(cluster)
-        axes.annotate(entry.operator.name, cluster[:2], textcoords="offset points",
-                      xytext=(10, -4 - 9 * cluster[2]), fontsize=7)
-        cluster[2] += 1
+    rates = [y for _, y, *_ in points]
     axes.set(xscale="log", yscale="log", xlim=(low, high),
+             ylim=(min(rates) / 6, 2 * max(array, vector, *rates)),
              xlabel="operations per byte of memory", ylabel="operations per second",
              title=f"{_title(model, result)}: {result.main.name}")
+    _name_points(axes, [(x, y, entry.operator.name) for x, y, _, entry in points])
     axes.grid(which="major", color="#dddddd", linewidth=0.6)
     axes.legend(fontsize=7, loc="lower right", title="area: time; colour: bound by; modelled",
                 title_fontsize=7)
-    return png_bytes(figure)
+    return figure
+
+
+def _name_points(axes: Any, points: list[tuple[float, float, str]]) -> None:
+    """Write a name beside every point, further down where another name stands already."""
+    axes.figure.draw_without_rendering()  # only then are places on the paper known
+    line, glyph = 9.0, 4.6  # points (1/72 inch) of a line and, at most, of a letter of size 7
+    taken: list[tuple[float, float, float]] = []
+    to_points = 72 / axes.figure.dpi
+    for x, y, name in sorted(points, key=lambda point: (-point[1], point[0])):
+        left, height = axes.transData.transform((x, y)) * to_points
+        low, right = height - 4, left + 10 + glyph * len(name)
+        for from_x, to_x, at in sorted(taken, key=lambda name: -name[2]):
+            if from_x < right and left < to_x and abs(at - low) < line:
+                low = at - line
+        taken.append((left, right, low))
+        axes.annotate(name, (x, y), textcoords="offset points", xytext=(10, low - height),
+                      fontsize=7)
 
 
 def breakdown(model: str, result: Estimate) -> bytes:
@@ -200,7 +211,8 @@ def pareto_plot(
     palette = ("#1b6ca8", "#d1495b", "#edae49", "#66a182", "#8f7fb5", "#9aa0a6")
     for index, model in enumerate(models):
         colour = palette[index % len(palette)]
-        for records, size, alpha in ((feasible, 8, 0.25), (front, 42, 1.0)):
+        small = min(30.0, max(8.0, 3000 / max(1, len(feasible))))
+        for records, size, alpha in ((feasible, small, 0.25), (front, 60, 1.0)):
             mine = [r["metrics"] for r in records if r["design"]["model"] == model]
             axes.scatter(
                 [m[x] for m in mine], [m[y] for m in mine], s=size, color=colour, alpha=alpha,

@@ -10,6 +10,8 @@ from signacc.plots import new_figure, png_bytes
 def serving_plot(report: dict[str, Any]) -> bytes:
     """Draw latencies (left) and output tokens a joule (right) over requests a second, as PNG.
 
+    Both axes begin at no load and end beyond the capacity: a single load has its place, too.
+
     Saturated loads are hollow; bars are 95 % confidence intervals (left) and ranges (right).
     """
     figure, subplots = new_figure(figsize=(10, 4.6))
@@ -20,7 +22,7 @@ def serving_plot(report: dict[str, Any]) -> bytes:
         ("ttft_s", "#1b6ca8", "first token"), ("tpot_s", "#66a182", "each token after it"),
         ("end_to_end_s", "#d1495b", "last token"),
     ):
-        for percent, style in ((50, "-"), (99, "--")):
+        for percent, style, marker in ((50, "-", "o"), (99, "--", "^")):
             told = [
                 (rate, found[f"p{percent}"], found[f"p{percent}_ci95"] or 0.0, point["saturated"])
                 for rate, point in zip(rates, points, strict=True)
@@ -33,14 +35,14 @@ def serving_plot(report: dict[str, Any]) -> bytes:
                 # a logarithmic axis has no place for what reaches down to 0
                 yerr=[[min(t[2], 0.9 * t[1]) for t in told], [t[2] for t in told]],
                 linestyle=style, color=colour, capsize=2, linewidth=1, elinewidth=0.7,
-                label=f"{label}, p{percent}",
+                marker=marker, markersize=4, label=f"{label}, p{percent}",
             )
             for x, y, _, saturated in told:
-                left.plot(x, y, "o", color=colour, markersize=4,
-                          markerfacecolor="white" if saturated else colour)
+                if saturated:
+                    left.plot(x, y, marker, color=colour, markersize=4, markerfacecolor="white")
     capacity = report["capacity_requests_per_second"]
     left.set(yscale="log", xlabel="requests per second", ylabel="latency, s")
-    left.legend(fontsize=7, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    left.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     with_tokens = [point for point in points if point["tokens_per_joule"]]
     values = [point["tokens_per_joule"] for point in with_tokens]
     nominal = [value["nominal"] for value in values]
@@ -59,11 +61,15 @@ def serving_plot(report: dict[str, Any]) -> bytes:
         other.set(ylabel="USD per million output tokens (prices assumed)", yscale="log")
         other.yaxis.label.set_color("#a87a1f")
     for axes in (left, right):
-        axes.axvline(capacity, color="#9aa0a6", linewidth=0.8, linestyle=":")
+        axes.axvline(capacity, color="#333333", linewidth=1.2, linestyle=":")
+        axes.annotate("capacity", (capacity, 1), xycoords=("data", "axes fraction"),
+                      xytext=(-3, -3), textcoords="offset points", rotation=90, fontsize=8,
+                      ha="right", va="top", color="#333333")
+        axes.set_xlim(0, 1.06 * max([capacity, *rates]))
         axes.grid(which="major", color="#dddddd", linewidth=0.6)
     figure.suptitle(
         f"{report['model']} on {report['accelerators']:,} × {report['system']}, "
-        f"{report['scheduler']['policy']}, {report['router']}; dotted: capacity; "
-        f"hollow: saturated (modelled)", fontsize=9,
+        f"{report['scheduler']['policy']}, {report['router']}; hollow: saturated (modelled)",
+        fontsize=10,
     )
     return png_bytes(figure)

@@ -210,9 +210,11 @@ def _cells(result: Comparison, axis: Any, aspect: str, machine: str, reach: floa
 def crossover(result: Comparison, figure: Any) -> str:
     """Draw gain against batch, a line for each machine and context; return a caption."""
     axes = figure.subplots(1, 2)
-    machines = _judged(result)
+    machines, contexts = _judged(result), len(result.contexts)
+    series = len(machines) * contexts
+    step = 1.6 ** (1 / series)  # all series of a batch together: less than a factor of 2
     for axis, aspect in zip(axes, ASPECTS, strict=True):
-        for machine in machines:
+        for place, machine in enumerate(machines):
             for index, context in enumerate(result.contexts):
                 line = [
                     (batch, verdict.gain)
@@ -220,8 +222,8 @@ def crossover(result: Comparison, figure: Any) -> str:
                     if (verdict := result.verdict(aspect, machine, batch, context))
                 ]
                 if line:
-                    # Contexts stand side by side, so that their intervals do not hide each other.
-                    shift = 1.06 ** (index - (len(result.contexts) - 1) / 2)
+                    # Side by side, so that intervals do not hide each other.
+                    shift = step ** (place * contexts + index - (series - 1) / 2)
                     axis.errorbar(
                         [batch * shift for batch, _ in line], [g.nominal for _, g in line],
                         yerr=[[g.nominal - g.low for _, g in line],
@@ -231,7 +233,8 @@ def crossover(result: Comparison, figure: Any) -> str:
                         elinewidth=0.8, capsize=2, label=_label(f"{machine}, context {context}"),
                     )  # fmt: skip
         axis.axhline(1, color=LIGHT["ink"], linewidth=1.0)
-        axis.set(xscale="log", yscale="log", xlabel="batch", title=_TITLES[aspect])
+        axis.set(xscale="log", yscale="log", xlabel="batch", title=_TITLES[aspect],
+                 xlim=(min(result.batches) / 1.8, max(result.batches) * 1.8))
         axis.set_xticks(result.batches, result.batches)
         axis.minorticks_off()
     axes[0].set_ylabel("gain (above 1: ours is better)")
@@ -241,8 +244,8 @@ def crossover(result: Comparison, figure: Any) -> str:
                   ncols=min(3, len(unique)))  # fmt: skip
     return (
         "Where the winner changes: a line that meets 1 crosses over between the two batches beside "
-        "it. Points are the batches that have figures; the lines between them only guide the eye. "
-        "Modelled."
+        "it. Points are the batches that have figures, those of a batch side by side; the lines "
+        "between them only guide the eye. Modelled."
     )
 
 

@@ -53,3 +53,23 @@ def test_without_matplotlib_the_command_says_so(monkeypatch, tmp_path):
     assert result.exit_code == 2
     assert "plots need matplotlib" in result.output
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("model", "system"), [
+    ("fbi-130m", "asic7"), ("fbi-7b", "kv260"), ("fbi-43m", "tiny8"), ("fbi-43m", "u280"),
+])
+def test_names_in_a_roofline_hide_no_other_and_are_not_cut_off(model, system):
+    pytest.importorskip("matplotlib")
+    from signacc.plots import roofline
+
+    machine = replace(KV260, vector_lanes=8) if system == "tiny8" else named_system(system)
+    figure = roofline(model, estimate(named_model(model), machine))
+    (axes,) = figure.axes
+    renderer = figure.canvas.get_renderer()
+    figure.draw(renderer)
+    boxes = [text.get_window_extent(renderer).shrunk(0.98, 0.8) for text in axes.texts]
+    assert len(boxes) > 8
+    for index, box in enumerate(boxes):
+        assert box.count_overlaps(boxes[index + 1:]) == 0, axes.texts[index].get_text()
+        assert axes.bbox.ymin < box.ymin
+        assert box.ymax < axes.bbox.ymax

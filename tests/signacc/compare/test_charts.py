@@ -6,7 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from golden.config import named_model
 from signacc.compare.palette import DARK, LIGHT
+from sim.system import named_system
 
 pytest.importorskip("matplotlib")
 NAMES = ["bars", "roofline", "heat_map", "crossover"]
@@ -83,6 +85,26 @@ def test_a_missing_figure_is_no_bar(result, drawn):
     speed, energy = figure.axes
     assert len(speed.patches) == 6
     assert len(energy.patches) == 5
+
+
+def test_points_of_a_batch_stand_side_by_side(own_file):
+    """No interval on another, in a single batch and on both panels of the same width."""
+    from matplotlib.figure import Figure
+
+    from signacc.compare.charts import crossover
+    from signacc.compare.comparison import compare
+
+    systems = [replace(named_system("kv260"), name=name) for name in ("one", "two", "three")]
+    single = compare("fbi-43m", named_model("fbi-43m"), systems, batches=(1,), contexts=(128,),
+                     phase="decode", files=[own_file])
+    figure = Figure()
+    crossover(single, figure)
+    for axis in figure.axes:
+        places = [container[0].get_xdata()[0] for container in axis.containers]
+        assert len(set(places)) == 3
+        low, high = axis.get_xlim()
+        assert low < min(places) < 1 < max(places) < high
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
 
 
 def luminance(colour):
