@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,6 +20,7 @@ from .store import ResultStore
 
 PARCEL = 25
 """Designs of a task: some tenths of a second, against milliseconds for handing it over."""
+_ADDRESS = re.compile(r"(?:[a-z]+://)?(?:[^\s:/\[\]]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}(?:/\S*)?")
 AHEAD = 4
 """Tasks that wait for each worker, so that none is idle and few are lost to an interruption."""
 
@@ -100,7 +104,7 @@ def explore(
     Raises
     ------
     InputError
-        If the scheduler cannot be reached, or its workers have other sources.
+        If the scheduler has no address or cannot be reached, or its workers have other sources.
     """
     keys: list[str] = []
     todo: list[Design] = []
@@ -134,6 +138,23 @@ def explore(
     )
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ignore SIGINT, and let processes that are started meanwhile ignore it for good.
+
+    Ctrl-C reaches every process of a terminal's job; workers would each print where it met them.
+    They end with the cluster. Only a main thread can do so; from another one nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _on_dask(
     stack: ExitStack, space: Space, parcels: list[list[Design]], workers: int,
     scheduler: str | None,
@@ -151,11 +172,15 @@ def _on_dask(
         ) from None
 
     if scheduler is None:
-        address: object = stack.enter_context(
-            LocalCluster(
+        with _without_interrupts():
+            cluster = LocalCluster(
                 n_workers=min(workers, len(parcels)), threads_per_worker=1, processes=True,
                 dashboard_address=None, silence_logs=50,
             )
+        address: object = stack.enter_context(cluster)
+    elif not _ADDRESS.fullmatch(scheduler):  # Dask would wait for it when it has failed
+        raise InputError(
+            f"a Dask scheduler's address must read like tcp://host:8786, not {scheduler!r}"
         )
     else:
         address = scheduler

@@ -73,7 +73,9 @@ class ResultStore:
             try:
                 record = json.loads(line)
                 key = record["key"]
-            except (ValueError, TypeError, KeyError):
+                if not isinstance(key, str):
+                    raise TypeError
+            except (ValueError, TypeError, KeyError, RecursionError):
                 raise InputError(
                     f"{self.path}, line {number}: must be a result, a JSON object with a key"
                 ) from None
@@ -82,10 +84,14 @@ class ResultStore:
             os.ftruncate(self._file, whole)
 
     def append(self, records: Iterable[dict]) -> None:
-        """Add records, on disk when this returns."""
+        """Add records, on disk when this returns; raises OSError, which names the file."""
         new = list(records)
         data = "".join(json.dumps(record) + "\n" for record in new).encode()
-        while data:
-            data = data[os.write(self._file, data):]
-        os.fsync(self._file)
+        try:
+            while data:
+                data = data[os.write(self._file, data):]
+            os.fsync(self._file)
+        except OSError as error:  # such as a full disk: of a descriptor it knows no name
+            error.filename = str(self.path)
+            raise
         self.records.update((record["key"], record) for record in new)

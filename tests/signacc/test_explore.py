@@ -2,8 +2,13 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -102,8 +107,43 @@ def test_bad_input_is_refused_and_writes_nothing(tmp_path, arguments, part):
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("address", ["x", "tcp://x", "x:", "tcp://a b:1", "1"])
+def test_a_scheduler_needs_an_address(tmp_path, address):
+    pytest.importorskip("distributed")
+    result = CliRunner().invoke(main, ["explore", "-o", str(tmp_path), "--scheduler", address])
+    refused(result, f"must read like tcp://host:8786, not '{address}'")
+
+
 def test_sim_starts_without_dask():
     code = "import sys, sim.explore; print([m for m in ('dask', 'distributed', 'numpy') " \
            "if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_interruption_of_all_processes_is_said_once(tmp_path):
+    """Ctrl-C on a terminal: Dask's workers are interrupted too, and stay silent."""
+    pytest.importorskip("distributed")
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        running = subprocess.Popen(
+            [Path(sys.executable).with_name("signacc"), "explore", "--space", "boards",
+             "--workers", "2", "-o", tmp_path],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        results, deadline = tmp_path / "results.jsonl", time.monotonic() + 60
+        while not (results.is_file() and results.stat().st_size):
+            assert time.monotonic() < deadline, "no result came"
+            time.sleep(0.1)
+        os.killpg(running.pid, signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+    assert running.returncode == 128 + signal.SIGINT
+    assert "Traceback" not in errors
+    assert errors.endswith("interrupted\n")
+    assert all(json.loads(line) for line in results.read_text().splitlines())

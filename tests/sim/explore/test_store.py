@@ -1,6 +1,8 @@
 """Results on disk: nothing finished is lost, a torn line is dropped, one run at a time."""
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -30,7 +32,8 @@ def test_a_torn_line_is_dropped_and_the_next_one_is_whole(tmp_path, cut):
     assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["a", "c"]
 
 
-@pytest.mark.parametrize("line", ["nonsense", "[1]", '{"x": 1}', '"key"', "null"])
+@pytest.mark.parametrize("line", ["nonsense", "[1]", '{"x": 1}', '"key"', "null", '{"key": []}', '{"key": 1}',
+                                  "[" * 100_000])
 def test_a_file_of_something_else_is_refused_and_kept(tmp_path, line):
     path = tmp_path / RESULTS
     text = json.dumps({"key": "a"}) + "\n" + line + "\nrest"
@@ -38,6 +41,18 @@ def test_a_file_of_something_else_is_refused_and_kept(tmp_path, line):
     with pytest.raises(InputError, match="line 2: must be a result"), ResultStore(tmp_path):
         pass
     assert path.read_text() == text
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(descriptor, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with ResultStore(tmp_path) as store:
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left") as error:
+            store.append([{"key": "c"}])
+        assert error.value.filename == str(tmp_path / RESULTS)
+        assert store.records == {}
 
 
 def test_two_runs_at_once_are_refused(tmp_path):
