@@ -82,6 +82,8 @@ class ModelConfig:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not 0 < value < 1e30:
                 raise InputError(f"{name} must be a positive number, not {value!r}")
+            # An integer of a JSON file may be beyond what PyTorch takes as one.
+            object.__setattr__(self, name, float(value))
         if not isinstance(self.tie_word_embeddings, bool):
             raise InputError(
                 f"tie_word_embeddings must be true or false, not {self.tie_word_embeddings!r}"

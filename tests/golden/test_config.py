@@ -86,6 +86,13 @@ def test_a_rule_and_its_message(change, message):
     assert str(error.value) == message
 
 
+@pytest.mark.parametrize("name", ["rms_norm_eps", "rope_theta"])
+def test_numbers_are_floats(name):
+    """An integer beyond 64 bits is legal JSON, and none to PyTorch."""
+    value = getattr(ModelConfig(**(SHAPE | {name: 10**20})), name)
+    assert (value, type(value)) == (1e20, float)
+
+
 def test_linear_shapes_with_grouped_queries_and_a_wide_head():
     config = ModelConfig(**SHAPE, head_dim=8)
     assert {name: config.linear_shape(name) for name in FBI_LINEARS} == {
