@@ -147,6 +147,11 @@ def _csv_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:
             raise InputError(f"{path}, line 1: column {name} must stand once")
     try:
         for row in reader:
+            if None in row:
+                raise InputError(
+                    f"{path}, line {reader.line_num}: must have at most the {len(header)} columns "
+                    f"of line 1, not {len(header) + len(row[None])}"
+                )
             if azure:
                 time = _date(row["TIMESTAMP"], path, reader.line_num)
                 origin = origin or time
@@ -173,12 +178,19 @@ def _json_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:
         if not text.strip():
             continue
         try:
-            row = json.loads(text)
+            row = json.loads(text, object_pairs_hook=_object)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {line}: must be valid JSON: {error}") from None
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {line}: must hold a JSON object, not {shown(row)}")
         yield line, row
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError("a key must stand once in its object")
+    return row
 
 
 def _number(row: dict, name: str, path: Path, line: int) -> float:

@@ -86,6 +86,8 @@ def test_a_stock_is_the_trace_over_and_over(tmp_path):
          "line 2: prompt_tokens must be an integer from 1 to 1048576, not '2.5'"),
         ("arrival_s,prompt_tokens,output_tokens\n1,2,0\n", "line 2: output_tokens .* not '0'"),
         ("arrival_s,prompt_tokens,output_tokens\n1,2\n", "line 2: output_tokens .* not None"),
+        ("arrival_s,prompt_tokens,output_tokens\n1,2,3,4,5\n",
+         "line 2: must have at most the 3 columns of line 1, not 5"),
         ("arrival_s,prompt_tokens,output_tokens\n1,2,3\n", "at least two requests, not 1"),
         ("arrival_s,prompt_tokens,output_tokens\n0,2,3\n1e-320,2,3\n",
          "must arrive at different times, .*; all 2 arrive at 0 s"),
@@ -111,6 +113,7 @@ def test_bad_lines(tmp_path):
         ("{", "line 2: must be valid JSON"), ("[1]", "line 2: must hold a JSON object"),
         ('{"arrival_s": true}', "line 2: arrival_s must be a number .* not True"),
         ('{"arrival_s": 1' + "0" * 400 + "}", r"line 2: arrival_s must be .* not 10+\.\.\. "),
+        ('{"arrival_s": 1, "arrival_s": 2}', "line 2: must be valid JSON: a key must stand once"),
         ('{"arrival_s": NaN}', "line 2: arrival_s must be a number"),
     ):
         with pytest.raises(InputError, match=message):
