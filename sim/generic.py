@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 
 from hw.config import EngineConfig
 
+from .checks import check_integer, is_number, shown
 from .errors import InputError
 from .runs import Run
 
@@ -76,19 +77,13 @@ class GenericEngine:
             ("k_par", 1, _MOST), ("n_par", 1, _MOST), ("m_par", 1, _MOST), ("act_bits", 4, 32),
             ("latency_cycles", 0, _MOST),
         ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise InputError(
-                    f"{name} of a generic engine must be an integer from {low} to {high}, "
-                    f"not {value!r}"
-                )
+            check_integer(f"{name} of a generic engine", getattr(self, name), low, high)
         for name, high in (("clock_mhz", 1e5), ("weight_bits", 64.0)):
             value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not 0 < value <= high:
+            if not is_number(value) or not 0 < value <= high:
                 raise InputError(
                     f"{name} of a generic engine must be a number above 0 and at most {high:g}, "
-                    f"not {value!r}"
+                    f"not {shown(value)}"
                 )
         if not isinstance(self.name, str) or not self.name.strip():
             raise InputError(f"name of a generic engine must be a text, not {self.name!r}")

@@ -6,11 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .checks import is_number
 from .errors import InputError
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Interval:
     def __post_init__(self) -> None:
         for name in ("low", "nominal", "high"):
             value = getattr(self, name)
-            if not _is_number(value) or not math.isfinite(value) or value < 0:
+            if not is_number(value) or value < 0:
                 raise InputError(
                     f"{name} of an interval must be a finite number of at least 0, not {value!r}"
                 )
@@ -70,7 +67,7 @@ class Interval:
             return Interval(
                 self.low * other.low, self.nominal * other.nominal, self.high * other.high
             )
-        if not _is_number(other):
+        if not is_number(other):
             return NotImplemented
         if not math.isfinite(other) or other < 0:
             raise InputError(

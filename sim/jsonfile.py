@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 from hw.jsontext import JsonTextError, KeyPath, read_object
 
+from .checks import check_integer, check_number, shown
 from .errors import InputError
 from .interval import Interval
 
@@ -20,12 +20,6 @@ MOST = 2**53
 
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-
-
-def shown(value: object) -> str:
-    """Return a value as a complaint shows it: whole, or its beginning if it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
 
 
 class Section:
@@ -94,16 +88,7 @@ class Section:
     def number(self, key: str, *, above: float | None = None) -> float:
         """Return a finite number of at least 0, or above `above`."""
         value = self.data[key]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        try:
-            fits = number and math.isfinite(value) and value >= 0
-        except OverflowError:  # an integer beyond the largest float
-            fits = False
-        if not fits:
-            raise self.fail(
-                key,
-                f"{self.name(key)} must be a finite number of at least 0, not {shown(value)}",
-            )
+        self.checked(key, lambda: check_number(self.name(key), value))
         if above is not None and value <= above:
             raise self.fail(key, f"{self.name(key)} must be above {above:g}, not {shown(value)}")
         return value
@@ -111,10 +96,7 @@ class Section:
     def integer(self, key: str, low: int) -> int:
         """Return an integer of at least `low`, at most ``MOST``."""
         value = self.data[key]
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise self.fail(
-                key, f"{self.name(key)} must be an integer of at least {low}, not {shown(value)}"
-            )
+        self.checked(key, lambda: check_integer(self.name(key), value, low))
         if value > MOST:
             raise self.fail(key, f"{self.name(key)} must be at most {MOST}, not {shown(value)}")
         return value

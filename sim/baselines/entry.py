@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import date as calendar_date
 
+from ..checks import is_number
 from ..errors import InputError
 
 MARKS = ("measured", "published")
@@ -21,16 +21,6 @@ ENERGY_SOURCES = ("counter", "sampled")
 
 SHARE_LIMIT = 4.0
 """Largest share of a ceiling that is believed: caches beat memory, but not by more."""
-
-
-def is_number(value: object) -> bool:
-    """Return whether `value` is a finite number, not a truth value."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond the largest float
-        return False
 
 
 def is_text(value: object) -> bool:

@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from ..checks import is_number
 from ..errors import InputError
-from .entry import ENERGY_SOURCES, PHASES, Baseline, is_date, is_number, is_text
+from .entry import ENERGY_SOURCES, PHASES, Baseline, is_date, is_text
 
 SCHEMA = "signacc-baselines-1"
 """Value of a file's ``schema`` key; entries with all their keys."""

@@ -21,6 +21,7 @@ from golden.config import ModelConfig, named_model
 from golden.errors import InputError as ModelError
 from hw.config import STRUCTURES, EngineConfig
 
+from ..checks import is_integer, is_number
 from ..errors import InputError
 from ..generic import GenericEngine
 from ..jsonfile import Section, read
@@ -253,10 +254,9 @@ def _axes(section: Section) -> dict[str, tuple]:
 
 def _check_value(section: Section, name: str, value: object) -> None:
     """Refuse values that no design could have; combinations are refused design by design."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name in INTEGER_AXES and (not number or not isinstance(value, int) or value < 1):
+    if name in INTEGER_AXES and (not is_integer(value) or value < 1):
         raise section.fail(name, f"axes.{name} must hold integers of at least 1, not {value!r}")
-    if name == "clock_mhz" and (not number or not 0 < value < math.inf):
+    if name == "clock_mhz" and (not is_number(value) or value <= 0):
         raise section.fail(name, f"axes.{name} must hold finite numbers above 0, not {value!r}")
     if name in TEXT_AXES and not isinstance(value, str):
         raise section.fail(name, f"axes.{name} must hold texts, not {value!r}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ..checks import check_integer, check_number
 from ..errors import InputError
 from ..interval import Interval
 from .timing import DramTiming
@@ -50,14 +50,7 @@ class MemoryConfig:
     timing: DramTiming | None = None
 
     def __post_init__(self) -> None:
-        peak = self.peak_gb_s
-        if (
-            not isinstance(peak, int | float)
-            or isinstance(peak, bool)
-            or not math.isfinite(peak)
-            or peak <= 0
-        ):
-            raise InputError(f"peak_gb_s must be a finite number above 0, not {peak!r}")
+        check_number("peak_gb_s", self.peak_gb_s, above_zero=True)
         capacity = self.capacity_bytes
         if not isinstance(capacity, int) or isinstance(capacity, bool) or capacity < 1:
             raise InputError(f"capacity_bytes must be a positive integer, not {capacity!r}")
@@ -83,8 +76,7 @@ class MemoryConfig:
         Nominal: bank groups interleaved. Low: not interleaved, a poor address mapping. High:
         interleaved, and half of the refresh time.
         """
-        if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
-            raise InputError(f"channels must be an integer of at least 1, not {channels!r}")
+        check_integer("channels", channels, 1)
         return cls(
             name=name,
             peak_gb_s=timing.peak_gb_s * channels,

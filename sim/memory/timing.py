@@ -11,9 +11,9 @@ JESD235 HBM2, JESD238 HBM3).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
+from ..checks import check_number
 from ..errors import InputError
 
 
@@ -85,11 +85,7 @@ class DramTiming:
             value = getattr(self, field.name)
             if field.name in ("name", "source"):
                 continue
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or value <= 0:
-                raise InputError(
-                    f"{field.name} of a DRAM must be a finite number above 0, not {value!r}"
-                )
+            check_number(f"{field.name} of a DRAM", value, above_zero=True)
         if self.t_rfc + self.reopen_ns >= self.t_refi:
             raise InputError(
                 f"tRFC and reopening the rows must take less than tREFI = {self.t_refi} ns, "

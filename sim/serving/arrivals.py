@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import is_number, shown
 from ..errors import InputError
-from ..jsonfile import shown
 from .lengths import Lengths
 from .requests import LONGEST_S, PS, Requests
 
@@ -100,16 +99,14 @@ class Workload:
 
 def check_cv(name: str, value: object) -> None:
     """Raise InputError if the deviation of gaps by their mean, called `name`, is out of range."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not LEAST_CV <= value <= 100:
+    if not is_number(value) or not LEAST_CV <= value <= 100:
         raise InputError(f"{name} must be from {LEAST_CV:g} to 100, not {shown(value)}")
 
 
 def check_run(rate: float, span_s: float) -> None:
     """Raise InputError if a rate or a span is out of its range, or they give too many requests."""
     for name, value, most in (("rate", rate, 1e9), ("duration", span_s, LONGEST_S)):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or not 0 < value <= most:
+        if not is_number(value) or not 0 < value <= most:
             raise InputError(f"{name} must be above 0 and at most {most:g}, not {value!r}")
     if rate * span_s > MOST_REQUESTS:
         raise InputError(

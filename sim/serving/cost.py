@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..checks import is_number, shown
 from ..errors import InputError
 from ..interval import Interval
-from ..jsonfile import shown
 from ..system import Machine
 from ..workload import Pass
 from .tally import Tally
@@ -34,8 +34,7 @@ def dynamic_energy_j(machine: Machine, tally: Tally) -> Interval:
 
 def check_amount(name: str, value: object, *, above_zero: bool = False) -> None:
     """Raise InputError if dollars or years, called `name`, are not from 0 to MOST_AMOUNT."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value <= MOST_AMOUNT or (above_zero and not value):
+    if not is_number(value) or not 0 <= value <= MOST_AMOUNT or (above_zero and not value):
         rule = "above 0 and at most" if above_zero else "from 0 to"
         raise InputError(f"{name} must be {rule} {MOST_AMOUNT:g}, not {shown(value)}")
 

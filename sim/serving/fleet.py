@@ -10,8 +10,8 @@ from multiprocessing import active_children, get_context
 
 import numpy as np
 
+from ..checks import check_integer, shown
 from ..errors import InputError
-from ..jsonfile import shown
 from ..system import Machine
 from .accelerator import NEVER, Accelerator
 from .requests import Requests
@@ -28,8 +28,7 @@ MOST_ASKED = 10**6
 
 def check_accelerators(name: str, count: object) -> None:
     """Raise InputError if the accelerators of a fleet, called `name`, are out of their range."""
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise InputError(f"{name} must be an integer of at least 1, not {count!r}")
+    check_integer(name, count, 1)
     if count > MOST_ACCELERATORS:
         raise InputError(f"{name} must be at most {MOST_ACCELERATORS:,}, not {shown(count)}")
 
@@ -166,8 +165,7 @@ def serve(
     InputError
         If a number is out of its range.
     """
-    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
-        raise InputError(f"workers must be an integer of at least 1, not {workers!r}")
+    check_integer("workers", workers, 1)
     marks = tuple(marks)
     if any(b <= a for a, b in zip((0, *marks), marks, strict=False)):
         raise InputError(f"marks must be above 0 and increase, not {marks}")

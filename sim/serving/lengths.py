@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import check_integer, is_number
 from ..errors import InputError
 
 KINDS = ("fixed", "geometric", "lognormal")
@@ -49,19 +50,14 @@ class Lengths:
             raise InputError(f"lengths are one of {', '.join(KINDS)}, not {self.kind!r}")
         for name, least in (("mean", 1), ("cv", 0)):
             value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or value < least or value > 1 << 20:
+            if not is_number(value) or not least <= value <= 1 << 20:
                 raise InputError(
                     f"{name} of lengths must be a number from {least} to {1 << 20}, not {value!r}"
                 )
         if self.kind == "fixed" and self.mean != int(self.mean):
             raise InputError(f"a fixed length must be an integer, not {self.mean!r}")
         for name in ("low", "high"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1 << 20:
-                raise InputError(
-                    f"{name} of lengths must be an integer from 1 to {1 << 20}, not {value!r}"
-                )
+            check_integer(f"{name} of lengths", getattr(self, name), 1, 1 << 20)
         if self.low > self.high:
             raise InputError(f"low of lengths must be at most high = {self.high}, not {self.low}")
 

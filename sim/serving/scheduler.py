@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..checks import check_integer
 from ..errors import InputError
 from ..system import Machine, kv_positions
 
@@ -51,9 +52,7 @@ class Scheduler:
         if self.policy not in POLICIES:
             raise InputError(f"policy must be one of {', '.join(POLICIES)}, not {self.policy!r}")
         for name in ("max_batch", "token_budget", "block"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be an integer of at least 1, not {value!r}")
+            check_integer(name, getattr(self, name), 1)
         if self.token_budget < self.max_batch:
             raise InputError(
                 f"token_budget must be at least max_batch = {self.max_batch}, not "

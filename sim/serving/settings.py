@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ..checks import check_integer, is_number, shown
 from ..errors import InputError
-from ..jsonfile import Section, read, shown
+from ..jsonfile import Section, read
 from ..system import Machine
 from .arrivals import MOST_REQUESTS, PROCESSES, Workload, check_cv
 from .cost import Prices, check_amount
@@ -193,9 +194,7 @@ def check_setting(name: str, value: object, called: str | None = None) -> None:
                 f"{called} must be above 0 and at most {_MOST[name]:,}, not {shown(value)}"
             )
     elif name in _COUNTS:
-        low = _COUNTS[name]
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise InputError(f"{called} must be an integer of at least {low}, not {shown(value)}")
+        check_integer(called, value, _COUNTS[name])
 
 
 def settings_from_file(path: str | Path) -> Settings:
@@ -224,7 +223,7 @@ def _value(section: Section, name: str) -> object:
     if name in _LISTS:
         values = section.data[name]
         if not isinstance(values, list) or not all(
-            isinstance(value, int | float) and not isinstance(value, bool) for value in values
+            is_number(value) for value in values
         ):
             raise section.fail(name, f"{name} must be a list of numbers, not {values!r}")
         section.checked(name, lambda: check_setting(name, values))

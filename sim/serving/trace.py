@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..checks import shown
 from ..errors import InputError
-from ..jsonfile import shown
 from .arrivals import MOST_REQUESTS, check_run
 from .requests import LONGEST_S, PS, Requests
 

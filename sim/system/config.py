@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from ..checks import check_integer, check_number
 from ..energy import UNCALIBRATED, Activity, Technology, calibrated, check_data
 from ..errors import InputError
 from ..generic import Engine, GenericEngine
@@ -14,18 +14,6 @@ from ..workload import BYTE_CATEGORIES
 
 PARALLEL = ("tensor", "pipeline")
 """How several chips share a model."""
-
-
-def _integer(owner: str, name: str, value: object, low: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise InputError(f"{owner}{name} must be an integer of at least {low}, not {value!r}")
-
-
-def _number(owner: str, name: str, value: object, *, above_zero: bool) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0 or (above_zero and not value):
-        rule = "above 0" if above_zero else "of at least 0"
-        raise InputError(f"{owner}{name} must be a finite number {rule}, not {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +44,8 @@ class LinkConfig:
     source: str
 
     def __post_init__(self) -> None:
-        _number("link ", "bandwidth_gb_s", self.bandwidth_gb_s, above_zero=True)
-        _number("link ", "latency_s", self.latency_s, above_zero=False)
+        check_number("link bandwidth_gb_s", self.bandwidth_gb_s, above_zero=True)
+        check_number("link latency_s", self.latency_s)
 
     def time_s(self, amount: float, hops: int) -> float:
         """Return the seconds that `amount` bytes in `hops` messages one after another take."""
@@ -101,7 +89,7 @@ class OnChipMemory:
 
     def __post_init__(self) -> None:
         for name in ("capacity_bytes", "ports", "port_bits"):
-            _integer("on-chip memory ", name, getattr(self, name), 1)
+            check_integer(f"on-chip memory {name}", getattr(self, name), 1)
         unknown = sorted(set(self.holds) - set(BYTE_CATEGORIES))
         if unknown:
             raise InputError(
@@ -150,8 +138,8 @@ class MemoryPorts:
 
     def __post_init__(self) -> None:
         for name in ("count", "bits"):
-            _integer("memory ports' ", name, getattr(self, name), 1)
-        _number("memory ports' ", "clock_mhz", self.clock_mhz, above_zero=True)
+            check_integer(f"memory ports' {name}", getattr(self, name), 1)
+        check_number("memory ports' clock_mhz", self.clock_mhz, above_zero=True)
 
     @property
     def gb_s(self) -> float:
@@ -245,9 +233,9 @@ class SystemConfig:
             ("engines", 1),
             ("chips", 1),
         ):
-            _integer("", name, getattr(self, name), low)
+            check_integer(name, getattr(self, name), low)
         if self.vector_bandwidth_gb_s is not None:
-            _number("", "vector_bandwidth_gb_s", self.vector_bandwidth_gb_s, above_zero=True)
+            check_number("vector_bandwidth_gb_s", self.vector_bandwidth_gb_s, above_zero=True)
         if not isinstance(self.prefetch, bool):
             raise InputError(f"prefetch must be true or false, not {self.prefetch!r}")
         if self.parallel not in PARALLEL:

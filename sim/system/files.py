@@ -7,9 +7,10 @@ from pathlib import Path
 
 from hw.config import EngineConfig, named_preset
 
+from ..checks import shown
 from ..energy import check_data, named_technology
 from ..generic import Engine, GenericEngine
-from ..jsonfile import MOST, Section, read, shown
+from ..jsonfile import MOST, Section, read
 from ..memory import DramTiming, MemoryConfig, named_channel, named_memory
 from .config import LinkConfig, MemoryPorts, OnChipMemory, SystemConfig
 from .links import named_link

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 from golden.config import ModelConfig
 
+from ..checks import check_integer
 from ..energy import ENERGY_PARTS, Events
 from ..errors import InputError
 from ..generic import GenericEngine
@@ -152,14 +153,9 @@ def _phase(machine: Machine, name: str, steps: list[list[Pass]], tokens: int) ->
     )
 
 
-def _count(name: str, value: object, low: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise InputError(f"{name} must be an integer of at least {low}, not {value!r}")
-
-
 def check_batch(batch: object, name: str = "batch") -> None:
     """Raise InputError if `batch`, called `name`, is no integer from 1 to MOST_BATCH."""
-    _count(name, batch, 1)
+    check_integer(name, batch, 1)
     if batch > MOST_BATCH:
         raise InputError(
             f"{name} must be at most {MOST_BATCH:,} sequences, beyond which no baseline is "
@@ -195,8 +191,8 @@ def simulate(
         If the positions are beyond the model, a layer does not fit the engine, or weights and KV
         cache do not fit a memory.
     """
-    _count("prefill", prefill, 0)
-    _count("decode", decode, 0)
+    check_integer("prefill", prefill, 0)
+    check_integer("decode", decode, 0)
     check_batch(batch)
     context, limit = prefill + decode, model.max_position_embeddings
     if not 1 <= context <= limit:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..checks import check_integer
 from ..energy import on_chip_energy_j
-from ..errors import InputError
 from ..interval import Interval, total
 from ..system import SystemConfig, generic_events
 from ..system.timing import NO_TIME, OperatorTimer, add_times
@@ -37,8 +37,7 @@ class Convolution:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be an integer of at least 1, not {value!r}")
+            check_integer(name, value, 1)
 
     @property
     def macs(self) -> int:

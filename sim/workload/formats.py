@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..checks import check_integer
 from ..errors import InputError
 
 KV_BITS = (32, 16, 8)
@@ -46,9 +47,7 @@ class Formats:
         if self.head not in HEADS:
             raise InputError(f"head must be one of {', '.join(HEADS)}, not {self.head!r}")
         for name in ("scale_group", "kv_block"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be an integer of at least 1, not {value!r}")
+            check_integer(name, getattr(self, name), 1)
 
     def kv_vector_bytes(self, head_dim: int) -> int:
         """Return the bytes of one key or value of one head: its entries, and its scale if 8 bit."""

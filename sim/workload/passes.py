@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ..errors import InputError
+from ..checks import check_integer
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,10 @@ class Pass:
         return cls(batch, batch * context, batch * (context - 1), batch)
 
 
-def _at_least_one(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} must be an integer of at least 1, not {value!r}")
-
-
 def decode_passes(batch: int, context: int, most: int) -> Iterator[Pass]:
     """Yield the passes of one decode step: `batch` sequences, at most `most` tokens a pass."""
     for name, value in (("batch", batch), ("context", context), ("tokens of a pass", most)):
-        _at_least_one(name, value)
+        check_integer(name, value, 1)
     for start in range(0, batch, most):
         yield Pass.decode(min(most, batch - start), context)
 
@@ -83,7 +78,7 @@ def prefill_passes(batch: int, prompt: int, most: int) -> Iterator[Pass]:
     Passes are filled in order: the rest of a prompt shares a pass with the start of the next one.
     """
     for name, value in (("batch", batch), ("prompt", prompt), ("tokens of a pass", most)):
-        _at_least_one(name, value)
+        check_integer(name, value, 1)
     parts: list[tuple[int, int, int]] = []
     room = most
     for _ in range(batch):
