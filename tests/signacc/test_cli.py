@@ -67,26 +67,6 @@ def test_help_is_light():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        (["simulate", "--plot", ""], "--plot"),
-        (["simulate", "--preset", ""], "--preset"),
-        (["compare", "--system", "a.json", "--system", ""], "--system"),
-        (["explore", "-o", ""], "--out"),
-        (["pnr", "--preset", "tiny", "--part", "row", "--out", ""], "--out"),
-        (["serve", "--router", ""], "--router"),
-        (["validate", ""], "FILE"),
-        (["import", "", "-o", "x"], "CHECKPOINT"),
-    ],
-)
-def test_an_empty_name_is_refused(arguments, name, tmp_path, monkeypatch):
-    """Not taken for the working directory or the default: mostly it is an unset variable."""
-    monkeypatch.chdir(tmp_path)
-    refused(invoke(*arguments), f"{name} must not be empty")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
     ("arguments", "parts"),
     [
         (["serve", "--workers", "1025"], ["--workers", "1025", "1<=x<=1024"]),
@@ -101,34 +81,6 @@ def test_absurd_numbers(arguments, parts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused(invoke(*arguments), *parts)
     assert list(tmp_path.iterdir()) == []
-
-
-PROGRAM = Path(sys.executable).with_name("signacc")
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["validate"], ["validate", "--json"], ["generate", "--prompt", "x"]]
-)
-def test_standard_output_that_is_full(arguments):
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run([PROGRAM, *arguments, *(["--write", "1"] if len(arguments) == 3 else
-                               [])], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.stderr == "error: No space left on device: standard output\n"
-    assert done.returncode == 2
-
-
-@pytest.mark.parametrize("arguments", [[], ["--json"]])
-def test_a_closed_pipe_loses_no_file(arguments, tmp_path):
-    """As in ``signacc simulate --trace t.json | head -1``."""
-    path = tmp_path / "t.json"
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w") as pipe:
-        done = subprocess.run([PROGRAM, "simulate", "--trace", path, *arguments], stdout=pipe,
-                              stderr=subprocess.PIPE, text=True, check=False)
-    assert done.stderr == f"  wrote {path}\n"
-    assert done.returncode == 1
-    assert json.loads(path.read_text())["traceEvents"]
 
 
 class TestVerilog:

@@ -96,10 +96,10 @@ def test_an_interruption_leaves_neither_child_nor_file(tmp_path, number):
     script = textwrap.dedent(f"""
         import signal, sys
         from pathlib import Path
-        from signacc.cli import _terminate
+        from signacc.group import terminate
         from signacc.fpga.flow import scratch
         from signacc.fpga.tools import Job, run
-        signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGTERM, terminate)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         work = Path({str(tmp_path / "work")!r})
         work.mkdir()

@@ -1,0 +1,131 @@
+"""How commands end: bad input in one sentence, interruptions, and output that nobody takes.
+
+Exit codes: 1 for a check that failed, or a pipe that was closed; 2 for bad input, and for what
+could not be written; 128 and the signal's number for a signal.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+import click
+
+MAY_BE_EMPTY = {"prompt", "stop", "constraints", "arguments"}
+"""Options that take an empty text, or refuse it themselves; what another command reads."""
+
+
+class Command(click.Command):
+    """A command none of whose names, files and folders may be empty.
+
+    An empty path would be the working directory, and is mostly a script's unset variable.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if "" in (value if isinstance(value, tuple) else (value,)) and (
+                parameter.name not in MAY_BE_EMPTY
+            ):
+                option = isinstance(parameter, click.Option)
+                name = parameter.opts[-1] if option else parameter.make_metavar(ctx).strip("[].")
+                raise click.UsageError(f"{name} must not be empty", ctx)
+        return super().invoke(ctx)
+
+
+class Group(click.Group):
+    """Turns the packages' errors for bad input into one line and exit code 2."""
+
+    command_class = Command
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        _name_standard_output()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:  # of --help, which is printed before anything is invoked
+            _fail_of(error)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from golden.errors import InputError
+        from hw.config import ConfigError
+        from sim.errors import InputError as SimInputError
+
+        signal.signal(signal.SIGTERM, terminate)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every character
+                stream.reconfigure(errors="replace")
+        try:
+            return super().invoke(ctx)
+        except Terminated:
+            sys.exit(128 + signal.SIGTERM)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(128 + signal.SIGINT)
+        except (InputError, ConfigError, SimInputError) as error:
+            _fail(str(error))
+        except OSError as error:
+            _fail_of(error)
+        except RuntimeError as error:
+            from signacc.cosim.build import BenchError
+            from signacc.cosim.toolchain import ToolError
+
+            if isinstance(error, ToolError):
+                _fail(str(error))
+            if isinstance(error, BenchError):
+                notes = "\n".join(getattr(error, "__notes__", ()))
+                click.echo(f"{notes}\nfailed: {error}".lstrip(), err=True)
+                sys.exit(1)
+            raise
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: unwinds like an interruption, so that children end and files are removed."""
+
+
+def terminate(number: int, frame: object) -> None:
+    """Handle SIGTERM: raise :class:`Terminated`."""
+    raise Terminated
+
+
+_STDOUT = "standard output"
+
+
+class _StandardOutput(io.FileIO):
+    """The standard output, whose errors say that they are its own."""
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = _STDOUT
+            # What is left in buffers is written once more at the end: not to be complained of.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            raise
+
+
+def _name_standard_output() -> None:
+    """Let errors of writing to the standard output be told from those of files."""
+    old = sys.stdout
+    if old is None or old is not sys.__stdout__ or not isinstance(old, io.TextIOWrapper):
+        return
+    old.flush()
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_StandardOutput(old.fileno(), "wb", closefd=False)),
+        encoding=old.encoding, errors=old.errors, line_buffering=old.line_buffering,
+    )
+
+
+def _fail_of(error: OSError) -> NoReturn:
+    if error.errno == errno.EPIPE and error.filename == _STDOUT:
+        sys.exit(1)  # whoever reads has enough: nothing to complain of
+    where = f": {error.filename}" if error.filename else ""
+    _fail(f"{error.strerror or error}{where}")
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(2)

@@ -1,0 +1,64 @@
+"""How commands end: an empty name, and standard output that is full or closed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from signacc.cli import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["simulate", "--plot", ""], "--plot"),
+        (["simulate", "--preset", ""], "--preset"),
+        (["compare", "--system", "a.json", "--system", ""], "--system"),
+        (["explore", "-o", ""], "--out"),
+        (["pnr", "--preset", "tiny", "--part", "row", "--out", ""], "--out"),
+        (["serve", "--router", ""], "--router"),
+        (["validate", ""], "FILE"),
+        (["import", "", "-o", "x"], "CHECKPOINT"),
+    ],
+)
+def test_an_empty_name_is_refused(arguments, name, tmp_path, monkeypatch):
+    """Not taken for the working directory or the default: mostly it is an unset variable."""
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"Error: {name} must not be empty\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+PROGRAM = Path(sys.executable).with_name("signacc")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["validate"], ["validate", "--json"],
+     ["generate", "--prompt", "x", "--write", "1"]],
+)
+def test_standard_output_that_is_full(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, text=True,
+                              check=False)
+    assert done.stderr == "error: No space left on device: standard output\n"
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_a_closed_pipe_loses_no_file(arguments, tmp_path):
+    """As in ``signacc simulate --trace t.json | head -1``."""
+    path = tmp_path / "t.json"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        done = subprocess.run([PROGRAM, "simulate", "--trace", path, *arguments], stdout=pipe,
+                              stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == f"  wrote {path}\n"
+    assert done.returncode == 1
+    assert json.loads(path.read_text())["traceEvents"]
