@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,11 +44,34 @@ def new_figure(**options: Any) -> tuple[Any, Any]:
     return figure, figure.subplots
 
 
+def plain(name: str) -> str:
+    """Return a name as matplotlib shows it letter by letter: no formulas, nothing hidden.
+
+    Bytes of a file's name that are no text become question marks.
+    """
+    text = name.encode(errors="replace").decode().replace("$", r"\$")
+    return ("\u2009" if text.startswith("_") else "") + text
+
+
+@contextmanager
+def _boxes_for_letters() -> Iterator[None]:
+    """Let a letter that the font lacks be a box in the image, and no warning on the terminal."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"(?s).*Glyph \d+ .* missing from", UserWarning)
+        yield
+
+
+def image_bytes(figure: Any, form: str, **options: Any) -> bytes:
+    """Return a figure as an image in matplotlib's format `form`."""
+    image = io.BytesIO()
+    with _boxes_for_letters():
+        figure.savefig(image, format=form, **options)
+    return image.getvalue()
+
+
 def png_bytes(figure: Any) -> bytes:
     """Return a figure as a PNG image."""
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=150)
-    return image.getvalue()
+    return image_bytes(figure, "png", dpi=150)
 
 
 def estimate_plots(model: str, result: Estimate) -> dict[str, bytes]:
@@ -59,7 +85,8 @@ def estimate_plots(model: str, result: Estimate) -> dict[str, bytes]:
 def _title(model: str, result: Estimate) -> str:
     system = result.system
     chips = f", {system.chips} chips" if system.chips > 1 else ""
-    return f"{model} on {system.name} with {system.memory.name}{chips}, batch {result.batch}"
+    title = f"{model} on {system.name} with {system.memory.name}{chips}, batch {result.batch}"
+    return plain(title)
 
 
 def roofline(model: str, result: Estimate) -> Any:
@@ -110,7 +137,8 @@ def roofline(model: str, result: Estimate) -> Any:
 
 def _name_points(axes: Any, points: list[tuple[float, float, str]]) -> None:
     """Write a name beside every point, further down where another name stands already."""
-    axes.figure.draw_without_rendering()  # only then are places on the paper known
+    with _boxes_for_letters():
+        axes.figure.draw_without_rendering()  # only then are places on the paper known
     line, glyph = 9.0, 4.6  # points (1/72 inch) of a line and, at most, of a letter of size 7
     taken: list[tuple[float, float, float]] = []
     to_points = 72 / axes.figure.dpi
@@ -217,15 +245,15 @@ def pareto_plot(
             axes.scatter(
                 [m[x] for m in mine], [m[y] for m in mine], s=size, color=colour, alpha=alpha,
                 linewidths=0.8 if alpha == 1 else 0, edgecolors="black" if alpha == 1 else "none",
-                zorder=3 if alpha == 1 else 2, label=model if alpha < 1 else None,
+                zorder=3 if alpha == 1 else 2, label=plain(model) if alpha < 1 else None,
             )
         if len(report["objectives"]) == 2:
             axes.plot([m[x] for m in mine], [m[y] for m in mine], color=colour, linewidth=0.8)
     limits = ", ".join(report["constraints"]) or "no constraints"
     axes.set(xscale="log", yscale="log", xlabel=f"{x} ({metric(x).unit})",
              ylabel=f"{y} ({metric(y).unit})",
-             title=f"space {report['space']}: {report['feasible']:,} of {report['designs']:,} "
-                   f"designs, {len(front)} on the front\n{limits}")
+             title=f"space {plain(report['space'])}: {report['feasible']:,} of "
+                   f"{report['designs']:,} designs, {len(front)} on the front\n{limits}")
     for axis in (axes.xaxis, axes.yaxis):
         _plain_numbers(axis)
     axes.grid(which="major", color="#dddddd", linewidth=0.6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from signacc.plots import new_figure, png_bytes
+from signacc.plots import new_figure, plain, png_bytes
 
 
 def serving_plot(report: dict[str, Any]) -> bytes:
@@ -68,8 +68,8 @@ def serving_plot(report: dict[str, Any]) -> bytes:
         axes.set_xlim(0, 1.06 * max([capacity, *rates]))
         axes.grid(which="major", color="#dddddd", linewidth=0.6)
     figure.suptitle(
-        f"{report['model']} on {report['accelerators']:,} × {report['system']}, "
-        f"{report['scheduler']['policy']}, {report['router']}; hollow: saturated (modelled)",
+        plain(f"{report['model']} on {report['accelerators']:,} × {report['system']}, "
+              f"{report['scheduler']['policy']}, {report['router']}; hollow: saturated (modelled)"),
         fontsize=10,
     )
     return png_bytes(figure)

@@ -5,11 +5,12 @@ All are drawn in the light colours of the palette; an SVG is then made to follow
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from signacc.plots import image_bytes, plain
 
 from .comparison import ASPECTS, ENERGY, SPEED, Comparison
 from .figures import Entry
@@ -46,11 +47,6 @@ _STYLE = {
 
 def _colour(result: Comparison, machine: str) -> str:
     return LIGHT[SERIES[result.machines.index(machine) % len(SERIES)]]
-
-
-def _label(name: str) -> str:
-    """Return a name as matplotlib shows it letter by letter: no formulas, nothing hidden."""
-    return ("\u2009" if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def _error(value: Any, scale: float = 1.0) -> list[list[float]]:
@@ -99,7 +95,7 @@ def _machine_legend(result: Comparison, figure: Any, machines: Sequence[str]) ->
     figure.legend(
         handles=[
             Patch(facecolor=_colour(result, m), edgecolor=LIGHT["surface"], linewidth=0,
-                  label=_label(m),
+                  label=plain(m),
                   hatch=None if m in ours else "////")
             for m in machines
         ],
@@ -161,7 +157,7 @@ def heat_map(result: Comparison, figure: Any) -> str:
     for row, machine in zip(grid, machines, strict=True):
         for axis, aspect in zip(row, ASPECTS, strict=True):
             _cells(result, axis, aspect, machine, reach)
-            axis.set_title(_label(f"{machine}: {aspect}"))
+            axis.set_title(plain(f"{machine}: {aspect}"))
     return (
         "Gain of each machine over the best baseline of the point, nominal; above 1 (violet) ours "
         "is better, below 1 (orange) the baseline. A cell with a question mark is open: the "
@@ -230,7 +226,7 @@ def crossover(result: Comparison, figure: Any) -> str:
                               [g.high - g.nominal for _, g in line]],
                         color=_colour(result, machine), marker=_MARKERS[index % len(_MARKERS)],
                         linestyle=_LINES[index % len(_LINES)], linewidth=1.1, markersize=4.5,
-                        elinewidth=0.8, capsize=2, label=_label(f"{machine}, context {context}"),
+                        elinewidth=0.8, capsize=2, label=plain(f"{machine}, context {context}"),
                     )  # fmt: skip
         axis.axhline(1, color=LIGHT["ink"], linewidth=1.0)
         axis.set(xscale="log", yscale="log", xlabel="batch", title=_TITLES[aspect],
@@ -281,9 +277,7 @@ def _drawn(result: Comparison, form: str, **options: Any) -> dict[str, tuple[byt
         for name, draw in _drawings(result).items():
             figure = Figure(figsize=_size(name, result), layout="constrained")
             caption = draw(result, figure)
-            image = io.BytesIO()
-            figure.savefig(image, format=form, **options)
-            images[name] = (image.getvalue(), caption)
+            images[name] = (image_bytes(figure, form, **options), caption)
     return images
 
 

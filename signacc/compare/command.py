@@ -131,7 +131,7 @@ def _files(
         with progress("drawing the page"):
             plots = svg_images(result) | svg_images(prefill)
             page = html_page(result, plots, flips, prefill)
-        files[Path(options.html)] = [page.encode()]
+        files[Path(options.html)] = [page.encode(errors="replace")]
     return files
 
 

@@ -1,5 +1,6 @@
 """Plots of estimates: drawn, whole PNG files, and nothing written when matplotlib is missing."""
 
+import os
 import struct
 import sys
 from dataclasses import replace
@@ -73,3 +74,23 @@ def test_names_in_a_roofline_hide_no_other_and_are_not_cut_off(model, system):
         assert box.count_overlaps(boxes[index + 1:]) == 0, axes.texts[index].get_text()
         assert axes.bbox.ymin < box.ymin
         assert box.ymax < axes.bbox.ymax
+
+
+NAMES = ["a $\\frac{", "数据 🙂", "_hidden", os.fsdecode(b"m\xff")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_can_be_drawn(name):
+    """Neither a formula that does not parse, nor a letter that the font lacks, stops a plot."""
+    pytest.importorskip("matplotlib")
+    from signacc.plots import estimate_plots, pareto_plot, roofline
+
+    result = estimate(named_model("fbi-43m"), replace(KV260, name=name))
+    for image in estimate_plots(name, result).values():
+        size(image)
+    (axes,) = roofline(name, result).axes
+    assert name.replace("$", r"\$").replace("\udcff", "?") in axes.get_title()
+    record = {"design": {"model": name}, "metrics": {"watts": 1.0, "usd": 2.0}}
+    report = {"objectives": ["watts", "usd"], "constraints": [], "space": name, "feasible": 1,
+              "designs": 1}
+    size(pareto_plot(report, [record], [record]))

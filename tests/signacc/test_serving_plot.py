@@ -40,3 +40,10 @@ def test_load_and_capacity_are_inside(rates, monkeypatch):
     assert markers["first token, p50"] != markers["first token, p99"]  # also without lines
     hollow = [line for line in left.lines if line.get_markerfacecolor() == "white"]
     assert len(hollow) == 4 * sum(rate > 10 for rate in rates)  # two latencies, two percentiles
+
+
+@pytest.mark.parametrize("name", ["a $\\frac{", "数据 🙂", "m\udcff"])
+def test_any_name_can_be_drawn(name):
+    from signacc.serving_plot import serving_plot
+
+    assert serving_plot(study(5.0) | {"system": name, "model": name})[-8:-4] == b"IEND"
