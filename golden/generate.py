@@ -29,7 +29,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     if not path.is_file():
         raise InputError(f"a model folder must hold tokenizer.json; there is none in {folder}")
     try:
-        return Tokenizer.from_file(str(path))
+        return Tokenizer.from_buffer(path.read_bytes())  # the path need not be UTF-8 text
     except Exception as error:  # the library raises bare Exception
         raise InputError(f"{path} must be a tokenizer of the tokenizers library: {error}") from None
 

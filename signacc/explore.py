@@ -187,7 +187,7 @@ def run_command(options: ExploreOptions) -> None:
             table = table_csv(outcome, limits, {record["key"] for record in front})
             made = {
                 folder / "front.json": [json.dumps(report, indent=1).encode() + b"\n"],
-                folder / "designs.csv": [table.encode()],
+                folder / "designs.csv": [table.encode(errors="surrogateescape")],
             }
             if len(objectives) > 1 and feasible:
                 made[folder / "front.png"] = [pareto_plot(report, feasible, front)]

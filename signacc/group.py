@@ -69,6 +69,8 @@ class Group(click.Group):
             _fail(str(error))
         except OSError as error:
             _fail_of(error)
+        except UnicodeEncodeError as error:  # of a library that takes paths as text alone
+            _fail(f"names must be UTF-8 text here, not {error.object[:200]!r}")
         except RuntimeError as error:
             from signacc.cosim.build import BenchError
             from signacc.cosim.toolchain import ToolError

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from signacc.cli import main
+from signacc.models import model_folder
 
 
 @pytest.mark.parametrize(
@@ -62,3 +64,26 @@ def test_a_closed_pipe_loses_no_file(arguments, tmp_path):
     assert done.stderr == f"  wrote {path}\n"
     assert done.returncode == 1
     assert json.loads(path.read_text())["traceEvents"]
+
+
+def test_names_that_are_no_text(tmp_path):
+    """A folder's name may be any bytes; what cannot take them says so."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff"))
+    shutil.copytree(model_folder(), folder)
+    runner = CliRunner()
+    result = runner.invoke(main, ["generate", "--model", str(folder), "--prompt", "a", "--write",
+                                  "1", "--json"])
+    assert result.exit_code == 0, result.output
+    out = tmp_path / "sweep"
+    result = runner.invoke(main, ["explore", "--model", str(folder), "-o", str(out),
+                                  "--workers", "0"])
+    assert result.exit_code == 0, result.output
+    assert b"m\xff" in (out / "designs.csv").read_bytes()
+
+
+def test_a_library_that_takes_text_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr("signacc.interchange.export_gguf_file",
+                        lambda *given, **options: "m\udcff.gguf".encode())
+    result = CliRunner().invoke(main, ["export", "--format", "gguf", "-o", "m.gguf"])
+    assert result.exit_code == 2
+    assert result.stderr == "error: names must be UTF-8 text here, not 'm\\udcff.gguf'\n"
