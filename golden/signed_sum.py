@@ -42,27 +42,40 @@ def _library() -> ctypes.CDLL:
         )
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
     key = hashlib.sha256(_SOURCE.read_bytes() + " ".join(_OPTIONS).encode() + version).hexdigest()
-    folder = cache_root() / "kernels"
-    path = folder / f"signed_sum-{key[:16]}.so"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as work:
-            built = Path(work) / "kernel.so"
-            done = subprocess.run(
-                [compiler, *_OPTIONS, str(_SOURCE), "-o", str(built)],
-                capture_output=True, text=True, errors="replace", check=False,
-            )
-            if done.returncode:
-                reason = (done.stderr.strip().splitlines() or ["no message"])[0]
-                raise InputError(f"{compiler} must compile {_SOURCE.name}; it says: {reason}")
-            os.replace(built, path)
-    library = ctypes.CDLL(str(path))
+    path = cache_root() / "kernels" / f"signed_sum-{key[:16]}.so"
+    try:
+        library = _loaded(compiler, path)
+    except OSError as error:
+        raise InputError(
+            f"packed arithmetic needs {path}, a file of the cache ($SIGNACC_CACHE): {error}"
+        ) from None
     pointer, count = ctypes.c_void_p, ctypes.c_int64
     library.signed_sum.argtypes = (
         pointer, count, count, pointer, count, pointer, ctypes.c_int, ctypes.c_int,
     )
     library.signed_sum.restype = None
     return library
+
+
+def _loaded(compiler: str, path: Path) -> ctypes.CDLL:
+    """Load the kernel at `path`; build it if it is not there, or damaged."""
+    if path.is_file():
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:
+            path.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as work:
+        built = Path(work) / "kernel.so"
+        done = subprocess.run(
+            [compiler, *_OPTIONS, str(_SOURCE), "-o", str(built)],
+            capture_output=True, text=True, errors="replace", check=False,
+        )
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no message"])[0]
+            raise InputError(f"{compiler} must compile {_SOURCE.name}; it says: {reason}")
+        os.replace(built, path)
+    return ctypes.CDLL(str(path))
 
 
 def paths() -> tuple[str, ...]:

@@ -27,11 +27,13 @@ _PART_COLOURS = dict(
 
 
 def check_matplotlib() -> None:
-    """Raise a usage error if matplotlib is not installed."""
+    """Raise a usage error if matplotlib is not installed, or cannot start."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
         raise click.UsageError("plots need matplotlib: pip install matplotlib") from None
+    except ValueError as error:  # such as of $MPLBACKEND
+        raise click.UsageError(f"plots need matplotlib, which does not start: {error}") from None
 
 
 def new_figure(**options: Any) -> tuple[Any, Any]:

@@ -164,3 +164,26 @@ def test_the_kernel_is_built_once(monkeypatch, tmp_path):
     module._library.cache_clear()
     paths()
     assert built.stat().st_mtime_ns == before
+
+
+@pytest.mark.usefixtures("rebuilt")
+def test_a_damaged_kernel_is_built_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("SIGNACC_CACHE", str(tmp_path / "first"))
+    paths()
+    (built,) = (tmp_path / "first" / "kernels").iterdir()
+    damaged = tmp_path / "second" / "kernels" / built.name  # what is loaded is not read again
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"no library")
+    monkeypatch.setenv("SIGNACC_CACHE", str(tmp_path / "second"))
+    module._library.cache_clear()
+    assert paths()[0] == "tables"
+    assert damaged.stat().st_size > 1000
+
+
+@pytest.mark.usefixtures("rebuilt")
+def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
+    """An InputError, so that the golden model falls back on numpy, as without a compiler."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SIGNACC_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"packed arithmetic needs .*/file/kernels/signed_sum-"):
+        paths()

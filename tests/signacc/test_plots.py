@@ -2,8 +2,10 @@
 
 import os
 import struct
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +96,14 @@ def test_any_name_can_be_drawn(name):
     report = {"objectives": ["watts", "usd"], "constraints": [], "space": name, "feasible": 1,
               "designs": 1}
     size(pareto_plot(report, [record], [record]))
+
+
+def test_a_matplotlib_that_does_not_start(tmp_path):
+    pytest.importorskip("matplotlib")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("signacc"), "simulate", "--plot", tmp_path / "out"],
+        env=os.environ | {"MPLBACKEND": "nonsense"}, capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 2
+    assert "plots need matplotlib, which does not start: " in done.stderr
+    assert "Traceback" not in done.stderr
