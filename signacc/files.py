@@ -21,13 +21,16 @@ def check_output_file(path: str | Path, what: str = "output file") -> None:
     Raises
     ------
     InputError
-        If its folder does not exist, or the path is a folder.
+        If its folder does not exist, or the path is a folder, read-only, or no regular file.
     """
     target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise InputError(f"the {what} must not be a folder: {path}")
     if not target.parent.is_dir():
         raise InputError(f"the {what}'s folder must exist; there is none for {path}")
+    try:
+        _mode(Path(path), target, 0)
+    except OSError as error:
+        reason = (error.strerror or str(error)).removeprefix("an output file ")
+        raise InputError(f"the {what} {reason}: {path}") from None
 
 
 def check_output_folder(path: str | Path, what: str = "output folder") -> None:

@@ -125,7 +125,7 @@ def _fail_of(error: OSError) -> NoReturn:
     if error.errno == errno.EPIPE and error.filename == _STDOUT:
         sys.exit(1)  # whoever reads has enough: nothing to complain of
     where = f": {error.filename}" if error.filename else ""
-    _fail(f"{error.strerror or error}{where}")
+    _fail(f"{error.strerror or ' '.join(map(str, error.args))}{where}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from signacc.console import progress
+from signacc.files import check_output_file
 
 
 def import_model(source: Path, output: Path, *, tokenizer: Path | None, as_json: bool) -> None:
@@ -58,8 +59,13 @@ def export_gguf_file(folder: Path, output: Path, *, as_json: bool) -> None:
 
     if output.suffix != ".gguf":
         raise click.UsageError(f"the output file must end in .gguf, not {str(output)!r}")
+    check_output_file(output, "GGUF file")
     with progress(f"writing {output.name}"):
-        export_gguf(folder, output)
+        try:
+            export_gguf(folder, output)
+        except OSError as error:  # such as a full disk, of which numpy names no file
+            error.filename = error.filename or str(output)
+            raise
     size = output.stat().st_size
     if as_json:
         click.echo(json.dumps({"output": str(output), "bytes": size}))

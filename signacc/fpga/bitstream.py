@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from golden.errors import InputError
+from signacc.files import write_files
 
-from .flow import Design, Options, Result, implement, keep, scratch
+from .flow import Design, Options, Result, implement, scratch
 from .targets import Target
 from .tools import Job, find_nextpnr, run
 
@@ -57,9 +58,9 @@ def make_bitstream(
         )
     say("bitstream")
     config = Path(best.config)
-    with scratch(output.parent) as folder:
+    with scratch(work) as folder:
         (folder / "top.config").write_bytes(config.read_bytes())
         command = (*ecppack.command, "--compress", "--input", "top.config", "--bit", "top.bit")
         run([Job("bitstream", command, folder, folder / "ecppack.log")])
-        keep(folder / "top.bit", output)
+        write_files({output: [(folder / "top.bit").read_bytes()]})
     return replace(result, placements=[best])

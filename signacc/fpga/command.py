@@ -13,7 +13,7 @@ import click
 from golden.errors import InputError
 from hw.config import EngineConfig
 from signacc.console import progress
-from signacc.files import check_output_folder, write_texts
+from signacc.files import check_output_file, check_output_folder, write_texts
 
 from .flow import Options, implement
 from .parts import check_part, part_design
@@ -128,6 +128,7 @@ def run_bitstream(
         raise InputError(
             f"the bitstream must be a .bit file in a folder that exists, not {output!r}"
         )
+    check_output_file(path, "bitstream")
     with progress(f"generating {config.name} for {board}") as step:
         module = ulx3s.Ulx3s(config, clock_mhz=clock, baud=baud)
         top = f"signacc_{config.name}_{board}"

@@ -126,6 +126,11 @@ def test_outputs_are_checked_before_work(tmp_path):
         check_output_file(tmp_path, "page")
     with pytest.raises(InputError, match="the page's folder must exist; there is none for"):
         check_output_file(tmp_path / "none" / "x", "page")
+    file.chmod(0o444)
+    with pytest.raises(InputError, match="the page must not be read-only: "):
+        check_output_file(file, "page")
+    with pytest.raises(InputError, match="the page must be a regular file: /dev/null"):
+        check_output_file("/dev/null", "page")
     for path in (file, file / "below"):
         with pytest.raises(InputError, match="output folder must be a folder, not the file"):
             check_output_folder(path)

@@ -96,5 +96,15 @@ class TestGguf:
         refused(invoke("export", "--format", "gguf", "-o", tmp_path / "m.bin"), "end in .gguf")
         refused(invoke("export", "--format", "gguf", "--preset", "tiny", "-o", file),
                 "leave --preset and --config out")
-        refused(invoke("export", "--format", "gguf", "-o", tmp_path / "no" / "m.gguf"), "No such")
+        refused(invoke("export", "--format", "gguf", "-o", tmp_path / "no" / "m.gguf"),
+                "the GGUF file's folder must exist")
         assert file.read_bytes() == b"GGUF"
+
+    def test_a_full_disk_is_of_the_file(self, tmp_path, monkeypatch):
+        def full(folder, path):
+            raise OSError("8 requested and 3 written")  # as numpy says it
+
+        monkeypatch.setattr("model.gguf_file.export_gguf", full)
+        file = tmp_path / "m.gguf"
+        result = invoke("export", "--format", "gguf", "-o", file)
+        refused(result, f"error: 8 requested and 3 written: {file}")
