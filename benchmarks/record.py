@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -21,6 +22,14 @@ def cpu_name() -> str:
     except OSError:
         return platform.processor()
     return next((s.split(":", 1)[1].strip() for s in lines if s.startswith("model name")), "?")
+
+
+def verilog_sha256(preset: str) -> str:
+    """Return the digest of a preset's generated Verilog: which RTL a record was measured on."""
+    from hw.config import named_preset
+    from hw.verilog import generate
+
+    return hashlib.sha256(generate(named_preset(preset)).text.encode()).hexdigest()
 
 
 def write_record(

