@@ -9,8 +9,11 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from golden.errors import InputError
+
+T = TypeVar("T")
 
 
 def check_output_file(path: str | Path, what: str = "output file") -> None:
@@ -45,6 +48,18 @@ def check_output_folder(path: str | Path, what: str = "output folder") -> None:
     for part in (target, *target.parents):
         if part.exists() and not part.is_dir():
             raise InputError(f"the {what} must be a folder, not the file {part}")
+
+
+def joined(*parts: Mapping[Path, T]) -> dict[Path, T]:
+    """Return all files of several mappings; raises InputError if two are one file."""
+    files: dict[Path, T] = {}
+    for part in parts:
+        taken = {os.path.realpath(path) for path in files}
+        for path in part:
+            if os.path.realpath(path) in taken:
+                raise InputError(f"two output files must not have one name: {path}")
+        files.update(part)
+    return files
 
 
 def write_text(path: str | Path, text: str) -> None:

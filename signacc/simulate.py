@@ -11,7 +11,7 @@ import click
 from golden.config import MODELS, ModelConfig, named_model
 from golden.errors import InputError
 from signacc.console import deliver
-from signacc.files import check_output_file, check_output_folder
+from signacc.files import check_output_file, check_output_folder, joined
 from sim.system import (
     Estimate,
     SystemConfig,
@@ -110,7 +110,7 @@ def _files(options: SimulateOptions, result: Estimate) -> dict[Path, list[bytes]
         folder = Path(options.plot)
         images = estimate_plots(options.model, result)
         folder.mkdir(parents=True, exist_ok=True)
-        files |= {folder / name: [image] for name, image in images.items()}
+        files = joined(files, {folder / name: [image] for name, image in images.items()})
     return files
 
 

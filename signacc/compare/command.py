@@ -11,7 +11,7 @@ import click
 
 from golden.config import MODELS, ModelConfig
 from signacc.console import deliver, progress
-from signacc.files import check_output_file, check_output_folder
+from signacc.files import check_output_file, check_output_folder, joined
 from signacc.plots import check_matplotlib
 from signacc.simulate import model_shape
 from sim.errors import InputError
@@ -131,7 +131,7 @@ def _files(
         with progress("drawing the page"):
             plots = svg_images(result) | svg_images(prefill)
             page = html_page(result, plots, flips, prefill)
-        files[Path(options.html)] = [page.encode(errors="replace")]
+        files = joined(files, {Path(options.html): [page.encode(errors="replace")]})
     return files
 
 

@@ -255,6 +255,14 @@ class TestSimulate:
         refused(invoke("explore", "-o", str(file / "x")), f"must be a folder, not the file {file}")
         assert file.read_text() == "mine"
 
+    def test_a_timeline_and_a_plot_of_one_name(self, tmp_path):
+        pytest.importorskip("matplotlib")
+        path = tmp_path / "roofline.png"
+        result = invoke("simulate", "--trace", str(path), "--plot", str(tmp_path))
+        refused(result, f"two output files must not have one name: {path}")
+        assert "tokens/s" in result.stdout
+        assert list(tmp_path.iterdir()) == []
+
     def test_a_refused_run_writes_nothing(self, tmp_path):
         path = tmp_path / "trace.json"
         refused(invoke("simulate", "--context", "9999", "--trace", str(path)), "9999")

@@ -9,7 +9,13 @@ import stat
 import pytest
 
 from golden.errors import InputError
-from signacc.files import check_output_file, check_output_folder, write_text, write_texts
+from signacc.files import (
+    check_output_file,
+    check_output_folder,
+    joined,
+    write_text,
+    write_texts,
+)
 
 
 def test_replaces_and_respects_the_umask(tmp_path):
@@ -113,6 +119,15 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
         write_text(tmp_path / "a", "x")
     assert error.value.filename == str(tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_one_name_are_not_joined(tmp_path):
+    one = {tmp_path / "a": "1"}
+    assert joined(one, {tmp_path / "b": "2"}, {}) == {tmp_path / "a": "1", tmp_path / "b": "2"}
+    (tmp_path / "sub").mkdir()
+    for other in (tmp_path / "a", tmp_path / "sub" / ".." / "a"):
+        with pytest.raises(InputError, match="two output files must not have one name"):
+            joined(one, {other: "2"})
 
 
 def test_outputs_are_checked_before_work(tmp_path):
