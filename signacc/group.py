@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -43,7 +44,7 @@ class Group(click.Group):
     command_class = Command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        _name_standard_output()
+        _wrap_standard_streams()
         try:
             return super().main(*args, **kwargs)
         except OSError as error:  # of --help, which is printed before anything is invoked
@@ -109,16 +110,28 @@ class _StandardOutput(io.FileIO):
             raise
 
 
-def _name_standard_output() -> None:
-    """Let errors of writing to the standard output be told from those of files."""
-    old = sys.stdout
-    if old is None or old is not sys.__stdout__ or not isinstance(old, io.TextIOWrapper):
-        return
-    old.flush()
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(_StandardOutput(old.fileno(), "wb", closefd=False)),
-        encoding=old.encoding, errors=old.errors, line_buffering=old.line_buffering,
-    )
+class _StandardError(io.FileIO):
+    """The standard error: what cannot be said there must not cost the results."""
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _wrap_standard_streams() -> None:
+    """Tell errors of the standard output from those of files, and ignore those of the other."""
+    for name, kind in (("stdout", _StandardOutput), ("stderr", _StandardError)):
+        old = getattr(sys, name)
+        if old is not getattr(sys, f"__{name}__") or not isinstance(old, io.TextIOWrapper):
+            continue
+        with suppress(OSError):
+            old.flush()
+        setattr(sys, name, io.TextIOWrapper(
+            io.BufferedWriter(kind(old.fileno(), "wb", closefd=False)),
+            encoding=old.encoding, errors=old.errors, line_buffering=old.line_buffering,
+        ))
 
 
 def _fail_of(error: OSError) -> NoReturn:

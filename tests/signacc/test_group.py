@@ -52,6 +52,19 @@ def test_standard_output_that_is_full(arguments):
     assert done.returncode == 2
 
 
+def test_standard_error_that_is_full_costs_no_results():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [PROGRAM, "serve", "--requests", "50", "--loads", "0.5", "--json"],
+            stdout=subprocess.PIPE, stderr=full, text=True, check=False,
+        )
+        assert done.returncode == 0
+        assert len(json.loads(done.stdout)["points"]) == 1
+        refused = subprocess.run([PROGRAM, "simulate", "--context", "9999"], stderr=full,
+                                 check=False)
+        assert refused.returncode == 2
+
+
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
 def test_a_closed_pipe_loses_no_file(arguments, tmp_path):
     """As in ``signacc simulate --trace t.json | head -1``."""
