@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,6 +29,7 @@ from golden.errors import InputError
 from golden.folder import EMBEDDING, FINAL_NORM, HEAD, METADATA, expected_tensors, load_packed
 
 from .export import check_replaceable, write_packed
+from .gguf_reader import gguf_package, open_gguf, reading
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
@@ -73,7 +73,7 @@ def export_gguf(folder: Path, path: Path) -> Path:
     OSError
         If the file cannot be written; one that was there is left as it was.
     """
-    gguf = _gguf()
+    gguf = gguf_package()
     folder, path = Path(folder), Path(path)
     packed = load_packed(folder)
     config = packed.config
@@ -94,8 +94,8 @@ def export_gguf(folder: Path, path: Path) -> Path:
         raise IsADirectoryError(21, "an output file must not be a folder", str(path))
     handle, work = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
+    writer = gguf.GGUFWriter(work, ARCHITECTURE)
     try:
-        writer = gguf.GGUFWriter(work, ARCHITECTURE)
         _write_keys(writer, folder, config, packed.metadata)
         for ours, theirs in _tensor_names(config):
             if ours.endswith(".signs"):
@@ -113,6 +113,8 @@ def export_gguf(folder: Path, path: Path) -> Path:
         os.chmod(work, 0o644)
         os.replace(work, path)
     except BaseException:
+        with suppress(OSError, AttributeError):  # it may not have opened its file, or not flush it
+            writer.close()
         with suppress(FileNotFoundError):
             os.unlink(work)
         raise
@@ -157,21 +159,13 @@ def import_gguf(path: Path, output: Path) -> ModelConfig:
         If the file is damaged or of another model, or `output` holds something else; `output` is
         then left as it was.
     """
-    gguf = _gguf()
+    gguf = gguf_package()
     path = Path(path)
     check_replaceable(Path(output))
-    if not path.is_file():
-        raise InputError(f"a GGUF file must be there; there is none at {path}")
-    try:
-        reader = gguf.GGUFReader(str(path))
+    reader = open_gguf(path, "the model")
+    with reading(path):
         config, files, metadata, extra = _read_keys(reader, path)
         tensors = _read_tensors(gguf, reader, path, config)
-    except InputError:
-        raise
-    except (ValueError, KeyError, IndexError, TypeError, OverflowError, OSError, MemoryError,
-            AssertionError, AttributeError, struct.error) as error:  # whatever the reader trips on
-        reason = str(error) or type(error).__name__
-        raise InputError(f"{path} must be a complete GGUF file: {reason}") from None
     write_packed(tensors, metadata, config, output, extra_files=files, extra_config=extra)
     return config
 
@@ -238,11 +232,3 @@ def _read_tensors(
             data = blocks[:, :, 2:].reshape(shape)
         tensors[ours] = torch.from_numpy(np.ascontiguousarray(data))
     return tensors
-
-
-def _gguf() -> Any:
-    try:
-        import gguf
-    except ImportError:
-        raise InputError("GGUF files need the Python package gguf: pip install gguf") from None
-    return gguf

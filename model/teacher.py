@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from golden.errors import InputError
+
+from .gguf_reader import open_gguf, reading
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,20 +163,17 @@ class Teacher(nn.Module):
         return self(tokens) @ self.embedding.t()
 
 
-def gguf_reader(path: Path) -> Any:
+def gguf_reader(path: Path) -> GGUFReader:
     """Open a GGUF file.
 
     Raises
     ------
     InputError
-        If the file is missing, or is not a LLaMA model.
+        If the file is missing or damaged, or is not a LLaMA model.
     """
-    from gguf import GGUFReader
-
-    if not Path(path).is_file():
-        raise InputError(f"the teacher must be a GGUF file; there is none at {path}")
-    reader = GGUFReader(str(path))
-    architecture = reader.fields["general.architecture"].contents()
+    reader = open_gguf(path, "the teacher")
+    with reading(path):
+        architecture = reader.fields["general.architecture"].contents()
     if architecture != "llama":
         raise InputError(f"the teacher must be a llama GGUF, not {architecture!r}: {path}")
     return reader
@@ -190,11 +192,15 @@ def load_teacher(path: Path, *, positions: int = 2048) -> Teacher:
     Raises
     ------
     InputError
-        If the file is missing or not a LLaMA model with a tied embedding.
+        If the file is missing or damaged, or is not a LLaMA model with a tied embedding.
     """
-    from gguf import dequantize
-
     reader = gguf_reader(path)
+    with reading(path):
+        return _built(reader, path, positions)
+
+
+def _built(reader: GGUFReader, path: Path, positions: int) -> Teacher:
+    from gguf import dequantize
 
     def field(name: str) -> Any:
         return reader.fields[f"llama.{name}"].contents()

@@ -17,6 +17,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from golden.errors import InputError
 
+from .gguf_reader import reading
 from .teacher import gguf_reader
 
 END_OF_TEXT = "<|endoftext|>"
@@ -72,14 +73,17 @@ class Vocabulary:
 def read_vocabulary(path: Path) -> Vocabulary:
     """Read the vocabulary of a GGUF file; raises InputError if there is no byte-level BPE in it."""
     fields = gguf_reader(path).fields
-    kind = fields["tokenizer.ggml.model"].contents()
-    if kind != "gpt2":
-        raise InputError(f"the teacher's tokenizer must be byte-level BPE ('gpt2'), not {kind!r}")
-    tokens = fields["tokenizer.ggml.tokens"].contents()
-    types = fields["tokenizer.ggml.token_type"].contents()
-    merges = [tuple(m.split(" ", 1)) for m in fields["tokenizer.ggml.merges"].contents()]
-    control = 3
-    special = [t for t, kind in zip(tokens, types, strict=True) if kind == control]
+    with reading(path):
+        kind = fields["tokenizer.ggml.model"].contents()
+        if kind != "gpt2":
+            raise InputError(
+                f"the teacher's tokenizer must be byte-level BPE ('gpt2'), not {kind!r}"
+            )
+        tokens = fields["tokenizer.ggml.tokens"].contents()
+        types = fields["tokenizer.ggml.token_type"].contents()
+        merges = [tuple(m.split(" ", 1)) for m in fields["tokenizer.ggml.merges"].contents()]
+        control = 3
+        special = [t for t, kind in zip(tokens, types, strict=True) if kind == control]
     return Vocabulary(tuple(tokens), tuple(merges), tuple(special))
 
 
