@@ -82,27 +82,45 @@ def steps(
     """Count `total`, 1 to `most`, down by `step`; with `again`, from the start after the last.
 
     The counter is two steps ahead, so that its sign says whether the next step is the last one:
-    nothing is compared but when `load` begins a new total.
+    nothing is compared but when `load` begins a new total. It counts in units of the largest power
+    of two that divides `step`, so that a step that is one has the fewest bits to count; what a total
+    has beside whole units comes in as the carry. Written as ``a - ~b``, see :func:`count_down`.
     """  # fmt: skip
+    fraction = (step & -step).bit_length() - 1
+    unit = step >> fraction
     last = Signal(name=f"{name}_last")
-    ahead = Signal(range(-2 * step, max(1, most - 2 * step)), name=f"{name}_ahead")
+    ahead = Signal(range(-2 * unit, max(1, -(-most >> fraction) - 2 * unit)), name=f"{name}_ahead")
     follows = Signal(name=f"{name}_last_follows")
-    begun = bind(m, total - (2 * step + 1), f"{name}_begun")
     single = bind(m, at_most(total, step), f"{name}_single")
-    next_last, next_ahead = ahead[-1], ahead - step
+    held = Signal(len(total), name=f"{name}_start", reset_less=True)  # low bits: for `rest`
+    with m.If(load):
+        m.d.sync += held.eq(total)
+    restart, start, next_last = load, total, ahead[-1]
     if again:
-        start = Signal.like(ahead, name=f"{name}_start", reset_less=True)
         only = Signal(name=f"{name}_only", reset_less=True)
-        next_last, next_ahead = Mux(last, only, next_last), Mux(last, start, next_ahead)
         with m.If(load):
-            m.d.sync += [start.eq(begun), only.eq(single)]
+            m.d.sync += only.eq(single)
+        restart = bind(m, load | last, f"{name}_restart")
+        start, next_last = Mux(load, total, held), Mux(last, only, next_last)
+    start = bind(m, start, f"{name}_from")
+    part = _any(start[:fraction])
+    shape = signed(len(ahead))
+    minus = Mux(restart, Const(-2 * unit - 1, shape), Const(-unit, shape)).as_unsigned()
+    chosen = bind(m, ~Mux(restart, start[fraction:], ahead)[: len(ahead)], f"{name}_of")
+    moved = Cat(restart & part, minus) - Cat(Const(1, 1), chosen)
+    with m.If(load | advance):
+        m.d.sync += ahead.eq(moved[1:])
     m.d.comb += follows.eq(last)
     with m.If(load):
         m.d.comb += follows.eq(single)
-        m.d.sync += ahead.eq(begun)
     with m.Elif(advance):
         m.d.comb += follows.eq(next_last)
-        m.d.sync += ahead.eq(next_ahead)
     m.d.sync += last.eq(follows)
-    bits = clog2(step + 1)
-    return Steps(last, follows, bind(m, (ahead + (2 * step + 1))[:bits], f"{name}_rest"))
+    # Of the units left in the last step one may be a part.
+    part = _any(held[:fraction])
+    units = ~part if unit == 1 else (ahead + (2 * unit + 1) - part)[: clog2(unit + 1)]
+    return Steps(last, follows, bind(m, Cat(held[:fraction], units), f"{name}_rest"))
+
+
+def _any(bits: Value) -> Value:
+    return bits.any() if len(bits) else Const(0, 1)
