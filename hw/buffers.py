@@ -76,7 +76,7 @@ class ActivationBuffer(wiring.Component):
     """Two banks of quantized activations; written a chunk, read a word of k_par at a time.
 
     Or a part of it: with word_parts above 1, part p has lanes p*act_par and so on of every group.
-    An address is a word and, below it, a part. Read latency: MEMORY_LATENCY cycles.
+    An address is a word, below it the bank, and lowest a part. Read latency: MEMORY_LATENCY cycles.
     """
 
     def __init__(self, config: EngineConfig):

@@ -83,8 +83,8 @@ def steps(
 
     The counter is two steps ahead, so that its sign says whether the next step is the last one:
     nothing is compared but when `load` begins a new total. It counts in units of the largest power
-    of two that divides `step`, so that a step that is one has the fewest bits to count; what a total
-    has beside whole units comes in as the carry. Written as ``a - ~b``, see :func:`count_down`.
+    of two that divides `step`, which has the fewest bits; what a total has beside whole units
+    comes in as the carry. Written as ``a - ~b``, see :func:`count_down`.
     """  # fmt: skip
     fraction = (step & -step).bit_length() - 1
     unit = step >> fraction
@@ -95,19 +95,19 @@ def steps(
     held = Signal(len(total), name=f"{name}_start", reset_less=True)  # low bits: for `rest`
     with m.If(load):
         m.d.sync += held.eq(total)
-    restart, start, next_last = load, total, ahead[-1]
+    part = bind(m, _any(held[:fraction]), f"{name}_part")
+    restart, count, carry, next_last = load, ahead, _any(total[:fraction]), ahead[-1]
     if again:
         only = Signal(name=f"{name}_only", reset_less=True)
         with m.If(load):
             m.d.sync += only.eq(single)
         restart = bind(m, load | last, f"{name}_restart")
-        start, next_last = Mux(load, total, held), Mux(last, only, next_last)
-    start = bind(m, start, f"{name}_from")
-    part = _any(start[:fraction])
+        count, carry = Mux(last, held[fraction:], ahead), Mux(load, carry, part)
+        next_last = Mux(last, only, next_last)
     shape = signed(len(ahead))
     minus = Mux(restart, Const(-2 * unit - 1, shape), Const(-unit, shape)).as_unsigned()
-    chosen = bind(m, ~Mux(restart, start[fraction:], ahead)[: len(ahead)], f"{name}_of")
-    moved = Cat(restart & part, minus) - Cat(Const(1, 1), chosen)
+    chosen = bind(m, ~Mux(load, total[fraction:], count)[: len(ahead)], f"{name}_of")
+    moved = Cat(restart & carry, minus) - Cat(Const(1, 1), chosen)
     with m.If(load | advance):
         m.d.sync += ahead.eq(moved[1:])
     m.d.comb += follows.eq(last)
@@ -117,7 +117,6 @@ def steps(
         m.d.comb += follows.eq(next_last)
     m.d.sync += last.eq(follows)
     # Of the units left in the last step one may be a part.
-    part = _any(held[:fraction])
     units = ~part if unit == 1 else (ahead + (2 * unit + 1) - part)[: clog2(unit + 1)]
     return Steps(last, follows, bind(m, Cat(held[:fraction], units), f"{name}_rest"))
 

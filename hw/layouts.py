@@ -162,7 +162,7 @@ def word(config: EngineConfig) -> Lanes:
 
 
 def activation_address(config: EngineConfig) -> int:
-    """Width of an address of the activation buffer: a word and, below it, a part of the word."""
+    """Width of an address of the activation buffer: a word, below it the bank, a part lowest."""
     return clog2(BANKS * config.words_max) + clog2(config.word_parts)
 
 

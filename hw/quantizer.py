@@ -76,7 +76,7 @@ class Quantizer(wiring.Component):
         part = Signal(clog2(config.word_parts)) if config.word_parts > 1 else Const(0, 0)
         bank = Signal()
         member = Signal(range(max(2, config.m_par)))  # which vector of its command
-        word = Signal(range(max(2, BANKS * config.words_max)))
+        word = Signal(range(max(2, config.words_max)))
         free_banks = Signal(range(BANKS + 1), init=BANKS)
 
         begins = bind(m, equals(member, 0), "begins")
@@ -119,7 +119,6 @@ class Quantizer(wiring.Component):
             m.d.sync += [
                 running.eq(1),
                 current.eq(self.source),
-                word.eq(Mux(bank, config.words_max, 0)),
             ]
         with m.If(running):
             m.d.sync += [
@@ -132,6 +131,7 @@ class Quantizer(wiring.Component):
         with m.If(end):
             m.d.sync += [
                 running.eq(0),
+                word.eq(0),
                 bank.eq(bank ^ completes),
                 member.eq(Mux(completes, 0, member + 1)),
                 done.layer.eq(current.layer),
@@ -144,7 +144,7 @@ class Quantizer(wiring.Component):
             self.write_valid.eq(delay(m, target, stages, "valid", reset_less=False)),
             self.write_slot.eq(delay(m, slot, stages, "slot", in_lut=False)),
             self.write_addr.eq(
-                delay(m, Cat(part, word), stages, "word", in_lut=False)
+                delay(m, Cat(part, bank, word), stages, "word", in_lut=False)
             ),
             self.batch.eq(done),
             self.batch_valid.eq(delay(m, end & completes, 1, "complete", reset_less=False)),

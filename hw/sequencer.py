@@ -97,8 +97,7 @@ class Sequencer(wiring.Component):
         current = Signal(layouts.batch(config), reset_less=True)
         tile = Signal(layouts.tile(config), reset_less=True)
         bank = Signal()
-        base = bind(m, Mux(bank, config.words_max, 0), "base")
-        word = Signal(range(max(2, BANKS * config.words_max)))
+        word = Signal(range(max(2, config.words_max)))
         hold_free = Signal(init=1)
 
         asked = self.batch.payload.layer
@@ -125,7 +124,7 @@ class Sequencer(wiring.Component):
         runs = bind(m, begin | (running & ~batch_done), "runs")
         m.d.comb += [
             self.batch.ready.eq(~running),
-            self.read_addr.eq(word),
+            self.read_addr.eq(Cat(bank, word)),
             self.issue.eq(issue),
             self.last.eq(sums_last),
             self.tile.eq(tile),
@@ -137,13 +136,13 @@ class Sequencer(wiring.Component):
             go.eq(runs & (~sums_follow | hold_follows)),
         ]
         with m.If(begin):
-            m.d.sync += [current.eq(self.batch.payload), word.eq(base)]
+            m.d.sync += current.eq(self.batch.payload)
         with m.If(issue):
             m.d.sync += word.eq(word + 1)
         with m.If(sums_done):
             m.d.sync += _fill_tile(config, tile, current, tiles)
         with m.If(tile_done):
-            m.d.sync += word.eq(base)
+            m.d.sync += word.eq(0)
         with m.If(batch_done):
             m.d.sync += bank.eq(~bank)
         if config.scale_out == "groups":

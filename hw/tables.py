@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In, Out
 from . import layouts
 from .arith import bind, select
 from .array import Parts
-from .config import BANKS, MEMORY_LATENCY, TABLE_BANKS, EngineConfig, clog2
+from .config import MEMORY_LATENCY, TABLE_BANKS, EngineConfig, clog2
 from .counters import credits, steps
 from .memories import BlockMemory
 from .row import codes
@@ -169,7 +169,7 @@ class TableControl(wiring.Component):
         config = self.config
         running, go = Signal(), Signal()
         vector_bank = Signal()
-        word = Signal(range(max(2, BANKS * config.words_max)))
+        word = Signal(range(max(2, config.words_max)))
         start = Signal(init=1)  # the index is 0
         begin = bind(m, self.batch.valid & ~running, "begin")
         end = bind(m, go & (self.index == config.table_cycles - 1), "end")
@@ -185,7 +185,7 @@ class TableControl(wiring.Component):
         starts = bind(m, end | (start & ~go), "starts")
         m.d.comb += [
             self.batch.ready.eq(~running),
-            *self._places(m, go, word),
+            *self._places(m, go, Cat(vector_bank, word)),
             self.made.eq(end),
             self.bank_freed.eq(vector_end),
         ]
@@ -193,14 +193,12 @@ class TableControl(wiring.Component):
         m.d.sync += [
             running.eq(runs), start.eq(starts), go.eq(runs & (~starts | tables_follow))
         ]  # fmt: skip
-        with m.If(begin):
-            m.d.sync += word.eq(Mux(vector_bank, config.words_max, 0))
         with m.If(go):
             m.d.sync += self.index.eq(Mux(end, 0, self.index + 1))
         with m.If(end):
             m.d.sync += [word.eq(word + 1), self.bank.eq(~self.bank)]
         with m.If(vector_end):
-            m.d.sync += vector_bank.eq(~vector_bank)
+            m.d.sync += [vector_bank.eq(~vector_bank), word.eq(0)]
         return m
 
     def _places(self, m: Module, step: Value, word: Value) -> list:

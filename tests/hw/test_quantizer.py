@@ -153,7 +153,7 @@ def test_words_and_latency(config, chance):
             for j in range(0, len(q), config.act_par):
                 word, chunk = divmod(j // config.act_par, config.slots_per_word)
                 slot, part = divmod(chunk, config.word_parts)
-                address = (number % BANKS) * config.words_max + word
+                address = word * BANKS + number % BANKS
                 address = address << (config.word_parts - 1).bit_length() | part
                 raw = join(q[j : j + config.act_par], config.act_bits)
                 want_writes.append((member, address, slot, raw))

@@ -105,8 +105,10 @@ def test_words_inside_tiles(config, chance):
     want, ends, totals = [], [], []
     for number, layer in enumerate(layers):
         words, count = -(-layer[0] // config.k_par), -(-layer[1] // config.n_par)
-        base = (number % BANKS) * config.words_max
-        want += [(base + w, int(w == words - 1)) for _ in range(count) for w in range(words)]
+        bank = number % BANKS
+        want += [
+            (w * BANKS + bank, int(w == words - 1)) for _ in range(count) for w in range(words)
+        ]
         ends += [described(config, layer, t) for t in range(count)]
         totals.append(len(want))
     assert beats == want, seed

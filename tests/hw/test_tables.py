@@ -193,7 +193,7 @@ def test_steps(config, chance):
             # A table of an earlier word must have been given back.
             before = len(ends) - TABLE_BANKS
             start = max(earliest, freed_at[before] + 1 if before >= 0 else 0)
-            address = (index % BANKS) * config.words_max + word
+            address = word * BANKS + index % BANKS
             want += [
                 (start + i, address << part_bits | part, entry, len(ends) % TABLE_BANKS)
                 for i, (part, entry) in enumerate(filling(config))
