@@ -491,9 +491,9 @@ class EngineConfig:
 
     @cached_property
     def serial_steps(self) -> tuple[TableStep, ...] | None:
-        """What one adder per group does to fill a table; None: a tree gives an entry a cycle.
+        """What an adder does to fill a group's table; None: a tree gives an entry a cycle.
 
-        One adder is smaller and takes more cycles for a word. It is taken where the quantizer
+        It is smaller than a tree and takes more cycles for a word. It is taken where the quantizer
         writes one activation a cycle and takes as many cycles for a word or more.
         """
         if not self.words_outer or self.act_par > 1:
@@ -501,19 +501,32 @@ class EngineConfig:
         steps = table_steps(self.group, self.ternary)
         return steps if len(steps) <= self.slots_per_word else None
 
+    @cached_property
+    def table_turns(self) -> int:
+        """Groups that share an adder of serial_steps, one after the other; 1 without them.
+
+        As many as let a word's tables still take no longer than the quantizer does for a word.
+        Turn t fills the tables of the groups g with g mod table_turns = t.
+        """
+        if self.serial_steps is None:
+            return 1
+        most = self.slots_per_word // len(self.serial_steps)
+        return max(turns for turns in range(1, most + 1) if self.groups % turns == 0)
+
     @property
     def table_cycles(self) -> int:
-        """Cycles in which the table of a word is filled."""
-        return len(self.entries if self.serial_steps is None else self.serial_steps)
+        """Cycles in which the tables of a word are filled."""
+        steps = self.entries if self.serial_steps is None else self.serial_steps
+        return len(steps) * self.table_turns
 
     @property
     def word_parts(self) -> int:
         """Reads of the activation buffer that give a word: with serial_steps a few lanes each."""
-        return 1 if self.serial_steps is None else self.group // self.act_par
+        return 1 if self.serial_steps is None else self.group * self.table_turns
 
     @property
     def part_lanes(self) -> int:
-        """Activations in a part of a word: act_par of every group, or the whole word."""
+        """Activations in a part of a word: one of every group of a turn, or the whole word."""
         return self.k_par // self.word_parts
 
     @property

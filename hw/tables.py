@@ -78,10 +78,11 @@ class TableMaker(wiring.Component):
 
 
 class SerialTableMaker(wiring.Component):
-    """Computes one entry of every group's table after the other with one adder per group.
+    """Computes one entry after the other with an adder for every table_turns groups.
 
-    Steps are those of config.serial_steps. Latency: one cycle from `word`, the part of a word that
-    holds the step's input, to `entry`; `index`, the step, comes one cycle before `word`.
+    Steps are those of config.serial_steps, once for every turn. Latency: one cycle from `word`, the
+    part of a word that holds the step's input of the turn's groups, to `entry`; `index`, the step,
+    comes one cycle before `word`.
     """
 
     def __init__(self, config: EngineConfig):
@@ -90,7 +91,7 @@ class SerialTableMaker(wiring.Component):
             {
                 "index": In(clog2(config.table_cycles)),
                 "word": In(layouts.word(config)),
-                "entry": Out(config.groups * config.term_bits),
+                "entry": Out(config.part_lanes * config.term_bits),
             }
         )
 
@@ -98,8 +99,7 @@ class SerialTableMaker(wiring.Component):
         """Decode the step, then add to or subtract from each group's sum."""
         m = Module()
         config = self.config
-        steps = config.serial_steps
-        per_group = config.part_lanes // config.groups
+        steps = config.serial_steps * config.table_turns
 
         def decode(choose: Callable[[TableStep], int], bits: int, name: str) -> Value:
             if bits == 0:
@@ -110,10 +110,7 @@ class SerialTableMaker(wiring.Component):
         clear = decode(lambda step: step.lane is None, 1, "clear")
         subtract = decode(lambda step: step.negative, 1, "subtract")
         double = decode(lambda step: step.double, int(not config.ternary), "double")
-        lane = decode(lambda step: (step.lane or 0) % per_group, clog2(per_group), "lane")
-        for g in range(config.groups):
-            given = [self.word[g * per_group + i] for i in range(per_group)]
-            value = bind(m, select(m, given, lane, f"given_{g}").as_signed(), f"value_{g}")
+        for g, value in enumerate(self.word):
             addend = value if config.ternary else Mux(double, value << 1, value)
             total = Signal(signed(config.term_bits), name=f"sum_{g}", reset_less=True)
             after = add_or_subtract(m, total, addend.as_signed(), subtract, f"after_{g}")
@@ -138,7 +135,8 @@ class TableControl(wiring.Component):
         The step, of the table maker: without serial_steps the entry. It goes on while `step` is
         high in the sequence of the steps.
     step, entry, bank : Out
-        An entry of a bank's tables is to be computed; from the word read in the same cycle.
+        An entry of a bank's tables is to be computed, from the word read in the same cycle: of the
+        groups of a turn, a bit of `step` each.
     made : Out
         Pulse: with the last entry of a table.
     table_freed : In
@@ -156,7 +154,7 @@ class TableControl(wiring.Component):
                 "index": Out(clog2(config.table_cycles)),
                 "entry": Out(config.index_bits),
                 "bank": Out(1),
-                "step": Out(1),
+                "step": Out(config.table_turns),
                 "made": Out(1),
                 "table_freed": In(1),
                 "bank_freed": Out(1),
@@ -215,16 +213,23 @@ class TableControl(wiring.Component):
                 return Const(0, 0)
             return select(m, [Const(n, bits) for n in numbers], self.index, name)
 
-        per_group = config.part_lanes // config.groups
         numbers = {entry: number for number, entry in enumerate(config.entries)}
+        turns = [(turn, s) for turn in range(config.table_turns) for s in plan]
         part = decode(
-            [(s.lane or 0) // per_group for s in plan], clog2(config.word_parts), "part"
+            [turn * config.group + (s.lane or 0) for turn, s in turns],
+            clog2(config.word_parts), "part",
         )
-        entry = decode([numbers.get(s.coefficients, 0) for s in plan], config.index_bits, "entry")
-        makes = decode([s.coefficients is not None for s in plan], 1, "makes")
+        entry = decode(
+            [numbers.get(s.coefficients, 0) for _, s in turns], config.index_bits, "entry"
+        )
+        makes = decode(
+            [(s.coefficients is not None) << turn for turn, s in turns], config.table_turns, "makes"
+        )
         return [
-            self.read_addr.eq(Cat(part, word)), self.entry.eq(entry), self.step.eq(step & makes)
-        ]  # fmt: skip
+            self.read_addr.eq(Cat(part, word)),
+            self.entry.eq(entry),
+            self.step.eq(step.replicate(config.table_turns) & makes),
+        ]
 
 
 class TableRow(wiring.Component):
@@ -238,7 +243,7 @@ class TableRow(wiring.Component):
     weights, bank : In
         Of a beat.
     write_en, write_addr, write_data : In
-        One entry of every group's table.
+        One entry of the table of every group of a turn, whose bit of `write_en` is high.
     partial : In, sum : Out
         Signed acc_bits.
     """
@@ -249,9 +254,9 @@ class TableRow(wiring.Component):
             {
                 "weights": In(config.groups * config.code_bits),
                 "bank": In(1),
-                "write_en": In(1),
+                "write_en": In(config.table_turns),
                 "write_addr": In(config.index_bits + 1),
-                "write_data": In(config.groups * config.term_bits),
+                "write_data": In(config.groups // config.table_turns * config.term_bits),
                 "partial": In(signed(config.acc_bits)),
                 "sum": Out(signed(config.acc_bits)),
             }
@@ -267,10 +272,11 @@ class TableRow(wiring.Component):
                 shape=unsigned(config.term_bits), depth=TABLE_BANKS << config.index_bits, init=[]
             )
             write, read = table.write_port(), table.read_port(domain="comb")
+            adder, turn = divmod(g, config.table_turns)
             m.d.comb += [
-                write.en.eq(self.write_en),
+                write.en.eq(self.write_en[turn]),
                 write.addr.eq(self.write_addr),
-                write.data.eq(self.write_data.word_select(g, config.term_bits)),
+                write.data.eq(self.write_data.word_select(adder, config.term_bits)),
                 read.addr.eq(Cat(index, self.bank)),
             ]
             items.append(
@@ -298,9 +304,9 @@ def _beat(config: EngineConfig, rows: int) -> dict:
         "first": In(1),
         "last": In(1),
         "tile": In(max(1, clog2(config.tiles_max))),
-        "write_en": In(1),
+        "write_en": In(config.table_turns),
         "write_addr": In(config.index_bits + 1),
-        "write_data": In(config.groups * config.term_bits),
+        "write_data": In(config.groups // config.table_turns * config.term_bits),
     }
 
 

@@ -329,9 +329,15 @@ def test_one_adder_a_group_where_the_front_end_takes_as_long(config):
         and serial <= config.k_par // config.act_par
     )
     assert (config.serial_steps is not None) == fits
-    assert config.table_cycles == (serial if fits else made)
-    # A read gives act_par lanes of every group, or all of them.
-    assert config.word_parts == (config.group // config.act_par if fits else 1)
+    # As many groups share it as still fit, the same number at each adder.
+    turns = [
+        t for t in range(1, config.groups + 1)
+        if config.groups % t == 0 and t * serial <= config.k_par // config.act_par
+    ]  # fmt: skip
+    assert config.table_turns == (turns[-1] if fits else 1)
+    assert config.table_cycles == (serial * config.table_turns if fits else made)
+    # A read gives one lane of every group of a turn, or the whole word.
+    assert config.part_lanes == (config.groups // config.table_turns if fits else config.k_par)
     assert config.part_lanes * config.word_parts == config.k_par
 
 

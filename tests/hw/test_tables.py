@@ -33,6 +33,10 @@ CONFIGS = [
     replace(BASE, k_par=12, act_bits=5),
     replace(BASE, k_par=21, group=3, n_par=1),
     replace(BASE, k_par=15, group=3, ternary=True, n_par=1),
+    # One for two or three groups in turn.
+    replace(BASE, k_par=24, k_max=72),
+    replace(BASE, k_par=12, group=2, act_bits=5, n_par=1),
+    replace(BASE, k_par=20, group=2, ternary=True, n_par=3),
 ]
 TREES = [config for config in CONFIGS if config.serial_steps is None]
 SERIAL = [config for config in CONFIGS if config.serial_steps is not None]
@@ -41,7 +45,7 @@ SERIAL = [config for config in CONFIGS if config.serial_steps is not None]
 def label(c) -> str:
     kind = f"group {c.group}{' ternary' * c.ternary}"
     if c.serial_steps is not None:
-        kind += f" by {c.act_par}"
+        kind += f" in {c.table_turns}"
     return f"{kind} {c.k_par}x{c.n_par} A{c.act_bits} {c.generator_stages}+{c.tree_stages} stages"
 
 
@@ -56,27 +60,29 @@ def random_word(config, source) -> list[int]:
 
 
 def part_of(config, word, part) -> list[int]:
-    """Return part `part` of a word: its lanes of every group."""
-    lanes = range(part * config.act_par, (part + 1) * config.act_par)
-    return [word[g * config.group + lane] for g in range(config.groups) for lane in lanes]
+    """Return part `part` of a word: one input of every group of a turn."""
+    turn, lane = divmod(part, config.group)
+    return [word[g * config.group + lane] for g in range(turn, config.groups, config.table_turns)]
 
 
-def filling(config) -> list[tuple[int, int | None]]:
-    """Return, for every step of a table's making, the part of the word and the entry made."""
+def filling(config) -> list[tuple[int, int, int | None]]:
+    """Return, for every step of a word's tables, the turn, the part read, and the entry made."""
     if config.serial_steps is None:
-        return [(0, i) for i in range(len(config.entries))]
+        return [(0, 0, i) for i in range(len(config.entries))]
     return [
-        ((step.lane or 0) // config.act_par,
+        (turn, turn * config.group + (step.lane or 0),
          None if step.coefficients is None else config.entries.index(step.coefficients))
+        for turn in range(config.table_turns)
         for step in config.serial_steps
     ]  # fmt: skip
 
 
-def entry_of(config, word, index) -> list[int]:
-    """Return entry `index` of the tables of all groups."""
+def entry_of(config, word, index, turn=0) -> list[int]:
+    """Return entry `index` of the tables of all groups of a turn."""
     groups = [word[i : i + config.group] for i in range(0, config.k_par, config.group)]
     return [
-        sum(c * v for c, v in zip(config.entries[index], group, strict=True)) for group in groups
+        sum(c * v for c, v in zip(config.entries[index], group, strict=True))
+        for group in groups[turn :: config.table_turns]
     ]
 
 
@@ -120,17 +126,17 @@ def test_entries_one_adder_a_group(config):
         clock = Clock(ctx)
 
         async def tick():
-            got[clock.cycle] = split_signed(ctx.get(dut.entry), config.term_bits, config.groups)
+            got[clock.cycle] = split_signed(ctx.get(dut.entry), config.term_bits, config.part_lanes)
             await clock.tick()
 
         for _ in range(30):
             word = random_word(config, source)
-            for number, (part, entry) in enumerate(filling(config)):
+            for number, (turn, part, entry) in enumerate(filling(config)):
                 ctx.set(dut.index, number)
                 await tick()
                 ctx.set(dut.word, part_of(config, word, part))
                 if entry is not None:
-                    want[clock.cycle + 1] = entry_of(config, word, entry)
+                    want[clock.cycle + 1] = entry_of(config, word, entry, turn)
             for _ in range(source.randrange(3)):
                 ctx.set(dut.index, 0)
                 await tick()
@@ -138,7 +144,7 @@ def test_entries_one_adder_a_group(config):
         await tick()
 
     run(dut, bench)
-    assert len(want) == 30 * len(config.entries)
+    assert len(want) == 30 * len(config.entries) * config.table_turns
     assert {cycle: got[cycle] for cycle in want} == want, seed
 
 
@@ -172,9 +178,9 @@ def test_steps(config, chance):
                 taken_at.append(clock.cycle)
                 rest.pop()
                 offered = False
-            if ctx.get(dut.step):
+            if step := ctx.get(dut.step):
                 place = ctx.get(dut.read_addr), ctx.get(dut.entry), ctx.get(dut.bank)
-                steps.append((clock.cycle, *place))
+                steps.append((clock.cycle, step, *place))
             if ctx.get(dut.made):
                 assert steps[-1][0] == clock.cycle
                 waiting += 1
@@ -195,8 +201,8 @@ def test_steps(config, chance):
             start = max(earliest, freed_at[before] + 1 if before >= 0 else 0)
             address = word * BANKS + index % BANKS
             want += [
-                (start + i, address << part_bits | part, entry, len(ends) % TABLE_BANKS)
-                for i, (part, entry) in enumerate(filling(config))
+                (start + i, 1 << turn, address << part_bits | part, entry, len(ends) % TABLE_BANKS)
+                for i, (turn, part, entry) in enumerate(filling(config))
                 if entry is not None
             ]
             ends.append(want[-1][0])
@@ -246,9 +252,10 @@ def test_a_row_looks_up_adds_and_accumulates(config):
         terms = []  # sum of the beat of each cycle
         for cycle in range(depth + 200):
             address = cycle if cycle < depth else source.randrange(depth)
-            write = cycle < depth or source.random() < 0.5
-            values = [source.randrange(-half, half) for _ in range(config.groups)]
-            ctx.set(dut.write_en, write)
+            turns = config.table_turns
+            write = [cycle < depth or source.random() < 0.5 for _ in range(turns)]
+            values = [source.randrange(-half, half) for _ in range(config.groups // turns)]
+            ctx.set(dut.write_en, join(write, 1))
             ctx.set(dut.write_addr, address)
             ctx.set(dut.write_data, join(values, config.term_bits))
             code, bank = random_code(config, source), source.randrange(TABLE_BANKS)
@@ -270,8 +277,10 @@ def test_a_row_looks_up_adds_and_accumulates(config):
             # In the next cycle: this cycle's partial plus the term of stages + 1 cycles before it.
             before = terms[cycle - stages - 1] if cycle >= stages + 1 else None
             want.append(None if before is None else partial + before)
-            if write:
-                tables[address] = values
+            row = tables[address] or [None] * config.groups
+            tables[address] = [
+                values[g // turns] if write[g % turns] else row[g] for g in range(config.groups)
+            ]
             await ctx.tick()
 
     run(dut, bench)
@@ -283,13 +292,14 @@ def test_a_row_looks_up_adds_and_accumulates(config):
 # ---- clusters and partial sums ------------------------------------------------------------------
 
 
-def fill(config, source) -> list[tuple[int, list[int]]]:
-    """Return (address, entry) of tables of one random word for each bank, and the words."""
+def fill(config, source) -> tuple[list[list[int]], list[tuple[int, int, list[int]]]]:
+    """Return a random word for each bank, and (write_en, address, entry) of their tables."""
     words = [random_word(config, source) for _ in range(TABLE_BANKS)]
     writes = [
-        ((bank << config.index_bits) + i, entry_of(config, word, i))
+        (1 << turn, (bank << config.index_bits) + i, entry_of(config, word, i, turn))
         for bank, word in enumerate(words)
         for i in range(len(config.entries))
+        for turn in range(config.table_turns)
     ]
     return words, writes
 
@@ -308,8 +318,8 @@ def test_partial_sums_and_latency(config):
 
     async def bench(ctx):
         clock = Clock(ctx)
-        ctx.set(dut.write_en, 1)
-        for address, values in writes:
+        for enable, address, values in writes:
+            ctx.set(dut.write_en, enable)
             ctx.set(dut.write_addr, address)
             ctx.set(dut.write_data, join(values, config.term_bits))
             await clock.tick()
@@ -378,7 +388,7 @@ def schedule(config, source):
             word, bank = random_word(config, source), word_count % TABLE_BANKS
             start = max(start, freed[bank])
             steps = filling(config)
-            for i, (part, entry) in enumerate(steps):
+            for i, (turn, part, entry) in enumerate(steps):
                 # index, a cycle later its word, generator_stages later its entry.
                 inputs.setdefault(start + i, {})["index"] = i
                 given = word if config.serial_steps is None else part_of(config, word, part)
@@ -386,7 +396,7 @@ def schedule(config, source):
                 written = start + i + 1 + config.generator_stages
                 if entry is not None:
                     address = (bank << config.index_bits) + entry
-                    inputs.setdefault(written, {})["write_addr"] = address
+                    inputs.setdefault(written, {}).update(write_addr=address, write_en=1 << turn)
             start += len(steps)
             beat = max(beat, written + 1)  # as early as is right
             for t in range(tiles):
@@ -426,7 +436,7 @@ def test_array(config):
             ctx.set(dut.index, now.get("index", source.randrange(config.table_cycles)))
             noise_word = random_word(config, source)[: config.part_lanes]
             ctx.set(dut.word, now.get("word", noise_word))
-            ctx.set(dut.write_en, "write_addr" in now)
+            ctx.set(dut.write_en, now.get("write_en", 0))
             ctx.set(dut.write_addr, now.get("write_addr", source.randrange(entries)))
             noise = {
                 "valid": 0, "last": source.getrandbits(1), "first": source.getrandbits(1),
