@@ -40,6 +40,18 @@ def up_down(count: Value, up: Value, down: Value) -> Value:
     return count + Cat(up ^ down, down & ~up).as_signed()
 
 
+def negate(m: Module, value: Value, negative: Value, name: str) -> Signal:
+    """Return ``-value if negative else value`` of unsigned `value`, signed and one bit wider.
+
+    Written as 0 - ~(value ^ negative) and a bit below that brings the one: with the flipped operand
+    second, the choice fits the adder's look-up table, and no table is an inverter alone.
+    """
+    flip = negative.replicate(len(value) + 1)
+    flipped = bind(m, ~(Cat(value, Const(0, 1)) ^ flip), f"{name}_flipped")
+    total = Cat(negative, Const(0, len(flipped))) - Cat(Const(1, 1), flipped)
+    return bind(m, total[1 : len(flipped) + 1].as_signed(), name)
+
+
 def tree(items: Sequence[Value], combine: Callable[[Value, Value], Value]) -> Value:
     """Combine `items` as a balanced tree, so that widths grow by one bit a level."""
     items = list(items)

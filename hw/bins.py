@@ -9,40 +9,44 @@ the bin that the high bits choose. What the bins hold is put together once per v
 from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.hdl import unsigned
+from amaranth.hdl import Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
 from .arith import bind, select, shift_left
-from .config import BIN_BANKS, EngineConfig, clog2
+from .config import BIN_BANKS, SIGNIFICAND_SHIFT_BITS, EngineConfig, clog2
 from .tree import delay, register
 
 _SHARED = 16  # bits of a bin that share a register that says whether it counts
-_NEAR_BITS = 2  # of a shift amount: what one look-up table of six inputs chooses
 
 
 class Bins(wiring.Component):
     """Per lane a small memory of bins, in BIN_BANKS banks: a vector uses one, the next the other.
 
-    A chunk stands in its bins three cycles after it came. Every lane adds to bins of its own.
+    A chunk stands in its bins three cycles after its shifts came. Every lane adds to bins of its
+    own.
 
     Members
     -------
-    products : In, with ``valid``, ``first``, ``last``
-        A chunk of signed products; the first, the last of its vector.
+    shifts : In, with ``valid``, ``first``, ``last``
+        Of a chunk of products, SHIFT_BIAS included; the first, the last of its vector.
+    significands : In
+        Of the chunk of the cycle before, already shifted by SIGNIFICAND_SHIFT_BITS of its shifts.
     read_bin, read_lane, read_bank : In
         A bin to be read.
     read_data, read_used : Out
-        Its sum, signed bin_bits, in units of 2**(product_lsb_exp + bin * 2**bin_digit), in the
-        same cycle, and whether there is one: a bin that was not used is 0.
+        Its sum, signed bin_bits, in units of 2**(product_lsb_exp - SHIFT_BIAS) times
+        2**(bin * 2**bin_digit), in the same cycle, and whether there is one: a bin that was not
+        used is 0.
     """
 
     def __init__(self, config: EngineConfig):
         self.config = config
         super().__init__(
             {
-                "products": In(layouts.Lanes(layouts.signed_product(config), config.act_par)),
+                "shifts": In(layouts.Lanes(layouts.shift_bits(config), config.act_par)),
+                "significands": In(layouts.significands(config)),
                 "valid": In(1),
                 "first": In(1),
                 "last": In(1),
@@ -55,7 +59,7 @@ class Bins(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Build a shifter, an adder and a memory per lane."""
+        """Build the rest of the shift, an adder and a memory per lane."""
         m = Module()
         config = self.config
         digit = config.bin_digit
@@ -73,25 +77,19 @@ class Bins(wiring.Component):
         address_bits = clog2(config.bins)
         outputs, holds = [], []
         for lane in range(config.act_par):
-            product = self.products[lane]
-            width = len(product.significand) + (1 << digit) - 1
-            near_width = len(product.significand) + (1 << _NEAR_BITS) - 1
-            near = register(
-                m,
-                shift_left(
-                    m, product.significand, product.shift[:_NEAR_BITS], near_width, f"near_{lane}"
-                ),
-                f"near_{lane}_r",
+            asked = bind(m, self.shifts[lane][digit:][:address_bits], f"asked_{lane}")
+            rest = register(
+                m, self.shifts[lane][SIGNIFICAND_SHIFT_BITS:digit], f"rest_{lane}"
             )
-            rest = register(m, product.shift[_NEAR_BITS:], f"rest_{lane}")
-            amount = Cat(Const(0, _NEAR_BITS), rest[: digit - _NEAR_BITS])
-            term = register(m, shift_left(m, near, amount, width, f"far_{lane}"), f"term_{lane}")
-            read_bin = register(
-                m, product.shift[digit:][:address_bits], f"read_bin_{lane}", copy=True
-            )
-            following = bind(
-                m, rest[digit - _NEAR_BITS :][:address_bits], f"following_{lane}"
-            )
+            significand = self.significands[lane]
+            width = len(significand) + (1 << digit) - (1 << SIGNIFICAND_SHIFT_BITS)
+            term = register(
+                m, shift_left(m, significand, Cat(Const(0, SIGNIFICAND_SHIFT_BITS), rest), width,
+                              f"shifted_{lane}"),
+                f"term_{lane}",
+            )  # fmt: skip
+            read_bin = register(m, asked, f"read_bin_{lane}", copy=True)
+            following = register(m, asked, f"following_{lane}")
             chosen, write_bin = (
                 register(m, following, f"{name}_{lane}", copy=True) for name in ("bin", "write_bin")
             )
@@ -101,20 +99,21 @@ class Bins(wiring.Component):
             # in that cycle may be one of the same bin: only then its sum stays in `last_sum`, by
             # the register's reset, so that no choice stands in front of the adder.
             at_once = register(
-                m,
-                ~self.first & valid_before & (product.shift[digit:][:address_bits] == following),
-                f"at_once_{lane}",
+                m, ~self.first & valid_before & (asked == following), f"at_once_{lane}"
             )
-            used = [Signal(config.bins, name=f"used_{lane}_{i}") for i in range(BIN_BANKS)]
-            here = bind(m, Mux(bank, used[1], used[0]), f"used_{lane}")
-            stands = select(m, list(here), following, f"again_{lane}_of") & ~(valid & first)
+            used = Signal(config.bins, name=f"used_{lane}")
+            stands = select(m, list(used), following, f"again_{lane}_of") & ~(valid & first)
             again = bind(m, ~first_before & stands & ~at_once, f"again_{lane}")
             after = bind(
-                m, Mux(first, 0, here) | (Const(1, 1) << chosen)[: config.bins], f"after_{lane}"
+                m, Mux(first, 0, used) | (Const(1, 1) << chosen)[: config.bins], f"after_{lane}"
             )
+            with m.If(valid):
+                m.d.sync += used.eq(after)
+            # What a vector used is kept for the reducer.
+            kept = [Signal(config.bins, name=f"kept_{lane}_{i}") for i in range(BIN_BANKS)]
             for i in range(BIN_BANKS):
-                with m.If(valid & (bank == i)):
-                    m.d.sync += used[i].eq(after)
+                with m.If(valid & last & (bank == i)):
+                    m.d.sync += kept[i].eq(after)
 
             m.submodules[f"bins_{lane}"] = storage = memory.Memory(
                 shape=unsigned(config.bin_bits), depth=BIN_BANKS << address_bits, init=[]
@@ -141,10 +140,8 @@ class Bins(wiring.Component):
             ]
             holds.append(
                 select(
-                    m,
-                    list(bind(m, Mux(self.read_bank, used[1], used[0]), f"read_used_{lane}")),
-                    self.read_bin,
-                    f"holds_{lane}",
+                    m, [bit for one in kept for bit in _filled(one, address_bits)],
+                    Cat(self.read_bin, self.read_bank), f"holds_{lane}",
                 )
             )
             outputs.append(out.data)
@@ -153,3 +150,8 @@ class Bins(wiring.Component):
             self.read_used.eq(select(m, holds, self.read_lane, "holds")),
         ]
         return m
+
+
+def _filled(bits: Value, address_bits: int) -> list[Value]:
+    """Return `bits`, and as many times the last as fill an address of `address_bits`."""
+    return list(bits) + [bits[-1]] * ((1 << address_bits) - len(bits))

@@ -37,6 +37,12 @@ TABLE_BANKS = 2
 """Banks of every lookup table: one is written while the other is read."""
 MEMORY_LATENCY = 2
 """Cycles of a read from block memory: its own register, and one that it can absorb."""
+SHIFT_BIAS = 2
+"""A product's shift is its exponent and this: the least exponent field of either factor is 1."""
+SIGNIFICAND_SHIFT_BITS = 3
+"""Bits of a shift that the factors of shift*x take before they are multiplied."""
+FEW_LANES = 4
+"""Most lanes of the front end with narrow bins: the reducer reads each lane's bins, one a cycle."""
 BIN_BANKS = 2
 """Vectors whose shift*x may stand in the bins: one is summed while the other is reduced."""
 FRONT_END_LATENCY = 7
@@ -328,12 +334,14 @@ class EngineConfig:
     @property
     def bin_digit(self) -> int:
         """log2 of the exponents that share a bin of shift*x."""
-        return 4 if self.act_format == "fp16" else 5
+        if self.act_format == "bf16":
+            return 5
+        return 3 if self.act_par <= FEW_LANES else 4
 
     @property
     def bins(self) -> int:
-        """Bins of shift*x by exponent: 4 or 9."""
-        return (self.product_shift_max >> self.bin_digit) + 1
+        """Bins of shift*x by exponent: 4, 8 or 9."""
+        return (self.product_shift_max + SHIFT_BIAS >> self.bin_digit) + 1
 
     @property
     def bin_bits(self) -> int:

@@ -7,21 +7,29 @@ gives the block exponent. The products with the shift are summed exactly, in bin
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.hdl import Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import at_most, bind, equals, leading_one, select
+from .arith import at_most, bind, equals, leading_one, negate, select, shift_left
 from .bins import Bins
-from .config import BIN_BANKS, VECTORS_AHEAD, EngineConfig, clog2
+from .config import (
+    BIN_BANKS,
+    SHIFT_BIAS,
+    SIGNIFICAND_SHIFT_BITS,
+    VECTORS_AHEAD,
+    EngineConfig,
+    clog2,
+)
 from .counters import count_down, credits
 from .floats import FP16, FloatFormat
 from .reducer import Reducer
 from .tree import delay, register
 
 _BLOCK = 4  # bits that the search for a product's leading one looks at together
+_NEAR_BITS = SIGNIFICAND_SHIFT_BITS - 1  # of a shift: what one look-up table of six inputs chooses
 
 
 class FrontEnd(wiring.Component):
@@ -192,62 +200,75 @@ class FrontEnd(wiring.Component):
                 "shift": self.coef.payload[lane].shift,
             }
             for name, value in raw.items():
+                fraction = (config.float if name == "x" else FP16).fraction_bits
+                # The exponent field of a subnormal counts as 1; the leading bit of a mantissa. Both
+                # are known here, so that nothing stands before the adder and the multiplier.
+                low = value[fraction] | ~value[fraction + 1 : 15].any()
+                value = Cat(value[:fraction], low, value[fraction + 1 :])
                 operands[name, lane] = register(m, Mux(present, value, 0), f"{name}_{lane}")
-                # The leading bit of a mantissa, so that nothing stands before the multiplier.
-                form = config.float if name == "x" else FP16
                 normals[name, lane] = register(
-                    m, present & value[form.fraction_bits : 15].any(), f"{name}_{lane}_normal"
+                    m, present & raw[name][fraction:15].any(), f"{name}_{lane}_normal"
                 )
 
         # ---- stage 2: decode --------------------------------------------------------------
-        # ---- stage 3: multiply, with nothing between the registers and the multiplier ---------
-        special = []
+        # ---- stage 3: multiply by the scale, with nothing between registers and multiplier -----
+        # ---- stage 4: the same with the shift, whose factors take a part of the exponent before --
+        special, exponents = [], []
         scaled = Signal(layouts.products(config), name="scaled", reset_less=True)
-        shifted = Signal(
-            layouts.Lanes(layouts.signed_product(config), config.act_par),
-            name="shifted", reset_less=True,
-        )  # fmt: skip
+        shifted = Signal(layouts.significands(config), name="shifted", reset_less=True)
         for lane in lanes:
-            x = _decode(
-                m, operands["x", lane], normals["x", lane], config.float, f"x_{lane}"
-            )
-            special.append(x["special"])
+            x = _decode(operands["x", lane], normals["x", lane], config.float)
+            mantissa, ones = x["mantissa"], config.float.exponent_ones
+            special.append(bind(m, x["exponent"] == ones, f"x_{lane}_special"))
             for name in ("scale", "shift"):
-                other = _decode(
-                    m, operands[name, lane], normals[name, lane], FP16, f"{name}_{lane}"
+                other = _decode(operands[name, lane], normals[name, lane], FP16)
+                special.append(
+                    bind(m, other["exponent"] == FP16.exponent_ones, f"{name}_{lane}_special")
                 )
-                special.append(other["special"])
                 negative = bind(m, x["negative"] ^ other["negative"], f"{name}_{lane}_neg")
-                factor = other["mantissa"]
-                if name == "shift":  # the sign goes through the multiplier
-                    factor = Mux(negative, -factor, factor)[: len(factor) + 1].as_signed()
-                # A copy of x for each multiplier: its registers can move into the block.
-                left = register(m, x["mantissa"], f"{name}_{lane}_left")
-                right = register(m, factor, f"{name}_{lane}_right")
-                exponent = register(m, x["exponent"] + other["exponent"] - 2, f"{name}_{lane}_exp")
-                if name == "shift":
-                    m.d.sync += [
-                        shifted[lane].significand.eq(left * right),
-                        shifted[lane].shift.eq(exponent),
-                    ]
-                else:
+                exponent = register(m, x["exponent"] + other["exponent"], f"{name}_{lane}_exp")
+                if name == "scale":
+                    left = register(m, mantissa, f"scale_{lane}_left")
+                    right = register(m, other["mantissa"], f"scale_{lane}_right")
                     m.d.sync += [
                         scaled[lane].magnitude.eq(left * right),
                         scaled[lane].shift.eq(exponent),
                         scaled[lane].negative.eq(register(m, negative, f"negative_{lane}")),
                     ]
+                    continue
+                # The sign goes through the multiplier. A copy of x, since the other's registers can
+                # move into its multiplier.
+                factor = negate(m, other["mantissa"], negative, f"factor_{lane}")
+                factor = register(m, factor, f"shift_{lane}_factor")
+                mantissa = register(m, mantissa, f"shift_{lane}_mantissa", copy=True)
+                left = register(
+                    m, shift_left(m, mantissa, exponent[:_NEAR_BITS],
+                                  len(mantissa) + (1 << _NEAR_BITS) - 1, f"shift_{lane}_near"),
+                    f"shift_{lane}_left",
+                )  # fmt: skip
+                far = 1 << _NEAR_BITS
+                right = register(
+                    m, Mux(exponent[_NEAR_BITS], factor.shift_left(far), factor),
+                    f"shift_{lane}_right",
+                )  # fmt: skip
+                exponents.append(register(m, exponent, f"shift_{lane}_exp_late"))
+                m.d.sync += shifted[lane].eq(left * right)
         valid, starts, ends = tag(3)
         m.submodules.bins = bins = Bins(config)
         m.d.comb += [
             self.product.eq(scaled),
             self.product_valid.eq(valid),
-            bins.products.eq(shifted),
+            bins.shifts.eq(Cat(exponents)),
+            bins.significands.eq(shifted),
             bins.valid.eq(valid),
             bins.first.eq(starts),
             bins.last.eq(ends),
         ]
 
-        # ---- stages 4 and 5: leading one of scale*x --------------------------------------------
+        # ---- stages 4 and 5: the exponent that scale*x needs ------------------------------------
+        # Its leading one's place, less what makes it the highest bit of a quantized number. What
+        # whole blocks of that there are is taken from the block's number.
+        headroom = config.act_bits - 2 + SHIFT_BIAS
         tops = []
         for lane in lanes:
             magnitude = scaled[lane].magnitude
@@ -258,11 +279,17 @@ class FrontEnd(wiring.Component):
                 register(m, leading_one(m, block, f"place_{lane}_{i}"), f"places_{lane}_{i}")
                 for i, block in enumerate(blocks)
             ]
+            above = select(
+                m, [Const(i - headroom // _BLOCK, signed(5)) for i in range(len(blocks))], number,
+                f"above_{lane}",
+            )
+            above = register(m, above, f"lead_above_{lane}")
             number = register(m, number, f"lead_{lane}")
             some = register(m, magnitude.any(), f"some_{lane}")
             exponent = register(m, scaled[lane].shift, f"lead_exp_{lane}")
-            position = Cat(select(m, places, number, f"lead_place_{lane}"), number)
-            tops.append(register(m, Mux(some, position + exponent, 0), f"top_{lane}"))
+            place = Cat(select(m, places, number, f"lead_place_{lane}"), above).as_signed()
+            needed = place + exponent - headroom % _BLOCK
+            tops.append(register(m, Mux(some, needed, 0), f"top_{lane}"))
 
         # ---- one stage per level: largest leading one of the chunk -------------------------------
         for level in range(config.chunk_levels):
@@ -272,19 +299,20 @@ class FrontEnd(wiring.Component):
         poison = delay(m, Cat(*special).any(), 4 + config.chunk_levels, "poison")
         (chunk_top,) = tops
 
-        # ---- last stage: over the chunks of the vector, then the summary -------------------------
+        # ---- last stage: over the chunks of the vector, at least 0 ------------------------------
         valid, starts, ends = tag(5 + config.chunk_levels)
-        top = Signal.like(chunk_top, name="vector_top", reset_less=True)
+        top = Signal(config.exponent_bits, name="vector_top", reset_less=True)
         poisoned = Signal(reset_less=True)
-        headroom = config.act_bits - 2
+        below = chunk_top[-1]
         with m.If(valid):
-            m.d.sync += [
-                top.eq(Mux(starts | (chunk_top > top), chunk_top, top)),
-                poisoned.eq(poison | (poisoned & ~starts)),
-            ]
+            m.d.sync += poisoned.eq(poison | (poisoned & ~starts))
+            with m.If(starts | (~below & (chunk_top[:-1] > top))):
+                m.d.sync += top.eq(chunk_top)
+            with m.If(starts & below):
+                m.d.sync += top.eq(0)
         m.submodules.reducer = reducer = Reducer(config)
         m.d.comb += [
-            self.summary.exponent.eq(Mux(top > headroom, top - headroom, 0)),
+            self.summary.exponent.eq(top),
             self.summary.poison.eq(poisoned),
             self.summary_valid.eq(delay(m, valid & ends, 1, "summarized", reset_less=False)),
             reducer.summary.eq(self.summary),
@@ -309,17 +337,13 @@ def _level(m: Module, items: list[Value], combine, name: str) -> list[Value]:
     return pairs + ([register(m, items[-1], f"{name}_rest")] if len(items) % 2 else [])
 
 
-def _decode(
-    m: Module, bits: Value, normal: Value, form: FloatFormat, name: str
-) -> dict[str, Value]:
+def _decode(bits: Value, normal: Value, form: FloatFormat) -> dict[str, Value]:
     """Split a float: value = mantissa * 2**(exponent - 1) of its smallest step, exponent >= 1.
 
-    `normal` says whether its exponent field is not 0.
+    `normal` says whether its exponent field was not 0; a 0 has become 1.
     """
-    field = bits[form.fraction_bits : 15]
     return {
-        "mantissa": bind(m, Cat(bits[: form.fraction_bits], normal), f"{name}_mantissa"),
-        "exponent": bind(m, Mux(normal, field, 1), f"{name}_exponent"),
+        "mantissa": Cat(bits[: form.fraction_bits], normal),
+        "exponent": bits[form.fraction_bits : 15],
         "negative": bits[15],
-        "special": bind(m, field == form.exponent_ones, f"{name}_special"),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from amaranth.hdl import Format, Value, signed
 from amaranth.lib import data
 
-from .config import BANKS, EngineConfig, clog2
+from .config import BANKS, SHIFT_BIAS, SIGNIFICAND_SHIFT_BITS, EngineConfig, clog2
 
 
 class Lanes(data.ArrayLayout):
@@ -71,11 +71,11 @@ def results(config: EngineConfig) -> data.StructLayout:
 
 
 def product(config: EngineConfig) -> data.StructLayout:
-    """An exact product: magnitude * 2**shift in units of 2**product_lsb_exp."""
+    """An exact product: magnitude * 2**(shift - SHIFT_BIAS) in units of 2**product_lsb_exp."""
     return data.StructLayout(
         {
             "magnitude": config.product_significand,
-            "shift": config.product_shift_max.bit_length(),
+            "shift": shift_bits(config),
             "negative": 1,
         }
     )
@@ -86,14 +86,15 @@ def products(config: EngineConfig) -> Lanes:
     return Lanes(product(config), config.act_par)
 
 
-def signed_product(config: EngineConfig) -> data.StructLayout:
-    """An exact product as above, its sign within the significand."""
-    return data.StructLayout(
-        {
-            "significand": signed(config.product_significand + 1),
-            "shift": config.product_shift_max.bit_length(),
-        }
-    )
+def shift_bits(config: EngineConfig) -> int:
+    """Width of a product's shift."""
+    return (config.product_shift_max + SHIFT_BIAS).bit_length()
+
+
+def significands(config: EngineConfig) -> Lanes:
+    """A chunk of exact products of shift * x: signs and the shifts' low bits are within them."""
+    bits = config.product_significand + (1 << SIGNIFICAND_SHIFT_BITS)
+    return Lanes(signed(bits), config.act_par)
 
 
 def summary(config: EngineConfig) -> data.StructLayout:

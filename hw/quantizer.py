@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from . import layouts
 from .arith import at_most, bind, equals, shift_right_sticky, up_down
-from .config import BANKS, MEMORY_LATENCY, EngineConfig, clog2
+from .config import BANKS, MEMORY_LATENCY, SHIFT_BIAS, EngineConfig, clog2
 from .counters import count_down
 from .tree import delay, register
 
@@ -160,11 +160,10 @@ class Quantizer(wiring.Component):
         outputs = []
         for lane in range(config.act_par):
             product = self.product[lane]
-            # magnitude * 2**(shift - exponent), computed as one right shift of
+            # magnitude * 2**(shift - bias - exponent), computed as one right shift of
             # magnitude * 2**(A - 2), which the exponent's rule makes never negative.
-            amount = register(
-                m, (exponent + (bits - 2) - product.shift)[: len(exponent)], f"amount_{lane}"
-            )
+            amount = exponent + (bits - 2 + SHIFT_BIAS) - product.shift
+            amount = register(m, amount[: len(exponent)], f"amount_{lane}")
             magnitude = register(m, Mux(real, product.magnitude, 0), f"product_{lane}")
             negative = delay(m, product.negative, 3, f"negative_{lane}")
             wide = Cat(Const(0, bits - 1), magnitude)

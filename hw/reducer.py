@@ -16,7 +16,7 @@ from amaranth.lib.wiring import In, Out
 
 from . import layouts
 from .arith import bind, equals
-from .config import SMALLEST_STEP, EngineConfig, clog2
+from .config import SHIFT_BIAS, SMALLEST_STEP, EngineConfig, clog2
 
 
 class Reducer(wiring.Component):
@@ -103,7 +103,7 @@ class Reducer(wiring.Component):
                     digit.eq(1 << config.bin_digit),
                 ]  # fmt: skip
         with m.If(begin):
-            m.d.sync += [carry.eq(0), digit.eq(-first_place), number.eq(0), lane.eq(0)]
+            m.d.sync += [carry.eq(0), digit.eq(-first_place - SHIFT_BIAS), number.eq(0), lane.eq(0)]
         bit = carry[0]
 
         # ---- where the bit is: above the smallest normal number's lead, below the sums' unit -----

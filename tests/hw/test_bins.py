@@ -6,13 +6,18 @@ from dataclasses import replace
 import pytest
 
 from hw.bins import Bins
-from hw.config import EngineConfig
+from hw.config import SHIFT_BIAS, SIGNIFICAND_SHIFT_BITS, EngineConfig
 
 from ..simulation import run
 
 BASE = EngineConfig(name="test", k_par=4, n_par=2, act_bits=8, k_max=24, n_max=8, act_par=2)
-CONFIGS = [BASE, replace(BASE, act_par=1, k_max=1000), replace(BASE, act_format="bf16", act_par=4)]
-SETTLED = 3  # cycles from a chunk to its sum standing in the bins
+CONFIGS = [
+    BASE,
+    replace(BASE, act_par=1, k_max=1000),
+    replace(BASE, act_par=6, k_par=6, k_max=200),
+    replace(BASE, act_format="bf16", act_par=4),
+]
+SETTLED = 3  # cycles from a chunk's shifts to its sum standing in the bins
 
 
 @pytest.mark.parametrize("chance", [1.0, 0.5])
@@ -32,10 +37,12 @@ def test_every_bin_holds_its_sum(config, chance):
             if number % 3 == 0:  # long enough for every bin of the vector before to be read
                 chunks = config.chunks_max
             sums = [{} for _ in range(lanes)]
-            favourite = source.randint(0, config.product_shift_max)
+            highest = config.product_shift_max + SHIFT_BIAS
+            favourite = source.randint(0, highest)
             reads = [(b, lane) for b in range(config.bins) for lane in range(lanes)]
             source.shuffle(reads)
             sent, wait = 0, SETTLED
+            significands = [0] * lanes
             while sent < chunks or wait:
                 send = sent < chunks and source.random() < chance
                 ctx.set(dut.valid, send)
@@ -43,11 +50,11 @@ def test_every_bin_holds_its_sum(config, chance):
                 ctx.set(dut.last, sent == chunks - 1)
                 for lane in range(lanes):
                     # Often the same bin again, in the very next chunk.
-                    shift = source.choice(
-                        [favourite, favourite, source.randint(0, config.product_shift_max)]
-                    )
+                    shift = source.choice([favourite, favourite, source.randint(0, highest)])
                     value = source.choice([most, -most, 0, source.randint(-most, most)])
-                    ctx.set(dut.products[lane], {"significand": value, "shift": shift})
+                    ctx.set(dut.shifts[lane], shift)
+                    ctx.set(dut.significands[lane], significands[lane])  # of the cycle before
+                    significands[lane] = value << shift % (1 << SIGNIFICAND_SHIFT_BITS)
                     if send:
                         chosen = shift // width
                         sums[lane][chosen] = sums[lane].get(chosen, 0) + (value << shift % width)

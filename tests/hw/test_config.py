@@ -23,6 +23,7 @@ from hw.config import (
     REDUCE_OVERHEAD,
     SCALE_LATENCY,
     SELECT_BITS,
+    SHIFT_BIAS,
     SMALLEST_STEP,
     TILE_QUEUE_LATENCY,
     ConfigError,
@@ -238,13 +239,16 @@ def test_bins_and_window_hold_their_extremes(config):
     top = product.bit_length() - 1
     exponent = max(top - (config.act_bits - 2), 0)
     assert exponent < 2**config.exponent_bits
-    # A lane's bin: chunks_max significands, moved up by less than a digit.
+    # A lane's bin: chunks_max significands, moved up by less than a digit; bins of 8 exponents if
+    # the reducer has few lanes to read.
+    digit = 5 if config.act_format == "bf16" else 3 if config.act_par <= 4 else 4
+    assert config.bin_digit == digit
     most = config.chunks_max * ((1 << config.product_significand) - 1)
     most <<= (1 << config.bin_digit) - 1
     assert fits_signed(most, config.bin_bits)
     assert not fits_signed(most, config.bin_bits - 2)
-    assert (config.bins - 1) << config.bin_digit <= config.product_shift_max
-    assert config.product_shift_max < config.bins << config.bin_digit
+    highest = config.product_shift_max + SHIFT_BIAS
+    assert (config.bins - 1) << config.bin_digit <= highest < config.bins << config.bin_digit
     # Sums and what they are in the window; the reducer reads all of the shift sum and its sign.
     limit = config.k_max * (2 ** (config.act_bits - 1) - 1) * (2047 << 29 if config.scales else 1)
     assert limit < 2**config.window_bound

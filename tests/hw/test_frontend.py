@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from golden.reference import floor_log2, fp16_value
-from hw.config import BIN_BANKS, VECTORS_AHEAD, EngineConfig
+from hw.config import BIN_BANKS, SHIFT_BIAS, VECTORS_AHEAD, EngineConfig
 from hw.frontend import FrontEnd
 from hw.streams import activation_chunks, coefficient_chunks
 
@@ -186,7 +186,7 @@ def test_products_and_summaries(config, chance):
                 c = fp16_value(scale[j]) if j < len(x) else 0
                 if a is None or c is None:
                     continue
-                value = (magnitude << shift) * Fraction(2) ** config.product_lsb_exp
+                value = magnitude * Fraction(2) ** (shift - SHIFT_BIAS + config.product_lsb_exp)
                 assert (-value if negative else value) == a * c
     assert next(chunks, None) is None
 

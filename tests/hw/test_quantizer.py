@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from hw.config import BANKS, MEMORY_LATENCY, QUANTIZE_LATENCY, EngineConfig
+from hw.config import BANKS, MEMORY_LATENCY, QUANTIZE_LATENCY, SHIFT_BIAS, EngineConfig
 from hw.quantizer import Quantizer
 
 from ..simulation import Clock, join, run
@@ -36,7 +36,7 @@ def product(config, source, exponent):
     """Return (magnitude, shift, negative), an exact product that `exponent` allows."""
     highest, bits = config.product_shift_max, config.product_significand
     if source.random() < 0.1:
-        return 0, source.randint(0, highest), source.getrandbits(1)
+        return 0, source.randint(0, highest + SHIFT_BIAS), source.getrandbits(1)
     width = exponent + config.act_bits - 1  # bits of the largest product, in its unit
     if source.random() < 0.5:  # at or beside a tie, or at the edge of saturation
         q = source.choice([source.getrandbits(config.act_bits - 1), 2 ** (config.act_bits - 1) - 1])
@@ -44,14 +44,15 @@ def product(config, source, exponent):
         shift = min(max(exponent - 1 - source.randint(0, 8), 0), highest)
         value = (value >> shift) + source.randint(-1, 1)
         if 0 < value < 1 << bits and value << shift < 1 << width:
-            return value, shift, source.getrandbits(1)
+            return value, shift + SHIFT_BIAS, source.getrandbits(1)
     shift = source.randint(0, max(min(highest, width - 1), 0))
     limit = min(bits, width - shift)
-    return source.getrandbits(source.randint(1, limit)), shift, source.getrandbits(1)
+    value = source.getrandbits(source.randint(1, limit))
+    return value, shift + SHIFT_BIAS, source.getrandbits(1)
 
 
 def quantized(config, exponent, magnitude, shift, negative):
-    value = round(Fraction(magnitude) * Fraction(2) ** (shift - exponent))
+    value = round(Fraction(magnitude) * Fraction(2) ** (shift - SHIFT_BIAS - exponent))
     value = min(value, 2 ** (config.act_bits - 1) - 1)
     return -value if negative else value
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hw.config import EngineConfig
+from hw.config import SHIFT_BIAS, EngineConfig
 from hw.reducer import Reducer
 
 from ..simulation import Clock, run
@@ -23,20 +23,21 @@ IDS = [f"{c.act_par} lanes A{c.act_bits} K{c.k_max} {c.scale_out} {c.act_format}
 
 
 def split(config, source, total):
-    """Return bins by number and lane that add up to `total`; None where nothing was added."""
+    """Return bins by number and lane with the sum `total`; None where nothing was added."""
     bits, lanes = 1 << config.bin_digit, config.act_par
     bins: list[list[int | None]] = [[None] * lanes for _ in range(config.bins)]
     rest = total
-    limit = (1 << config.bin_bits - 2) // lanes
+    limit = (1 << config.bin_bits - 1) - 1
     for number in reversed(range(config.bins)):
         part = rest >> number * bits if number else rest
-        part = max(-limit, min(limit, part))
+        part = max(-limit * lanes, min(limit * lanes, part))
         rest -= part << number * bits
         if part or source.random() < 0.5:
-            first = source.randint(-abs(part), abs(part))
-            bins[number][0] = part
-            if lanes > 1:
-                bins[number][0], bins[number][-1] = first, part - first
+            for lane in range(lanes):
+                room = limit * (lanes - 1 - lane)  # of the lanes after it
+                low, high = max(-limit, part - room), min(limit, part + room)
+                bins[number][lane] = source.randint(low, high)
+                part -= bins[number][lane]
     assert rest == 0
     return bins
 
@@ -53,7 +54,8 @@ def test_windows(config, chance):
         # What bins can hold: the largest sums of products.
         most = config.k_max << config.product_bits - 1
         total = max(-most, min(most, total))
-        given.append((exponent, total, source.random() < 0.2, split(config, source, total)))
+        given.append((exponent, total, source.random() < 0.2,
+                      split(config, source, total << SHIFT_BIAS)))
     dut = Reducer(config)
     windows, asked_at, came_at = [], [], []
 
