@@ -81,21 +81,25 @@ def shift_right_sticky(
 ) -> tuple[Signal, Signal]:
     """Return ``(value >> amount, lost)``; lost = any 1 was shifted out.
 
-    A signed `value` is filled up with its sign. `lost` of an earlier step is passed on.
+    A signed `value` is filled up with its sign. `lost` of an earlier step is passed on. Two bits of
+    the amount at a time, the highest first: a choice of four fits a look-up table of six inputs.
     """
     width = len(value)
     current = bind(m, value, f"{name}_0")
-    gone = bind(m, Const(0, 1) if lost is None else lost, f"{name}_lost_0")
-    for i in range(len(amount)):
-        step = min(1 << i, width)
+    gone: Value = Const(0, 1) if lost is None else lost
+    for i in reversed(range(0, len(amount), 2)):
+        near, far = amount[i], amount[i + 1] if i + 1 < len(amount) else Const(0, 1)
+        by = [current >> min(step << i, width) for step in range(4)]
         shifted = Signal(current.shape(), name=f"{name}_{i + 1}")
-        sticky = Signal(name=f"{name}_lost_{i + 1}")
-        m.d.comb += [
-            shifted.eq(Mux(amount[i], current >> step, current)),
-            sticky.eq(gone | (amount[i] & current[:step].any())),
-        ]
-        current, gone = shifted, sticky
-    return current, gone
+        passed = [current[min(step << i, width) : step + 1 << i].any() for step in range(3)]
+        gone = bind(
+            m,
+            gone | ((near | far) & passed[0]) | (far & passed[1]) | (far & near & passed[2]),
+            f"{name}_lost_{i + 1}",
+        )
+        m.d.comb += shifted.eq(Mux(far, Mux(near, by[3], by[2]), Mux(near, by[1], by[0])))
+        current = shifted
+    return current, bind(m, gone, f"{name}_lost")
 
 
 def leading_one(m: Module, value: Value, name: str) -> Signal:
