@@ -390,6 +390,11 @@ class EngineConfig:
         return (self.reduce_end - SMALLEST_STEP - self.float.fraction_bits).bit_length()
 
     @property
+    def place_offset(self) -> int:
+        """What a window's place is lessened by: most that a sum is moved to the right."""
+        return self.wide_bits - 1 - self.float.significand
+
+    @property
     def reduce_cycles(self) -> int:
         """Cycles from the reducer taking a vector to its window standing in the table."""
         places = self.float.significand + self.sum_lsb_bits + self.reduce_end

@@ -116,14 +116,15 @@ def window(config: EngineConfig) -> data.StructLayout:
     """The exact sum of shift * x of a vector, reduced to what matters beside its sums.
 
     `base` is added to each sum; `sticky` says that the vector's sum has bits below; a magnitude
-    whose leading one is the highest possible has its rounding place at `place`. `positive` and
-    `negative` are what is left where a sum and the base come to 0 or -1 in units of sums.
+    whose leading one is the highest possible has its rounding place at `place` + place_offset.
+    `positive` and `negative` are what is left where a sum and the base come to 0 or -1 in units of
+    sums.
     """
     return data.StructLayout(
         {
             "base": signed(config.window_bits),
             "sticky": 1,
-            "place": config.place_bits,
+            "place": signed(config.place_bits + 1),
             "poison": 1,
             "positive": leading(config),
             "negative": leading(config),

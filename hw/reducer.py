@@ -110,11 +110,15 @@ class Reducer(wiring.Component):
         place = Signal(signed(config.place_bits + 1))
         # From the complement of the exponent up: p - 1 at the place of the sums' unit.
         above = Signal(signed((config.reduce_end + config.product_bits).bit_length() + 1))
+        offset_place = Signal(signed(config.place_bits + 1))
         with m.If(shift):
-            m.d.sync += [place.eq(place + 1), above.eq(above + 1)]
+            m.d.sync += [
+                place.eq(place + 1), above.eq(above + 1), offset_place.eq(offset_place + 1)
+            ]  # fmt: skip
         with m.If(begin):
             m.d.sync += [
                 place.eq(first_place - least),
+                offset_place.eq(first_place - least - config.place_offset),
                 above.eq((~Cat(asked.exponent, Const(0, 1))).as_signed()),
             ]
 
@@ -156,7 +160,7 @@ class Reducer(wiring.Component):
         sticky = Signal()
         top = Signal(p + 2, reset_less=True)
         held_top = Signal(p + 2, reset_less=True)
-        held_place = Signal(config.place_bits, reset_less=True)
+        held_place = Signal.like(offset_place, reset_less=True)
         before = Signal(reset_less=True)
         reached = Signal()  # the place from which on the number may end
         zeros, ones = Signal(reset_less=True), Signal(reset_less=True)  # seen between the parts
@@ -178,7 +182,8 @@ class Reducer(wiring.Component):
                 m.d.sync += low.eq(Cat(low[1:], bit))
             with m.If(start | (reached & (bit != before))):
                 m.d.sync += [
-                    held_top.eq(top), held_place.eq(place), mixed.eq(ones_here & zeros_here)
+                    held_top.eq(top), held_place.eq(offset_place),
+                    mixed.eq(ones_here & zeros_here),
                 ]  # fmt: skip
         with m.If(begin):
             m.d.sync += [sticky.eq(0), reached.eq(0)]

@@ -34,40 +34,30 @@ def round_sum(
     minus = total[-1]
     # ---- one's complement: it is one less than the magnitude, which rounding makes up for. It is
     # taken of the few bits that are looked at, not of the sum.
-    blocks = [total[max(p, end - _BLOCK) : end] for end in range(bits, p, -_BLOCK)]
+    blocks = [total[start : min(start + _BLOCK, bits)] for start in range(p, bits, _BLOCK)]
     some = register(
-        m, Cat((block ^ minus.replicate(len(block))).any() for block in reversed(blocks)),
-        f"{name}_some",
+        m, Cat((block ^ minus.replicate(len(block))).any() for block in blocks), f"{name}_some"
     )
     # With a reset, so that these and the registers before them become no shift register in LUTs.
     found = delay(m, total[:-1], 1, f"{name}_found", reset_less=False)
     negative = register(m, minus, f"{name}_minus")
     # ---- three steps: the leading one, then how far to move, at least to the smallest step ----
     number = leading_one(m, some, f"{name}_number")
-    parts = [
-        Cat(
-            negative.replicate(_BLOCK - (end - max(p, end - _BLOCK))),
-            found[max(p, end - _BLOCK) : end],
-        )
-        for end in range(bits, p, -_BLOCK)
-    ]
-    part = select(m, list(reversed(parts)), number, f"{name}_part")
+    parts = [found[start : min(start + _BLOCK, bits)] for start in range(p, bits, _BLOCK)]
+    parts[-1] = Cat(parts[-1], negative.replicate(_BLOCK - len(parts[-1])))
+    part = select(m, parts, number, f"{name}_part")
     block = register(m, part ^ negative.replicate(_BLOCK), f"{name}_block")
     number = register(m, number, f"{name}_number_r")
     cancelled = register(m, ~some.any(), f"{name}_cancelled")
-    # Places of the leading one above that of the lowest block; the highest is `highest`.
-    highest = len(blocks) * _BLOCK - 1
+    # Places of the leading one above the sums' unit: so far is it moved to keep p + 1 bits.
     top = register(m, Cat(leading_one(m, block, f"{name}_bit"), number), f"{name}_top")
-    above = register(m, place - highest, f"{name}_above")
-    least = register(m, bits - (p + 1) - place, f"{name}_least")
-    # The rounding place of a leading one at `highest` is `place`; drop is that of this one.
-    lead = bind(m, top + above, f"{name}_lead")
+    # At least it is moved by the complement of the window's place; `drop` is its rounding place.
+    place = register(m, place, f"{name}_place")
+    lead = bind(m, top - ~place, f"{name}_lead")
     limited = bind(m, lead < 0, f"{name}_limited")
-    drop = register(m, Mux(limited, 0, lead)[: len(place)], f"{name}_drop")
-    furthest = (bits - (p + 1)).bit_length()
-    amount = register(
-        m, Mux(limited, least, top + (bits - (p + 1) - highest))[:furthest], f"{name}_amount"
-    )
+    drop = register(m, Mux(limited, 0, lead)[: config.place_bits], f"{name}_drop")
+    furthest = config.place_offset.bit_length()
+    amount = register(m, Mux(limited, ~place, top)[:furthest], f"{name}_amount")
     sticky = delay(m, sticky, 2, f"{name}_below")
     # ---- two steps: move, keep a rounding bit and what was lost --------------------------------
     # Lost bits are those of the sum, before the complement.
@@ -80,14 +70,14 @@ def round_sum(
     near = register(m, amount[:4], f"{name}_near")
     value, lost = shift_right_sticky(m, far, near, f"{name}_near_shift", lost=lost)
     negative = register(m, far[-1], f"{name}_kept_n")
-    kept = register(m, value[: p + 1] ^ far[-1].replicate(p + 1), f"{name}_kept")
+    kept = register(m, value[: p + 1], f"{name}_kept")
     lost = register(m, lost, f"{name}_lost")
     drop = delay(m, drop, 2, f"{name}_drop_late")
     cancelled = delay(m, cancelled, 4, f"{name}_cancelled_late", in_lut=False)
     # ---- or what is known of it where sum and window cancel --------------------------------
     end = Mux(negative, ends.negative.as_value(), ends.positive.as_value())
     shape = ends.positive.shape()
-    normal = Cat(kept, lost, drop)
+    normal = Cat(kept ^ negative.replicate(p + 1), lost, drop)
     chosen = register(m, Mux(cancelled, end, normal), f"{name}_chosen")
     chosen = shape(chosen)
     carry = register(m, negative & ~lost & ~cancelled, f"{name}_carry")

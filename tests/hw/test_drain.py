@@ -99,8 +99,9 @@ def send_window(ctx, dut, config, given):
         return
     exponent, total, poison = given
     window = reduce_shift_sum(config, total, exponent)
-    for name in ("base", "sticky", "place"):
+    for name in ("base", "sticky"):
         ctx.set(dut.window[name], getattr(window, name))
+    ctx.set(dut.window.place, window.place - config.place_offset)
     ctx.set(dut.window.poison, poison)
     for name in ("positive", "negative"):
         held = getattr(window, name)
