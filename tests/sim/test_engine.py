@@ -59,20 +59,20 @@ def test_one_small_vector_by_hand():
     FRONT_END_LATENCY, 7 cycles after the last, the quantizer takes the vector in 10 and steps in
     11 and 12. QUANTIZE_LATENCY, 7 cycles after that, in 19, the sequencer takes it, and in 20 its
     only beat. Its sums wait for the window: the reducer takes the vector in 10, too, and reads 11
-    places below the product's unit and 100 from it on, and adds four bins of one lane in two
-    cycles each: 121 with two more. So the window is there from 132 on, and the drain lets a sum in
-    in 132 and in 133; each is at the port 13 cycles later: two of reading, CONVERT_LATENCY of 11.
+    places below the product's unit and 100 from it on, and adds eight bins of one lane in two
+    cycles each: 129 with two more. So the window is there from 140 on, and the drain lets a sum in
+    in 140 and in 141; each is at the port 13 cycles later: two of reading, CONVERT_LATENCY of 11.
     """
     timing = simulate(SMALL, [(2, 2)])
     (vector,) = timing.vectors
-    assert SMALL.reduce_cycles == 121
+    assert SMALL.reduce_cycles == 129
     assert (vector.k, vector.n, vector.m) == (2, 2, 1)
     assert (vector.command, vector.quantize) == (1, 10)
     assert (vector.first_beat, vector.last_beat) == (20, 20)
-    assert vector.last_result == 133 + 13
-    assert timing.cycles == 147
+    assert vector.last_result == 141 + 13
+    assert timing.cycles == 155
     assert timing.beats == 1
-    assert timing.utilisation == 1 / 147
+    assert timing.utilisation == 1 / 155
 
 
 def test_more_vectors_by_hand():
@@ -81,34 +81,34 @@ def test_more_vectors_by_hand():
     The second command is taken in 4, after the first vector's last chunk in 3; its chunks in 5 and
     6. The quantizer is idle again in 13 = 10 + 2 steps + 1, which is when the summary comes, too.
     So the sequencer could take it in 13 + 2 + 7 = 22; its only beat, the last of its tile, could
-    be in 23, but waits for the hold register: the first vector's last sum left it in 133. The
-    reducer takes the second vector in 132: its window is there from 254 on.
+    be in 23, but waits for the hold register: the first vector's last sum left it in 141. The
+    reducer takes the second vector in 140: its window is there from 270 on.
 
-    The third command finds both banks of bins in use until the first window comes in 131, so it
-    comes in 132; its chunks in 133 and 134, the quantizer in 141. The beat waits for the hold
-    register until 255. The reducer takes the vector in 254.
+    The third command finds both banks of bins in use until the first window comes in 139, so it
+    comes in 140; its chunks in 141 and 142, the quantizer in 149. The beat waits for the hold
+    register until 271. The reducer takes the vector in 270.
     """
     _, second, third = simulate(SMALL, [(2, 2)] * 3).vectors
     assert (second.command, second.quantize) == (4, 13)
-    assert (second.first_beat, second.last_beat) == (134, 134)
-    assert second.last_result == 254 + 1 + 13
-    assert (third.command, third.quantize) == (132, 141)
-    assert (third.first_beat, third.last_beat) == (256, 256)
-    assert third.last_result == 254 + 122 + 1 + 13
+    assert (second.first_beat, second.last_beat) == (142, 142)
+    assert second.last_result == 270 + 1 + 13
+    assert (third.command, third.quantize) == (140, 149)
+    assert (third.first_beat, third.last_beat) == (272, 272)
+    assert third.last_result == 270 + 130 + 1 + 13
 
 
 def test_two_vectors_of_one_command_by_hand():
     """As above, but one command: its second vector begins in 4 without being asked for.
 
     The quantizer takes the vectors in 10 and 13, and the sequencer both in 15 + 7 = 22. One beat in
-    23. The second window is there from 254 on; then four sums.
+    23. The second window is there from 270 on; then four sums.
     """
     timing = simulate(replace(SMALL, m_par=2), [(2, 2, 2)])
     (vector,) = timing.vectors
     assert vector.m == 2
     assert (vector.command, vector.quantize) == (1, 13)
     assert (vector.first_beat, vector.last_beat) == (23, 23)
-    assert vector.last_result == 254 + 3 + 13
+    assert vector.last_result == 270 + 3 + 13
     assert timing.beats == 1
 
 
@@ -145,12 +145,12 @@ def test_tables_by_hand():
     """One word, one tile: up to the quantizer as above.
 
     The table maker takes the vector in 19 and computes the two entries in 20 and 21. Two cycles of
-    memory and one of adding: a beat may be in 24. The window is there from 132 on.
+    memory and one of adding: a beat may be in 24. The window is there from 140 on.
     """
     (vector,) = simulate(TABLES, [(2, 2)]).vectors
     assert vector.quantize == 10
     assert (vector.first_beat, vector.last_beat) == (24, 24)
-    assert vector.last_result == 133 + 13
+    assert vector.last_result == 141 + 13
 
 
 def test_tables_that_wait_for_partial_sums_by_hand():
@@ -159,21 +159,21 @@ def test_tables_that_wait_for_partial_sums_by_hand():
     Four chunks in 2 to 5, the quantizer from 12 with steps in 13 to 16, the table maker in 23.
     Entries of the first word in 24 and 25, of the second in 26 and 27. The first beat in
     25 + 3 = 28. Tables would allow the second in 30, but the partial sum is there
-    PARTIAL_SUM_DISTANCE = 5 cycles after the first beat, in 33. The window from 12 + 122 on.
+    PARTIAL_SUM_DISTANCE = 5 cycles after the first beat, in 33. The window from 12 + 130 on.
     """
     (vector,) = simulate(TABLES, [(4, 2)]).vectors
     assert (vector.first_beat, vector.last_beat) == (28, 33)
-    assert vector.last_result == 134 + 1 + 13
+    assert vector.last_result == 142 + 1 + 13
 
 
 def test_tables_with_two_tiles_by_hand():
     """The tiles of the second word follow each other; each is 5 cycles after its first beat.
 
-    The beats of the first word in 28 and 29, of the second in 33 and 34. Three sums from 134 on.
+    The beats of the first word in 28 and 29, of the second in 33 and 34. Three sums from 142 on.
     """
     (vector,) = simulate(TABLES, [(4, 3)]).vectors
     assert (vector.first_beat, vector.last_beat) == (28, 34)
-    assert vector.last_result == 136 + 13
+    assert vector.last_result == 144 + 13
 
 
 def test_more_vectors_on_tables_by_hand():
@@ -181,17 +181,17 @@ def test_more_vectors_on_tables_by_hand():
 
     The quantizer is through with the second in 13 + 2 + 7 = 22, which is when the table maker is
     free: entries in 23 and 24, in the other bank, so a beat may be in 27; a new layer waits for no
-    partial sums. Its window is there from 254 on.
+    partial sums. Its window is there from 270 on.
 
     If the queue has room for one tile only, the beat waits until the first tile's last sum entered
-    the drain, in 133.
+    the drain, in 141.
     """
     _, second = simulate(TABLES, [(2, 2)] * 2).vectors
     assert (second.quantize, second.first_beat) == (13, 27)
-    assert second.last_result == 254 + 1 + 13
+    assert second.last_result == 270 + 1 + 13
     _, second = simulate(replace(TABLES, n_max=2), [(2, 2)] * 2).vectors
-    assert (second.quantize, second.first_beat) == (13, 134)
-    assert second.last_result == 254 + 1 + 13
+    assert (second.quantize, second.first_beat) == (13, 142)
+    assert second.last_result == 270 + 1 + 13
 
 
 def test_long_tables_by_hand():
@@ -200,13 +200,13 @@ def test_long_tables_by_hand():
     Chunks of four in 2 to 4, two levels more in the front end: the quantizer from 4 + 9 = 13 with
     steps in 14 to 16, the table maker in 23. Entries in 24 to 31, 32 to 39 and 40 to 47; each table
     is ready after two cycles of memory and two of adding, 4 cycles after its last entry. Bins of
-    four lanes take 3 cycles more each: the window from 13 + 121 + 12 + 1 on.
+    four lanes take 3 cycles more each: the window from 13 + 129 + 24 + 1 on.
     """
     config = replace(TABLES, k_par=4, group=4, act_par=4, k_max=12)
     (vector,) = simulate(config, [(12, 2)]).vectors
     assert vector.quantize == 13
     assert (vector.first_beat, vector.last_beat) == (35, 51)
-    assert vector.last_result == 147 + 1 + 13
+    assert vector.last_result == 167 + 1 + 13
 
 
 # ---- any engine -------------------------------------------------------------------------------
