@@ -76,7 +76,6 @@ class Reducer(wiring.Component):
         )
         adding = Signal()
         addend = Signal(signed(config.bin_bits), reset_less=True)
-        counts = Signal()  # whether it counts
         lane = Signal(range(config.act_par + 1))
         number = Signal(range(config.bins + 1))  # bins that have been added
         digit = Signal(range(max(1 << config.bin_digit, -first_place) + 1))  # bits before the next
@@ -87,10 +86,12 @@ class Reducer(wiring.Component):
             self.read_lane.eq(lane),
         ]
         m.d.sync += [
-            carry.eq(Mux(counts, addend, 0) + Mux(adding, carry, carry[1:].as_signed())),
+            # With the choice second it fits the adder's look-up table.
+            carry.eq(addend + Mux(adding, carry, carry[1:].as_signed())),
             addend.eq(self.read_data),
-            counts.eq(adding & ~added & self.read_used),
         ]
+        with m.If(~(adding & ~added & self.read_used)):
+            m.d.sync += addend.eq(0)
         with m.If(shift):
             m.d.sync += digit.eq(digit - 1)
             with m.If((digit == 1) & (number != config.bins)):
