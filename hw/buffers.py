@@ -51,11 +51,16 @@ class ProductBuffer(wiring.Component):
         """Build a simple dual-port memory with two wrapping pointers."""
         m = Module()
         depth = max(2, self.config.chunks_max)
+        if column_bits(depth) is not None:
+            depth = 1 << clog2(depth)  # as deep as its blocks: pointers that need no comparison
         addresses = []
         for step, name in ((self.write_valid, "write_pointer"), (self.read_next, "read_pointer")):
             pointer = Signal(range(depth), name=name)
+            after = pointer + 1
+            if depth & (depth - 1):
+                after = Mux(pointer == depth - 1, 0, after)
             with m.If(step):
-                m.d.sync += pointer.eq(Mux(pointer == depth - 1, 0, pointer + 1))
+                m.d.sync += pointer.eq(after)
             addresses.append(pointer)
         written, read = self.write_data.as_value(), self.read_data.as_value()
         width = column_bits(depth) or len(written)

@@ -154,7 +154,8 @@ class Drain(wiring.Component):
 
         # ---- which chunk enters ----------------------------------------------------------
         vector = Signal(range(max(2, config.m_par)))
-        popped = Signal.like(self.tile.count)  # outputs of the vector that have entered
+        # Outputs of the vector that will have entered with the next chunk but one.
+        ahead = Signal(range(config.n_par + 2 * config.out_par), init=2 * config.out_par)
         chunk = Signal.like(self.part)
         base = Signal.like(chunk)  # first chunk of the vector
         room = Signal(range(depth + 1), init=depth)
@@ -185,14 +186,14 @@ class Drain(wiring.Component):
         ]
         with m.If(pop):
             m.d.sync += [
-                popped.eq(popped + config.out_par),
+                ahead.eq(ahead + config.out_par),
                 chunk.eq(chunk + 1),
                 first.eq(chunk_last),
-                last_follows.eq(popped + 2 * config.out_par >= self.tile.count),
+                last_follows.eq(ahead >= self.tile.count),
             ]
             with m.If(chunk_last):
                 m.d.sync += [
-                    popped.eq(0),
+                    ahead.eq(2 * config.out_par),
                     vector.eq(vector + 1),
                     base.eq(base + chunks),
                     chunk.eq(base + chunks),
@@ -206,7 +207,10 @@ class Drain(wiring.Component):
         # A chunk has at least its first lane.
         keep_before = keep = Const(1, 1)
         if config.out_par > 1:
-            more = Cat(popped + lane < self.tile.count for lane in range(1, config.out_par))
+            more = Cat(
+                ahead + lane < self.tile.count + 2 * config.out_par
+                for lane in range(1, config.out_par)
+            )
             more = delay(m, more, latency - 1, "keep")
             keep_before = Cat(keep, more)
             keep = Cat(keep, delay(m, more, 1, "keep_last"))

@@ -155,15 +155,17 @@ class Quantizer(wiring.Component):
         real = delay(m, real, MEMORY_LATENCY, "real")
 
         # ---- align, then round to nearest even and saturate ------------------------------
-        # The next vector may be in `current` when the last products of this one arrive.
-        exponent = delay(m, current.summary.exponent, MEMORY_LATENCY - 1, "exponent")
+        # The next vector may be in `current` when the last products of this one arrive. What the
+        # shift is subtracted from is the same for all of them.
+        raised = current.summary.exponent + (bits - 2 + SHIFT_BIAS)
+        exponent = delay(m, raised, MEMORY_LATENCY - 1, "exponent")
         outputs = []
         for lane in range(config.act_par):
             product = self.product[lane]
             # magnitude * 2**(shift - bias - exponent), computed as one right shift of
             # magnitude * 2**(A - 2), which the exponent's rule makes never negative.
-            amount = exponent + (bits - 2 + SHIFT_BIAS) - product.shift
-            amount = register(m, amount[: len(exponent)], f"amount_{lane}")
+            amount = (exponent - product.shift)[: config.exponent_bits]
+            amount = register(m, amount, f"amount_{lane}")
             magnitude = register(m, Mux(real, product.magnitude, 0), f"product_{lane}")
             negative = delay(m, product.negative, 3, f"negative_{lane}")
             wide = Cat(Const(0, bits - 1), magnitude)

@@ -78,7 +78,8 @@ class Reducer(wiring.Component):
         addend = Signal(signed(config.bin_bits), reset_less=True)
         lane = Signal(range(config.act_par + 1))
         number = Signal(range(config.bins + 1))  # bins that have been added
-        digit = Signal(range(max(1 << config.bin_digit, -first_place) + 1))  # bits before the next
+        digits = max(1 << config.bin_digit, -first_place)
+        digit = Signal(range(digits + 1), reset_less=True)  # bits before the next
         shift = bind(m, running & ~adding & ~closing, "shift")
         added = bind(m, lane == config.act_par, "added")
         m.d.comb += [
@@ -108,10 +109,11 @@ class Reducer(wiring.Component):
         bit = carry[0]
 
         # ---- where the bit is: above the smallest normal number's lead, below the sums' unit -----
-        place = Signal(signed(config.place_bits + 1))
+        place = Signal(signed(config.place_bits + 1), reset_less=True)
         # From the complement of the exponent up: p - 1 at the place of the sums' unit.
-        above = Signal(signed((config.reduce_end + config.product_bits).bit_length() + 1))
-        offset_place = Signal(signed(config.place_bits + 1))
+        above_bits = (config.reduce_end + config.product_bits).bit_length() + 1
+        above = Signal(signed(above_bits), reset_less=True)
+        offset_place = Signal.like(place)
         with m.If(shift):
             m.d.sync += [
                 place.eq(place + 1), above.eq(above + 1), offset_place.eq(offset_place + 1)
