@@ -78,16 +78,15 @@ class Bins(wiring.Component):
         outputs, holds = [], []
         for lane in range(config.act_par):
             asked = bind(m, self.shifts[lane][digit:][:address_bits], f"asked_{lane}")
-            rest = register(
-                m, self.shifts[lane][SIGNIFICAND_SHIFT_BITS:digit], f"rest_{lane}"
-            )
-            significand = self.significands[lane]
-            width = len(significand) + (1 << digit) - (1 << SIGNIFICAND_SHIFT_BITS)
-            term = register(
-                m, shift_left(m, significand, Cat(Const(0, SIGNIFICAND_SHIFT_BITS), rest), width,
-                              f"shifted_{lane}"),
-                f"term_{lane}",
-            )  # fmt: skip
+            term: Value = self.significands[lane]
+            if digit > SIGNIFICAND_SHIFT_BITS:
+                rest = register(
+                    m, self.shifts[lane][SIGNIFICAND_SHIFT_BITS:digit], f"rest_{lane}"
+                )
+                rest = Cat(Const(0, SIGNIFICAND_SHIFT_BITS), rest)
+                width = len(term) + (1 << digit) - (1 << SIGNIFICAND_SHIFT_BITS)
+                term = shift_left(m, term, rest, width, f"shifted_{lane}")
+            term = register(m, term, f"term_{lane}")
             read_bin = register(m, asked, f"read_bin_{lane}", copy=True)
             following = register(m, asked, f"following_{lane}")
             chosen, write_bin = (
