@@ -13,18 +13,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import at_most, bind, equals, leading_one, negate, select, shift_left
+from .arith import bind, leading_one, negate, select, shift_left
 from .bins import Bins
-from .config import (
-    BIN_BANKS,
-    SHIFT_BIAS,
-    SIGNIFICAND_SHIFT_BITS,
-    VECTORS_AHEAD,
-    EngineConfig,
-    clog2,
-)
-from .counters import count_down, credits
+from .config import SHIFT_BIAS, SIGNIFICAND_SHIFT_BITS, EngineConfig, clog2
 from .floats import FP16, FloatFormat
+from .loader import Loader
 from .reducer import Reducer
 from .tree import delay, register
 
@@ -91,96 +84,30 @@ class FrontEnd(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Build the loader, the multipliers, the search for the exponent."""
+        """Join loader, bins and reducer with the multipliers and the search for the exponent."""
         m = Module()
         config = self.config
         lanes = range(config.act_par)
 
-        # ---- loader: which chunk may enter ---------------------------------------------
-        loading = Signal()
-        first = Signal()
-        asked = Signal(layouts.command(config), reset_less=True)  # of the vectors still to come
-        more = Signal(range(max(2, config.m_par)))  # how many
-        rest = Signal.like(asked.k)  # inputs of the vector still to come
-        accept, begun = Signal(), Signal()
-        has_chunk, _ = credits(
-            m, config.chunks_max, given=self.chunk_freed, taken=accept, name="free_chunks"
-        )
-        # A vector begins in the cycle after it was asked for: nothing asks for the next one before.
-        has_vector, _ = credits(
-            m, VECTORS_AHEAD, given=self.vector_taken, taken=begun, name="free_vectors"
-        )
-        has_bank, _ = credits(
-            m, BIN_BANKS, given=self.window_valid, taken=begun, name="free_banks"
-        )
-        has_slot, _ = credits(
-            m, config.vector_slots, given=self.slots_freed, taken=begun, name="free_slots"
-        )
-
-        # Whether a command is in range is known in the cycle after it was taken.
-        known_legal = Signal(reset_less=True)
-        dropped = bind(m, loading & ~known_legal, "dropped")
-        may_load = bind(m, loading & known_legal & has_chunk, "may_load")
-        m.d.comb += accept.eq(may_load & self.act.valid & self.coef.valid)
-        last = Signal(reset_less=True)  # of the vector's chunks: at most act_par inputs are left
-        given = self.command.payload
-        in_range = [
-            (given.k != 0) & at_most(given.k, config.k_max),
-            (given.n != 0) & at_most(given.n, config.n_max),
-        ]
-        if config.scale_out == "groups":
-            in_range.append(given.s != 0)
-        if config.resident:
-            in_range.append(given.w < config.weight_words)
-        if config.m_par > 1:
-            in_range.append((given.m != 0) & (given.m <= config.m_par))
-        legal = bind(m, Cat(*in_range).all(), "legal")
-        idle = bind(m, ~loading & has_vector & has_bank & has_slot, "idle")
-        # With one vector a command none is to come.
-        continued = bind(m, idle & (more != 0) if config.m_par > 1 else Const(0, 1), "continued")
-        asks = bind(m, idle & equals(more, 0) if config.m_par > 1 else idle, "asks")
-        commanded = bind(m, asks & self.command.valid, "commanded")
-        begins = bind(m, continued | commanded, "begins")
-        begins_before, told = Signal(), Signal()
+        # ---- which chunks enter --------------------------------------------------------------
+        m.submodules.loader = loader = Loader(config)
+        wiring.connect(m, wiring.flipped(self.command), loader.command)
         m.d.comb += [
-            self.act.ready.eq(may_load & self.coef.valid),
-            self.coef.ready.eq(may_load & self.act.valid),
-            self.command.ready.eq(asks),
-            begun.eq(begins_before & known_legal),
-            self.layer.eq(asked),
-            self.layer_valid.eq(begun),
-            self.error.eq(told | dropped),
-        ]
-        m.d.sync += [begins_before.eq(begins), told.eq(self.error)]
-        with m.If(~loading):
-            m.d.sync += known_legal.eq(legal | (more != 0) if config.m_par > 1 else legal)
-        with m.If(begins):
-            m.d.sync += [first.eq(1), loading.eq(1)]
-        with m.If(commanded):
-            m.d.sync += asked.eq(given)
-            if config.m_par > 1:
-                m.d.sync += more.eq(given.m - 1)
-        with m.If(continued):
-            m.d.sync += more.eq(more - 1)
-        with m.If(dropped):
-            m.d.sync += [loading.eq(0), more.eq(0)]
-        with m.If(accept):
-            m.d.sync += [first.eq(0), loading.eq(~last)]
-        # Between vectors they follow what the next one will ask for, whether it begins or not.
-        inputs = Mux(more != 0, asked.k, given.k) if config.m_par > 1 else given.k
-        ends_now = Mux(accept, at_most(rest, 2 * config.act_par), last)
-        m.d.sync += [
-            rest.eq(
-                count_down(
-                    m, rest, config.act_par, counting=loading, advance=accept, start=inputs,
-                    name="next_rest",
-                )
-            ),
-            last.eq(Mux(loading, ends_now, at_most(inputs, config.act_par))),
+            loader.act_valid.eq(self.act.valid),
+            loader.coef_valid.eq(self.coef.valid),
+            self.act.ready.eq(loader.act_ready),
+            self.coef.ready.eq(loader.coef_ready),
+            loader.chunk_freed.eq(self.chunk_freed),
+            loader.vector_taken.eq(self.vector_taken),
+            loader.window_valid.eq(self.window_valid),
+            loader.slots_freed.eq(self.slots_freed),
+            self.layer.eq(loader.layer),
+            self.layer_valid.eq(loader.layer_valid),
+            self.error.eq(loader.error),
         ]
 
         # ---- tags: tag(t) is (valid, first, last) of what stage t has registered --------------
-        tags = [Cat(accept, first, last)]
+        tags = [Cat(loader.accept, loader.first, loader.last)]
 
         def tag(stage: int) -> Value:
             while len(tags) < stage + 1:
@@ -190,10 +117,7 @@ class FrontEnd(wiring.Component):
         # ---- stage 1: register the chunk; lanes past K become zero -----------------------
         operands, normals = {}, {}
         for lane in lanes:
-            # A chunk has at least its first lane.
-            few = rest[: clog2(config.act_par + 1)]
-            present = Const(1, 1) if lane == 0 else ~(last & at_most(few, lane))
-            present = bind(m, present, f"present_{lane}")
+            present = loader.present[lane]
             raw = {
                 "x": self.act.payload[lane],
                 "scale": self.coef.payload[lane].scale,
