@@ -578,10 +578,11 @@ class EngineConfig:
     def select_stages(self) -> int:
         """Cycles in which a chunk's sums are selected, and its window is read.
 
-        With tables both are reads of block memory; else registers select among all sums.
+        With tables both are reads of block memory, and a register more, since the memory of the
+        sums may lie far from the drain; else registers select among all sums.
         """
         if self.words_outer:
-            return MEMORY_LATENCY
+            return MEMORY_LATENCY + 1
         stages = -(-clog2(self.n_par // self.out_par * self.m_par) // SELECT_BITS)
         return max(MEMORY_LATENCY, stages)
 

@@ -275,7 +275,9 @@ class Engine(wiring.Component):
             drain.tile.eq(tiles.tile_info),
             drain.tile_valid.eq(tiles.tile_valid),
             tiles.part.eq(drain.part),
-            drain.part_sums.eq(tiles.part_sums),
+            drain.part_sums.eq(
+                delay(m, tiles.part_sums, config.select_stages - MEMORY_LATENCY, "part_sums")
+            ),
         ]
         # An entry's place travels with it, from the step to the write.
         write_delay = MEMORY_LATENCY + config.generator_stages

@@ -361,12 +361,12 @@ def test_stages_and_latencies(config):
         assert 2 ** (stages * levels) >= terms
         assert stages == floor or 2 ** ((stages - 1) * levels) < terms
     assert 2**config.chunk_levels >= config.act_par > 2**config.chunk_levels // 2
-    # Selection of one among all chunks, SELECT_BITS of its number a stage; with tables and for the
-    # window a read of memory.
+    # Selection of one among all chunks, SELECT_BITS of its number a stage; with tables a read of
+    # memory and a register; at least the read of a window.
     chunks = config.n_par // config.out_par * config.m_par
     stages = config.select_stages
     if config.words_outer:
-        assert stages == MEMORY_LATENCY
+        assert stages == MEMORY_LATENCY + 1
     else:
         assert 2 ** (SELECT_BITS * stages) >= chunks
         assert stages == MEMORY_LATENCY or 2 ** (SELECT_BITS * (stages - 1)) < chunks
