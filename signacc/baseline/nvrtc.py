@@ -53,14 +53,16 @@ def _nvrtc() -> ctypes.CDLL:
 
 
 @functools.cache
-def _driver() -> ctypes.CDLL:
+def driver() -> ctypes.CDLL:
+    """Return the CUDA driver's library; raises DeviceError without one."""
     try:
         return ctypes.CDLL("libcuda.so.1")
     except OSError:
         raise DeviceError("a CUDA driver must be installed; libcuda.so.1 is not found") from None
 
 
-def _check(code: int, what: str) -> None:
+def check(code: int, what: str) -> None:
+    """Raise DeviceError unless `code`, what a library function returned, is 0."""
     if code:
         raise DeviceError(f"{what} must succeed, not end with error {code}")
 
@@ -75,7 +77,7 @@ def compile_cubin(source: str, *, arch: str, defines: dict[str, int]) -> bytes:
     """
     lib = _nvrtc()
     program = c_void_p()
-    _check(
+    check(
         lib.nvrtcCreateProgram(byref(program), source.encode(), b"kernel.cu", 0, None, None),
         "nvrtcCreateProgram",
     )
@@ -90,9 +92,9 @@ def compile_cubin(source: str, *, arch: str, defines: dict[str, int]) -> bytes:
             lib.nvrtcGetProgramLog(program, log)
             raise DeviceError(f"a kernel must compile for {arch}: {log.value.decode()}")
         size = c_size_t()
-        _check(lib.nvrtcGetCUBINSize(program, byref(size)), "nvrtcGetCUBINSize")
+        check(lib.nvrtcGetCUBINSize(program, byref(size)), "nvrtcGetCUBINSize")
         cubin = ctypes.create_string_buffer(size.value)
-        _check(lib.nvrtcGetCUBIN(program, cubin), "nvrtcGetCUBIN")
+        check(lib.nvrtcGetCUBIN(program, cubin), "nvrtcGetCUBIN")
         return cubin.raw
     finally:
         lib.nvrtcDestroyProgram(byref(program))
@@ -118,15 +120,15 @@ class Kernel:
         self._shared = shared
         module = c_void_p()
         self._function = c_void_p()
-        driver = _driver()
-        _check(driver.cuModuleLoadData(byref(module), cubin), "cuModuleLoadData")
-        _check(
-            driver.cuModuleGetFunction(byref(self._function), module, name.encode()),
+        cuda = driver()
+        check(cuda.cuModuleLoadData(byref(module), cubin), "cuModuleLoadData")
+        check(
+            cuda.cuModuleGetFunction(byref(self._function), module, name.encode()),
             "cuModuleGetFunction",
         )
         if shared > 48 * 1024:
-            _check(
-                driver.cuFuncSetAttribute(self._function, _MAX_DYNAMIC_SHARED, shared),
+            check(
+                cuda.cuFuncSetAttribute(self._function, _MAX_DYNAMIC_SHARED, shared),
                 f"reserving {shared} bytes of shared memory",
             )
         self._attribute = _Attribute(id=_PROGRAMMATIC)
@@ -147,7 +149,7 @@ class Kernel:
         pointers = (c_void_p * len(arguments))(
             *(ctypes.cast(byref(a), c_void_p) for a in arguments)
         )
-        _check(
-            _driver().cuLaunchKernelEx(byref(config), self._function, pointers, None),
+        check(
+            driver().cuLaunchKernelEx(byref(config), self._function, pointers, None),
             "cuLaunchKernelEx",
         )

@@ -1,0 +1,139 @@
+"""The 1-bit linear for many vectors on Hopper: `sign_wgmma.cu`, compiled and launched."""
+
+from __future__ import annotations
+
+import functools
+from ctypes import c_int, c_void_p
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .nvrtc import Kernel, compile_cubin
+from .packing import TILE_K, TILE_WGMMA
+from .tensor_map import ROW_BYTES, vectors_map
+
+ARCH = "sm_90a"
+
+
+@dataclass(frozen=True)
+class WgmmaTile:
+    """What a block computes.
+
+    Attributes
+    ----------
+    consumers, rows
+        Warpgroups that multiply, and tiles of 64 outputs of each.
+    vectors
+        32, 64, 128 or 256.
+    stages
+        Places in shared memory, each of 128 bytes of every vector.
+    split
+        Blocks of a cluster that share the inputs: 1, 2, 4 or 8, at most ``vectors / 16``.
+    """
+
+    consumers: int
+    rows: int
+    vectors: int
+    stages: int
+    split: int = 1
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a block."""
+        return TILE_WGMMA * self.rows * self.consumers
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block; a block with one consumer has a single warp that copies."""
+        return 128 * self.consumers + (32 if self.consumers == 1 else 128)
+
+    @property
+    def shared(self) -> int:
+        """Bytes of dynamic shared memory: vectors first; then sums to exchange, and results."""
+        exchange = 4 * self.outputs * self.vectors if self.split > 1 else 0
+        results = (2 * self.outputs + 16) * self.vectors // self.split
+        return max(self.stages * ROW_BYTES * self.vectors, exchange + results) + 1024
+
+    def defines(self, bits: int) -> dict[str, int]:
+        """Return the macros of `sign_wgmma.cu`."""
+        return {
+            "BITS": bits, "CONSUMERS": self.consumers, "ROWS": self.rows, "VECTORS": self.vectors,
+            "STAGES": self.stages, "SPLIT": self.split,
+        }
+
+
+def fits(rows: tuple[int, ...], inputs: int) -> bool:
+    """Return whether the kernel takes linears of so many outputs each, and so many inputs."""
+    return inputs % TILE_K == 0 and all(n % TILE_WGMMA == 0 for n in rows)
+
+
+def can_run(device: torch.device) -> bool:
+    """Return whether a device has the kernel's instructions, which no later one has."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) == (9, 0)
+
+
+def tiles_of(rows: tuple[int, ...], tile: WgmmaTile) -> int:
+    """Return how many tiles cover linears of so many outputs; none reaches into the next linear."""
+    return sum(-(-n // tile.outputs) for n in rows)
+
+
+@functools.cache
+def source() -> str:
+    """Return the CUDA C++ of the kernel."""
+    return Path(__file__).with_name("sign_wgmma.cu").read_text(encoding="utf-8")
+
+
+def compile_tile(tile: WgmmaTile, bits: int, **defines: int) -> bytes:
+    """Return machine code of the kernel for vectors of `bits`; `defines` are more macros.
+
+    ``WATCHDOG`` ends a kernel that waits longer than so many tries.
+    """
+    return compile_cubin(source(), arch=ARCH, defines=tile.defines(bits) | defines)
+
+
+def load(cubin: bytes, tile: WgmmaTile) -> Kernel:
+    """Return the kernel in what :func:`compile_tile` gave."""
+    return Kernel(cubin, "sign_wgmma", shared=tile.shared)
+
+
+@functools.cache
+def kernel_of(tile: WgmmaTile, bits: int) -> Kernel:
+    """Return the kernel of a tile, compiled once."""
+    return load(compile_tile(tile, bits), tile)
+
+
+def sign_wgmma_into(
+    fragments: Tensor, x: Tensor, shift: Tensor, y: Tensor, residual: bool, rows: tuple[int, ...],
+    tile: WgmmaTile, *, scale: Tensor | None = None, total: Tensor | None = None,
+    kernel: Kernel | None = None,
+) -> None:
+    """Write the signs' products with vectors into float16 ``y [M, N]``, or add them to it.
+
+    Parameters
+    ----------
+    fragments
+        The signs (:func:`.packing.fragment_order` of the width of `x`).
+    x
+        float16 or int8 ``[sets, M, K]``, one set for each linear.
+    shift
+        float32 ``[sets, M]``, added to every output of a vector.
+    rows
+        Outputs of each linear.
+    scale, total
+        int8 alone: float32 unit and int32 Σ x of each vector, ``[sets, M]``.
+    kernel
+        Of this tile and width; None compiles it.
+    """
+    _, count, inputs = x.shape
+    kernel = kernel or kernel_of(tile, 8 * x.element_size())
+    first, second = rows[0], sum(rows[:2])
+    tensors = [fragments, shift, scale, total, y]
+    pointers = [c_void_p(None if t is None else t.data_ptr()) for t in tensors]
+    numbers = [count, y.shape[1], inputs, first, second, int(residual)]
+    kernel.launch(
+        (tiles_of(rows, tile) * tile.split, -(-count // tile.vectors)), tile.threads,
+        [vectors_map(x, tile.vectors), *pointers, *map(c_int, numbers)],
+        torch.cuda.current_stream().cuda_stream,
+    )
