@@ -15,6 +15,7 @@ from .packing import TILE_K, TILE_WGMMA
 from .tensor_map import ROW_BYTES, vectors_map
 
 ARCH = "sm_90a"
+_ALIGNMENT = 1024  # of the ring, for the swizzle
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,22 @@ class WgmmaTile:
         return 128 * self.consumers + (32 if self.consumers == 1 else 128)
 
     @property
-    def shared(self) -> int:
-        """Bytes of dynamic shared memory: vectors first; then sums to exchange, and results."""
+    def ring(self) -> int:
+        """Bytes of shared memory for vectors, and later for sums to exchange and results."""
         exchange = 4 * self.outputs * self.vectors if self.split > 1 else 0
         results = (2 * self.outputs + 16) * self.vectors // self.split
-        return max(self.stages * ROW_BYTES * self.vectors, exchange + results) + 1024
+        return max(self.stages * ROW_BYTES * self.vectors, exchange + results)
+
+    @property
+    def shared(self) -> int:
+        """Bytes of dynamic shared memory: ring, three numbers a vector, two barriers a stage."""
+        return _ALIGNMENT + self.ring + 12 * self.vectors + 16 * self.stages
 
     def defines(self, bits: int) -> dict[str, int]:
         """Return the macros of `sign_wgmma.cu`."""
         return {
             "BITS": bits, "CONSUMERS": self.consumers, "ROWS": self.rows, "VECTORS": self.vectors,
-            "STAGES": self.stages, "SPLIT": self.split,
+            "STAGES": self.stages, "SPLIT": self.split, "RING": self.ring,
         }
 
 
@@ -82,7 +88,10 @@ def tiles_of(rows: tuple[int, ...], tile: WgmmaTile) -> int:
 @functools.cache
 def source() -> str:
     """Return the CUDA C++ of the kernel."""
-    return Path(__file__).with_name("sign_wgmma.cu").read_text(encoding="utf-8")
+    folder = Path(__file__).parent
+    return "".join(
+        (folder / name).read_text(encoding="utf-8") for name in ("hopper.cuh", "sign_wgmma.cu")
+    )
 
 
 def compile_tile(tile: WgmmaTile, bits: int, **defines: int) -> bytes:
