@@ -27,20 +27,22 @@ from signacc.baseline.packing import fragment_order, unpack, word_order
 from signacc.baseline.sign_path import (
     Quantized,
     fold,
-    gemm_tile,
-    int8_tile,
     quantize,
     sign_gemm_int8_into,
     sign_gemm_into,
 )
 from signacc.baseline.sign_wgmma import WgmmaTile, load, sign_wgmma_into
+from signacc.baseline.tiles import gemm_tile, int8_tile
 from signacc.baseline.timing import capture, seconds_of
 from signacc.baseline.weights import FUSED, Signs, fused_shape
 
-COUNTS = (64, 256, 4096)
+COUNTS = (16, 64, 256, 4096)
 TILES = {
-    64: [WgmmaTile(2, 1, 64, 8), WgmmaTile(2, 2, 64, 8), WgmmaTile(2, 1, 64, 8, 2),
-         WgmmaTile(2, 1, 64, 8, 4), WgmmaTile(2, 2, 64, 8, 4), WgmmaTile(2, 4, 64, 8, 4),
+    16: [WgmmaTile(1, 1, 16, 12), WgmmaTile(1, 1, 16, 24), WgmmaTile(2, 1, 16, 24),
+         WgmmaTile(1, 2, 16, 12), WgmmaTile(1, 1, 32, 12, 2)],
+    64: [WgmmaTile(1, 1, 64, 8), WgmmaTile(1, 1, 64, 8, 2), WgmmaTile(2, 1, 64, 8),
+         WgmmaTile(2, 2, 64, 8), WgmmaTile(2, 1, 64, 8, 2), WgmmaTile(2, 1, 64, 8, 4),
+         WgmmaTile(2, 2, 64, 8, 4), WgmmaTile(2, 4, 64, 8, 4),
          WgmmaTile(3, 1, 64, 8), WgmmaTile(3, 1, 64, 8, 2)],
     256: [WgmmaTile(2, 2, 128, 8), WgmmaTile(2, 2, 128, 8, 2), WgmmaTile(2, 2, 128, 8, 4),
           WgmmaTile(2, 1, 256, 6), WgmmaTile(2, 1, 256, 6, 2), WgmmaTile(2, 1, 256, 6, 4),

@@ -120,7 +120,12 @@ INSIDE void copy_box(u32 to, const TensorMap &map, u32 bar, int k, int m, int se
 #define L5 "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
 #define L6 "%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111"
 #define L7 "%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
-#if VECTORS == 32
+#if VECTORS == 16
+#define SHAPE "m64n16"
+#define SUM_LIST "%0,%1,%2,%3,%4,%5,%6,%7"
+#define OPERANDS "{%8,%9,%10,%11}, %12, 1"
+#define D_ALL D4(0), D4(4)
+#elif VECTORS == 32
 #define SHAPE "m64n32"
 #define SUM_LIST L0
 #define OPERANDS "{%16,%17,%18,%19}, %20, 1"

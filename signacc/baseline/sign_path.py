@@ -14,10 +14,11 @@ from torch import Tensor
 from golden.config import ModelConfig
 from golden.errors import InputError
 
-from . import sign_gemm
+from . import sign_gemm, sign_wgmma
 from .nvrtc import Kernel, compile_cubin
-from .packing import TILE_K, TILE_N, tile_order, word_order
+from .packing import TILE_K, TILE_N, fragment_order, tile_order, word_order
 from .paths import _PROLOGUES, Path
+from .tiles import GemmTile, gemm_tile, int8_tile, wgmma_tile
 from .weights import FUSED, Signs, dense_of, random_signs
 
 GEMV_LIMIT = 16
@@ -26,38 +27,6 @@ GEMV_LIMIT = 16
 _WARPS = 8
 _LARGE = 4096  # hidden size from which starting kernels early costs more than it gains (H200)
 _STAGED = 4  # vectors whose bit planes lie in shared memory at once
-
-
-@dataclass(frozen=True)
-class GemmTile:
-    """Tile of the unpacking GEMM: vectors, outputs, words; warps and pipeline stages."""
-
-    block_m: int
-    block_n: int
-    block_w: int
-    warps: int
-    stages: int
-
-
-def gemm_tile(count: int, outputs: int) -> GemmTile:
-    """Return the tile for `count` vectors, chosen by measurement (H200)."""
-    wide = outputs >= 8192
-    if count <= 32:
-        return GemmTile(32, 64, 64, 4, 4)
-    if count <= 64:
-        return GemmTile(64 if wide else 32, 64, 64, 4, 4)
-    if count <= 1024:
-        return GemmTile(128, 128, 64, 4, 3) if wide else GemmTile(128, 64, 64, 4, 4)
-    return GemmTile(256, 128, 64, 8, 3)
-
-
-def int8_tile(count: int, outputs: int) -> GemmTile:
-    """Return the tile of the int8 kernel for `count` vectors, chosen by measurement (H200)."""
-    if count <= 64:
-        return GemmTile(64, 64, 128, 4, 4)
-    if count <= 1024:
-        return GemmTile(128, 64, 128, 4, 3) if outputs >= 8192 else GemmTile(64, 64, 128, 4, 4)
-    return GemmTile(256, 128, 128, 8, 3)
 
 
 def split_for(outputs: int, inputs: int, rows: tuple[int, ...]) -> int:
@@ -79,8 +48,6 @@ def _source() -> str:
     return FilePath(__file__).with_name("bitplane.cu").read_text(encoding="utf-8")
 
 
-
-
 @functools.cache
 def _kernel(name: str, shared: int, **defines: int) -> Kernel:
     major, minor = torch.cuda.get_device_capability()
@@ -95,9 +62,16 @@ def _plane_bytes(inputs: int, act_bits: int) -> int:
 
 @dataclass(frozen=True)
 class _Matrix:
+    """Signs in golden's order, in the GEMV's, and in that of one of the two kernels for many."""
+
     signs: Signs
     tiles: Tensor
-    words: Tensor
+    words: Tensor | None = None
+    fragments: Tensor | None = None
+
+    @property
+    def outputs(self) -> int:
+        return len(self.signs.packed)
 
     @property
     def first(self) -> int:
@@ -134,14 +108,21 @@ class SignPath(Path):
         self.act_bits = act_bits
         self.gemv_limit = gemv_limit
         self.overlap = self.overlap and config.hidden_size < _LARGE
+        self.hopper = sign_wgmma.can_run(device)
+        self.processors = (
+            torch.cuda.get_device_properties(device).multi_processor_count if self.hopper else 1
+        )
         self.weights = [
             {part: self._matrix(random_signs(config, part, device)) for part in FUSED}
             for _ in range(config.num_hidden_layers)
         ]
 
     def _matrix(self, signs: Signs) -> _Matrix:
-        words = word_order(signs.packed, self.act_bits)
-        return _Matrix(signs, tile_order(signs.packed), words)
+        tiles = tile_order(signs.packed)
+        if self.hopper and sign_wgmma.fits(signs.rows, signs.alpha.shape[1]):
+            fragments = fragment_order(signs.packed, self.act_bits)
+            return _Matrix(signs, tiles, fragments=fragments)
+        return _Matrix(signs, tiles, words=word_order(signs.packed, self.act_bits))
 
     @property
     def weight_bytes(self) -> int:
@@ -157,7 +138,7 @@ class SignPath(Path):
         matrix = self.weights[layer][part]
         residual = y is not None
         if y is None:
-            y = torch.empty((len(x), len(matrix.words)), dtype=self.dtype, device=self.device)
+            y = torch.empty((len(x), matrix.outputs), dtype=self.dtype, device=self.device)
         run = self._gemv if len(x) <= self.gemv_limit else self._gemm
         run(matrix, x, y, residual, _PROLOGUES[part], self.gain(layer, part))
         return y
@@ -167,7 +148,7 @@ class SignPath(Path):
         gain: Tensor | None,
     ) -> None:
         signs = matrix.signs
-        outputs, inputs = len(matrix.words), 8 * signs.packed.shape[1]
+        outputs, inputs = matrix.outputs, 8 * signs.packed.shape[1]
         count, sets = len(x), len(signs.rows)
         stream = torch.cuda.current_stream().cuda_stream
         split = split_for(outputs, inputs, signs.rows)
@@ -204,14 +185,27 @@ class SignPath(Path):
         self, matrix: _Matrix, x: Tensor, y: Tensor, residual: bool, prologue: int,
         gain: Tensor | None,
     ) -> None:
-        ends = matrix.first, matrix.second
-        eps = self.config.rms_norm_eps
+        signs, eps = matrix.signs, self.config.rms_norm_eps
+        ends = residual, matrix.first, matrix.second
         if self.act_bits == 16:
-            folded, shifts = fold(x, matrix.signs, prologue, gain, eps)
-            sign_gemm_into(matrix.words, folded, shifts, y, residual, *ends, gemm_tile(*y.shape))
+            folded, shift = fold(x, signs, prologue, gain, eps)
+            if matrix.fragments is None:
+                sign_gemm_into(matrix.words, folded, shift, y, *ends, gemm_tile(*y.shape))
+            else:
+                tile = wgmma_tile(len(x), signs.rows, folded.shape[2], self.processors)
+                sign_wgmma.sign_wgmma_into(
+                    matrix.fragments, folded, shift, y, residual, signs.rows, tile
+                )
+            return
+        v = quantize(x, signs, prologue, gain, eps)
+        if matrix.fragments is None:
+            sign_gemm_int8_into(matrix.words, v, y, *ends, int8_tile(*y.shape))
         else:
-            quantized = quantize(x, matrix.signs, prologue, gain, eps)
-            sign_gemm_int8_into(matrix.words, quantized, y, residual, *ends, int8_tile(*y.shape))
+            tile = wgmma_tile(len(x), signs.rows, v.q.shape[2], self.processors)
+            sign_wgmma.sign_wgmma_into(
+                matrix.fragments, v.q, v.shift, y, residual, signs.rows, tile, scale=v.scale,
+                total=v.total,
+            )
 
 
 def fold(

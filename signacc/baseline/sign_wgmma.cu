@@ -8,8 +8,8 @@
 //   BITS 16: binary16 vectors, a sign is +1.0 or -1.0, sums in float32.
 //   BITS 8: int8 vectors, a sign is 1 or 0, sums in int32, exact:
 //           y = scale[m] * (2 * sum - total[m]) + shift[m].
-//   CONSUMERS warpgroups that multiply, ROWS tiles of 64 outputs of each; VECTORS of a block (32, 64,
-//   128 or 256); STAGES of 128 bytes of every vector in shared memory; SPLIT blocks of a cluster that
+//   CONSUMERS warpgroups that multiply, ROWS tiles of 64 outputs of each; VECTORS of a block (16, 32,
+//   64, 128 or 256); STAGES of 128 bytes of every vector in shared memory; SPLIT blocks of a cluster that
 //   share the inputs of a tile (1, 2, 4, 8) and add their sums through distributed shared memory;
 //   RING bytes of shared memory for stages, later for sums and results.
 // One more warpgroup, or one warp if there is a single consumer, only starts copies. Layouts: PTX ISA,

@@ -27,7 +27,7 @@ class WgmmaTile:
     consumers, rows
         Warpgroups that multiply, and tiles of 64 outputs of each.
     vectors
-        32, 64, 128 or 256.
+        16, 32, 64, 128 or 256.
     stages
         Places in shared memory, each of 128 bytes of every vector.
     split

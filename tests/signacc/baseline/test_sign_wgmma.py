@@ -1,4 +1,4 @@
-"""The warpgroup kernel: compiled for a GPU where NVRTC is, and run on the CPU's stand-in for one."""
+"""The warpgroup kernel: compiled where NVRTC is, and run on a stand-in of the GPU on the CPU."""
 
 import ctypes
 import subprocess
@@ -73,6 +73,7 @@ def run(folder, tile, bits, rows, inputs, count, residual, seed):
         (16, WgmmaTile(1, 1, 64, 2, 4), (128,), 768, 64, True),
         (8, WgmmaTile(3, 1, 32, 4, 2), (192,), 512, 33, False),
         (16, WgmmaTile(2, 1, 256, 2), (128,), 256, 200, False),
+        (8, WgmmaTile(1, 2, 16, 4), (192, 64), 512, 17, True),
     ],
 )
 def test_every_output_is_the_exact_sum_rounded(
@@ -92,7 +93,8 @@ def test_every_output_is_the_exact_sum_rounded(
 
 @pytest.mark.parametrize("bits", [16, 8])
 @pytest.mark.parametrize(
-    "tile", [WgmmaTile(2, 2, 128, 8), WgmmaTile(2, 1, 256, 6, 2), WgmmaTile(3, 1, 32, 4)]
+    "tile", [WgmmaTile(2, 2, 128, 8), WgmmaTile(2, 1, 256, 6, 2), WgmmaTile(3, 1, 32, 4),
+             WgmmaTile(1, 1, 16, 12)]
 )
 def test_tiles_compile_for_hopper(tile, bits):
     try:
