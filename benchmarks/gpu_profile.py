@@ -1,49 +1,130 @@
-"""Where the time of a decode step goes, kernel by kernel, on a GPU.
+"""Where the time of a decode step goes on a GPU, by kind of kernel.
 
-    python benchmarks/gpu_profile.py --model fbi-7b --path sign-a16 --batch 1 --context 512
+    python benchmarks/gpu_profile.py --out gpu_profile.json
 
-Kernels that overlap (programmatic dependent launch) count the time they wait, so their sum can
-exceed the step.
+Kernels that overlap (programmatic dependent launch) count the time they wait, so the kinds' sum can
+exceed the step; `idle` is the time in which none runs.
 """
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
 import click
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from golden.config import named_model
 from signacc.baseline.device import require_gpu
-from signacc.baseline.measure import make_cache, step_of
+from signacc.baseline.measure import make_cache, release, step_of
 from signacc.baseline.points import Point
 from signacc.baseline.run import make_decoder
 from signacc.baseline.timing import capture, repeated
+from signacc.files import write_text
 
 REPLAYS = 3
+KINDS = {
+    "before linears": ("fold_kernel", "quantize_kernel", "prepare", "rms_norm", "silu_mul"),
+    "attention": ("attend", "combine_kernel", "rotate", "flash", "fmha", "sdpa", "softmax"),
+    "linears": ("sign_", "gemv", "gemm", "nvjet", "cutlass", "splitk", "matmul", "tinygemm"),
+}
+"""Kinds by what a kernel's name contains, the first that fits; else it is `other`."""
 
 
-@click.command()
-@click.option("--model", default="fbi-7b", show_default=True)
-@click.option("--path", default="sign-a16", show_default=True)
-@click.option("--batch", default=1, show_default=True)
-@click.option("--context", default=512, show_default=True)
-def main(model: str, path: str, batch: int, context: int) -> None:
-    """Print the step's time, and each kernel's time and launches."""
-    device = require_gpu()
-    decoder = make_decoder(path, model, device)
+@dataclass(frozen=True)
+class Span:
+    """One kernel's run, us."""
+
+    name: str
+    start: float
+    end: float
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a kernel."""
+    name = name.lower()
+    return next((kind for kind, parts in KINDS.items() if any(p in name for p in parts)), "other")
+
+
+def idle_of(spans: list[Span]) -> float:
+    """Return the time between the first start and the last end in which no kernel runs, us."""
+    idle, until = 0.0, spans[0].start
+    for span in sorted(spans, key=lambda s: s.start):
+        idle += max(0.0, span.start - until)
+        until = max(until, span.end)
+    return idle
+
+
+def kinds_of(spans: list[Span]) -> dict[str, dict[str, float]]:
+    """Return time, us, and launches of each kind in one step; its last linear is the head."""
+    found: dict[str, dict[str, float]] = {}
+    order = sorted(spans, key=lambda s: s.start)
+    head = max((i for i, s in enumerate(order) if kind_of(s.name) == "linears"), default=-1)
+    for i, span in enumerate(order):
+        kind = found.setdefault("head" if i == head else kind_of(span.name), {"us": 0.0, "n": 0})
+        kind["us"] += span.end - span.start
+        kind["n"] += 1
+    return found
+
+
+def profile_step(path: str, model: str, batch: int, context: int) -> dict[str, object]:
+    """Return the step's time and what its kernels take, of the middle one of three replays."""
+    decoder = make_decoder(path, model, require_gpu())
     cache = make_cache(decoder.path, named_model(model), batch, context)
     step, _ = step_of(decoder, cache, Point(model, path, "decode", batch, context))
     graph = capture(step)
     times = repeated(graph.replay, seconds=0.5, repeats=5)
-    click.echo(f"{1e6 * times.median:10.1f} us  step")
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for _ in range(REPLAYS):
             graph.replay()
         torch.cuda.synchronize()
-    events = sorted(profiler.key_averages(), key=lambda e: -e.self_device_time_total)
-    for event in events[:12]:
-        micros = event.self_device_time_total / REPLAYS
-        click.echo(f"{micros:10.1f} us  {event.count // REPLAYS:4d}x  {event.key[:80]}")
+    on_device = (e for e in profiler.events() if e.device_type == DeviceType.CUDA)
+    spans = sorted(
+        (Span(e.name, e.time_range.start, e.time_range.end) for e in on_device),
+        key=lambda s: s.start,
+    )
+    each = len(spans) // REPLAYS
+    middle = spans[each : 2 * each]
+    names: dict[str, list[float]] = {}
+    for span in middle:
+        names.setdefault(span.name, []).append(span.end - span.start)
+    longest = sorted(names.items(), key=lambda item: -sum(item[1]))[:10]
+    return {
+        "path": path, "model": model, "batch": batch, "context": context,
+        "step_us": 1e6 * times.median, "spread": times.spread, "idle_us": idle_of(middle),
+        "kinds": kinds_of(middle),
+        "kernels": [{"name": n[:160], "us": sum(t), "n": len(t)} for n, t in longest],
+    }
+
+
+@click.command()
+@click.option("--model", default="fbi-7b", show_default=True)
+@click.option("--path", "paths", multiple=True, default=("bf16", "sign-a16", "sign-a8"),
+              show_default=True)
+@click.option("--batch", "batches", multiple=True, type=int, default=(1, 256), show_default=True)
+@click.option("--context", default=512, show_default=True)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write figures here.")
+def main(
+    model: str, paths: tuple[str, ...], batches: tuple[int, ...], context: int, out: Path | None
+) -> None:
+    """Print a step's time, and what each kind of kernel takes of it."""
+    found = []
+    for batch in batches:
+        for path in paths:
+            one = profile_step(path, model, batch, context)
+            found.append(one)
+            release()
+            kinds = ", ".join(f"{kind} {k['us']:.0f} us ({k['n']}x)"
+                              for kind, k in one["kinds"].items())
+            click.echo(f"{path} batch {batch}: step {one['step_us']:.0f} us; {kinds}; "
+                       f"idle {one['idle_us']:.0f} us")
+            for kernel in one["kernels"][:6]:
+                click.echo(f"    {kernel['us']:10.1f} us {kernel['n']:4d}x  {kernel['name'][:90]}")
+            if out is not None:
+                write_text(out, json.dumps({"steps": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
