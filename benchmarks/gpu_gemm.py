@@ -33,8 +33,8 @@ FAMILIES = ("library", "wgmma16", "wgmma8", "triton")
 COLUMNS = {"cuBLAS bf16": "cublas bf16", "Triton a16": "triton16", "wgmma a16": "wgmma16",
            "Triton a8": "triton8", "wgmma a8": "wgmma8"}
 """Columns of the summary: the fastest kernel whose name begins so."""
-WATCHDOG = 1 << 22
-"""Tries after which a waiting kernel ends itself, much longer than any works."""
+WATCHDOG = 1 << 16
+"""Tries after which a waiting kernel ends itself, many more than one that works needs."""
 
 ATTEMPTS = 4
 
@@ -69,19 +69,20 @@ def run_family(family: str, model: str, folder: Path, seconds: float) -> list[di
     log = folder / f"{family}.jsonl"
     for _ in range(ATTEMPTS):
         log.write_text("", encoding="utf-8")
-        (folder / "skip.json").write_text(json.dumps(broken), encoding="utf-8")
+        done = [[r["key"], r["part"], r["count"]] for r in results if "part" in r]
+        skip = json.dumps({"broken": broken, "done": done})
+        (folder / "skip.json").write_text(skip, encoding="utf-8")
         worker = Path(__file__).with_name("gpu_gemm_worker.py")
         command = [sys.executable, str(worker), family, model, str(folder)]
         try:
-            done = subprocess.run(command, timeout=max(5.0, end - time.monotonic()),
+            ended = subprocess.run(command, timeout=max(5.0, end - time.monotonic()),
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            code, said = str(done.returncode), done.stdout
+            code, said = str(ended.returncode), ended.stdout
         except subprocess.TimeoutExpired as error:
             code, said = "out of time", (error.stdout or b"").decode(errors="replace")
-        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        # what a broken process had measured before is measured again: keep the last of each
-        fresh = [line for line in lines if "start" not in line]
-        results = [old for old in results if not any(_same(old, new) for new in fresh)] + fresh
+        whole = log.read_text(encoding="utf-8").rpartition("\n")[0]  # a last line may be cut off
+        lines = [json.loads(line) for line in whole.splitlines()]
+        results += [line for line in lines if "start" not in line]
         if code == "0":
             break
         begun = [line["start"] for line in lines if "start" in line]
@@ -92,10 +93,6 @@ def run_family(family: str, model: str, folder: Path, seconds: float) -> list[di
         if not begun or code == "out of time":
             break
     return results
-
-
-def _same(a: dict, b: dict) -> bool:
-    return all(a.get(name) == b.get(name) for name in ("key", "part", "count"))
 
 
 def table(model: str, results: list[dict]) -> str:
@@ -131,7 +128,7 @@ def table(model: str, results: list[dict]) -> str:
 @click.command()
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--model", default="fbi-7b", show_default=True)
-@click.option("--seconds", default=45.0, show_default=True, help="Longest time of a family.")
+@click.option("--seconds", default=50.0, show_default=True, help="Longest time of a family.")
 @click.option("--family", "families", multiple=True, type=click.Choice(FAMILIES),
               help="Only these; may be given several times.")
 def main(out: Path, model: str, seconds: float, families: tuple[str, ...]) -> None:

@@ -3,7 +3,8 @@
     python benchmarks/gpu_gemm_worker.py FAMILY MODEL FOLDER
 
 Writes a line of JSON before and after each kernel to FOLDER/FAMILY.jsonl, so that the starter knows
-which one broke the process. Kernels named in FOLDER/skip.json are left out.
+which one broke the process. FOLDER/skip.json names kernels that are left out, "broken" ones in
+every case, and what is "done" as [kernel, part, count].
 """
 
 from __future__ import annotations
@@ -156,9 +157,9 @@ def time_of(calls: list[Callable[[], object]]) -> tuple[float, float]:
 class Log:
     """The results, a line each."""
 
-    def __init__(self, path: Path, skip: list[str]) -> None:
+    def __init__(self, path: Path, skip: dict[str, list]) -> None:
         self.file = path.open("w", encoding="utf-8")
-        self.skip = set(skip)
+        self.broken, self.done = set(skip["broken"]), {tuple(one) for one in skip["done"]}
 
     def write(self, line: dict[str, object]) -> None:
         self.file.write(json.dumps(line) + "\n")
@@ -166,7 +167,7 @@ class Log:
 
     def run(self, name: str, case: Case, what: Callable[[], tuple[float, list]]) -> None:
         """Check and time one kernel: `what` returns its error share and its calls."""
-        if name in self.skip:
+        if name in self.broken or (name, case.part, case.count) in self.done:
             return
         self.write({"start": name})
         found = {"key": name, "part": case.part, "count": case.count}

@@ -16,7 +16,7 @@ CONTEXTS = (128, 512, 2048)
 PHASES = ("decode", "prefill")
 
 ENERGY_CONTEXT = 512
-ENERGY_BATCHES = {"decode": (1, 256), "prefill": ()}
+ENERGY_BATCHES = {"decode": (1, 16, 256), "prefill": (1, 16)}
 """Points whose energy is measured: each takes 5 s or more, so not all of them."""
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:  # these need Triton
     from .paths import Path
 
 IDLE_SECONDS = 3.0
-CHECKED_BATCHES = (1, 4, 64)
-"""Batches that the check runs: one for each kind of kernel."""
+CHECKED_BATCHES = (1, 4, 64, 256)
+"""Batches that the check runs: one for each kind of kernel, and of its tiles."""
 
 Say = Callable[[str], None]
 Save = Callable[[Record], None]

@@ -123,7 +123,8 @@ def test_energy_is_asked_of_a_subset_or_of_a_single_point():
     points = plan.points("fbi-7b", "bf16")
     assert len(points) == 30
     assert {(p.phase, p.batch, p.context) for p in points if p.energy} == {
-        ("decode", 1, 512), ("decode", 256, 512)
+        ("decode", 1, 512), ("decode", 16, 512), ("decode", 256, 512),
+        ("prefill", 1, 512), ("prefill", 16, 512),
     }
     assert all(p.energy for p in Plan(batches=(4,), contexts=(128,)).points("m", "bf16"))
     assert not any(p.energy for p in Plan(energy=False).points("m", "bf16"))
