@@ -70,9 +70,13 @@ def kinds_of(spans: list[Span]) -> dict[str, dict[str, float]]:
     return found
 
 
-def profile_step(path: str, model: str, batch: int, context: int) -> dict[str, object]:
+def profile_step(
+    path: str, model: str, batch: int, context: int, gemv_limit: int | None = None
+) -> dict[str, object]:
     """Return the step's time and what its kernels take, of the middle one of three replays."""
     decoder = make_decoder(path, model, require_gpu())
+    if gemv_limit is not None and path.startswith("sign"):
+        decoder.path.gemv_limit = gemv_limit
     cache = make_cache(decoder.path, named_model(model), batch, context)
     step, _ = step_of(decoder, cache, Point(model, path, "decode", batch, context))
     graph = capture(step)
@@ -94,6 +98,7 @@ def profile_step(path: str, model: str, batch: int, context: int) -> dict[str, o
     longest = sorted(names.items(), key=lambda item: -sum(item[1]))[:10]
     return {
         "path": path, "model": model, "batch": batch, "context": context,
+        "gemv_limit": getattr(decoder.path, "gemv_limit", None),
         "step_us": 1e6 * times.median, "spread": times.spread, "idle_us": idle_of(middle),
         "kinds": kinds_of(middle),
         "kernels": [{"name": n[:160], "us": sum(t), "n": len(t)} for n, t in longest],
@@ -106,15 +111,17 @@ def profile_step(path: str, model: str, batch: int, context: int) -> dict[str, o
               show_default=True)
 @click.option("--batch", "batches", multiple=True, type=int, default=(1, 256), show_default=True)
 @click.option("--context", default=512, show_default=True)
+@click.option("--gemv-limit", type=int, help="Most vectors that 1-bit paths give to the GEMV.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write figures here.")
 def main(
-    model: str, paths: tuple[str, ...], batches: tuple[int, ...], context: int, out: Path | None
+    model: str, paths: tuple[str, ...], batches: tuple[int, ...], context: int,
+    gemv_limit: int | None, out: Path | None,
 ) -> None:
     """Print a step's time, and what each kind of kernel takes of it."""
     found = []
     for batch in batches:
         for path in paths:
-            one = profile_step(path, model, batch, context)
+            one = profile_step(path, model, batch, context, gemv_limit)
             found.append(one)
             release()
             kinds = ", ".join(f"{kind} {k['us']:.0f} us ({k['n']}x)"
