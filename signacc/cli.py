@@ -445,12 +445,16 @@ def validate(**options: Any) -> None:
               type=click.FloatRange(1, 3600), help="Steady state under each energy.")
 @click.option("--energy/--no-energy", default=True, show_default=True,
               help="Energy of a subset of the points.")
+@click.option("--gemm", default="triton", show_default=True, metavar="triton|warpgroup",
+              help="How the 1-bit paths multiply many vectors. warpgroup needs compute "
+                   "capability 9.0; it is compiled and checked on a CPU stand-in, and has "
+                   "not yet run on a GPU.")
 @click.option("-o", "--output", required=True, metavar="FILE.json", help="File to write.")
 @_json
 def baseline(device: str, models: tuple[str, ...], paths: tuple[str, ...],
              phases: tuple[str, ...], batches: tuple[int, ...], contexts: tuple[int, ...],
-             name: str, seconds: float, energy_seconds: float, energy: bool, output: str,
-             as_json: bool) -> None:
+             name: str, seconds: float, energy_seconds: float, energy: bool, gemm: str,
+             output: str, as_json: bool) -> None:
     """Measure decoders on a GPU: dense bf16, library INT4, and native 1-bit.
 
     Every path is checked against golden and float before it is timed. The file can be given
@@ -463,7 +467,7 @@ def baseline(device: str, models: tuple[str, ...], paths: tuple[str, ...],
 
     from signacc.baseline.command import checked_plan, run_command
 
-    plan = checked_plan(models, paths, phases, batches, contexts, energy)
+    plan = checked_plan(models, paths, phases, batches, contexts, energy, gemm)
     run_command(device, plan, output=output, name=name,
                 command=shlex.join(["signacc", *sys.argv[1:]]), seconds=seconds,
                 energy_seconds=energy_seconds, as_json=as_json)

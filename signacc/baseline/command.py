@@ -13,17 +13,18 @@ from golden.errors import InputError
 from signacc.files import write_text
 
 from .errors import DeviceError
-from .plan import PATHS, PHASES, Plan
+from .plan import GEMMS, PATHS, PHASES, Plan
 
 
 def checked_plan(
     models: Sequence[str], paths: Sequence[str], phases: Sequence[str], batches: Sequence[int],
-    contexts: Sequence[int], energy: bool,
+    contexts: Sequence[int], energy: bool, gemm: str = GEMMS[0],
 ) -> Plan:
     """Return the plan; raises InputError for an unknown name or a context beyond the model's."""
     defaults = Plan()
     models = models or defaults.models
-    for what, values, legal in (("path", paths, PATHS), ("phase", phases, PHASES)):
+    named = (("path", paths, PATHS), ("phase", phases, PHASES), ("GEMM", (gemm,), GEMMS))
+    for what, values, legal in named:
         for value in values:
             if value not in legal:
                 raise InputError(f"a {what} is one of {', '.join(legal)}, not {value!r}")
@@ -35,7 +36,7 @@ def checked_plan(
                     f"a context of {model} must be at most {longest} positions, not {context}"
                 )
     return Plan(models, paths or defaults.paths, phases or defaults.phases,
-                batches or defaults.batches, contexts or defaults.contexts, energy)
+                batches or defaults.batches, contexts or defaults.contexts, energy, gemm)
 
 
 def run_command(
@@ -50,7 +51,11 @@ def run_command(
         raise DeviceError(f"baseline measures on the device cuda, not {device!r}")
     from .device import require_gpu
 
-    require_gpu()
+    gpu = require_gpu()
+    if plan.gemm == "warpgroup":
+        from .sign_wgmma import require_hopper
+
+        require_hopper(gpu)
     from .run import Run
 
     run = Run(

@@ -84,18 +84,13 @@ INSIDE void barrier_expect(u32 bar, u32 bytes) {
 }
 
 INSIDE void barrier_wait(u32 bar, u32 parity) {
-    u32 done = 0;
-#ifdef WATCHDOG
-    u32 tries = 0;
-#endif
+    u32 done = 0, tries = 0;
     do {
         asm volatile(
             "{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;"
             " selp.u32 %0, 1, 0, p; }"
             : "=r"(done) : "r"(bar), "r"(parity) : "memory");
-#ifdef WATCHDOG
         if (++tries > WATCHDOG) asm volatile("trap;");
-#endif
     } while (!done);
 }
 

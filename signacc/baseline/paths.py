@@ -20,7 +20,7 @@ from . import ops
 from .ops import NORM, PLAIN, SILU
 from .weights import FUSED, Frame, Signs, random_frame, random_matrix
 
-_PROLOGUES = {"qkv": NORM, "out": PLAIN, "gate_up": NORM, "down": SILU}
+PROLOGUES = {"qkv": NORM, "out": PLAIN, "gate_up": NORM, "down": SILU}
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class Path(ABC):
 
     def prepare(self, layer: int, part: str, x: Tensor) -> Tensor:
         """Return f(x) as a tensor of its own."""
-        if _PROLOGUES[part] == NORM:
+        if PROLOGUES[part] == NORM:
             return ops.rms_norm(x, self.gain(layer, part), self.config.rms_norm_eps)
-        return ops.silu_mul(x) if _PROLOGUES[part] == SILU else x
+        return ops.silu_mul(x) if PROLOGUES[part] == SILU else x
 
     def head(self, x: Tensor) -> Tensor:
         """Return logits ``[M, vocab]`` of the residual stream; full precision in every path."""
@@ -148,7 +148,7 @@ class DensePath(Path):
             if out is None:
                 out = torch.empty((1, len(weight)), dtype=x.dtype, device=x.device)
             return self.fused_gemv(
-                weight, x, out, _PROLOGUES[part], self.gain(layer, part), y is not None
+                weight, x, out, PROLOGUES[part], self.gain(layer, part), y is not None
             )
         h = self.prepare(layer, part, x)
         return F.linear(h, weight) if y is None else y.addmm_(h, weight.T)

@@ -10,6 +10,10 @@ from .points import Point
 PATHS = ("bf16", "sign-a16", "sign-a8", "int4")
 """Measured number formats: dense bf16, own 1-bit with 16- and 8-bit activations, library INT4."""
 
+GEMMS = ("triton", "warpgroup")
+"""GEMMs of the 1-bit paths for many vectors, the default first: that of the shipped figures. The
+other is for Hopper alone, and has not yet run on a GPU."""
+
 MODELS = ("fbi-130m", "fbi-1.3b", "fbi-7b")
 BATCHES = (1, 4, 16, 64, 256)
 CONTEXTS = (128, 512, 2048)
@@ -22,7 +26,7 @@ ENERGY_BATCHES = {"decode": (1, 16, 256), "prefill": (1, 16)}
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure; every combination is one point."""
+    """What to measure, every combination is one point; and the GEMM of the 1-bit paths."""
 
     models: Sequence[str] = MODELS
     paths: Sequence[str] = PATHS
@@ -30,6 +34,7 @@ class Plan:
     batches: Sequence[int] = BATCHES
     contexts: Sequence[int] = CONTEXTS
     energy: bool = True
+    gemm: str = GEMMS[0]
 
     def points(self, model: str, path: str) -> list[Point]:
         """Return the points of one decoder; phases of one batch and context share a cache."""

@@ -16,7 +16,7 @@ from sim.baselines import Baseline, Gap, Provenance, Record
 from .device import require_gpu
 from .errors import DeviceError
 from .measure import measure_all, release
-from .plan import Plan
+from .plan import GEMMS, Plan
 from .points import Point, Result
 from .power import Meter, NvmlBoard
 from .timing import Ceilings, measure_ceilings
@@ -34,8 +34,10 @@ Say = Callable[[str], None]
 Save = Callable[[Record], None]
 
 
-def make_path(name: str, config: ModelConfig, device: torch.device) -> Path:
-    """Return the path called `name` with random weights."""
+def make_path(
+    name: str, config: ModelConfig, device: torch.device, gemm: str = GEMMS[0]
+) -> Path:
+    """Return the path called `name` with random weights; `gemm` is that of a 1-bit path."""
     from .paths import DensePath, Int4Path
     from .sign_path import SignPath
 
@@ -43,14 +45,16 @@ def make_path(name: str, config: ModelConfig, device: torch.device) -> Path:
         return DensePath(config, device)
     if name == "int4":
         return Int4Path(config, device)
-    return SignPath(config, device, act_bits=16 if name == "sign-a16" else 8)
+    return SignPath(config, device, act_bits=16 if name == "sign-a16" else 8, gemm=gemm)
 
 
-def make_decoder(name: str, model: str, device: torch.device) -> Decoder:
+def make_decoder(
+    name: str, model: str, device: torch.device, gemm: str = GEMMS[0]
+) -> Decoder:
     """Return a whole decoder of the path called `name` with random weights."""
     from .decoder import Decoder
 
-    return Decoder(make_path(name, named_model(model), device))
+    return Decoder(make_path(name, named_model(model), device, gemm))
 
 
 def triton_version() -> str:
@@ -60,11 +64,13 @@ def triton_version() -> str:
     return triton.__version__
 
 
-def check_path(name: str, model: str, device: torch.device) -> list[Check]:
+def check_path(
+    name: str, model: str, device: torch.device, gemm: str = GEMMS[0]
+) -> list[Check]:
     """Check a path at a model's widths (:mod:`.gate`); raises GateError if it is wrong."""
     from .gate import check_linears, check_model, require, shallow
 
-    path = make_path(name, shallow(named_model(model)), device)
+    path = make_path(name, shallow(named_model(model)), device, gemm)
     checks = []
     for batch in CHECKED_BATCHES:
         checks += check_model(path, batch=batch, past=333, length=40)
@@ -118,7 +124,7 @@ class Run:
             points = self.plan.points(model, path_name)
             try:
                 self._check(path_name, model)
-                decoder = make_decoder(path_name, model, self.device)
+                decoder = make_decoder(path_name, model, self.device, self.plan.gemm)
                 results = measure_all(
                     decoder, points, self.ceilings, self.meter, seconds=self.seconds,
                     energy_seconds=self.energy_seconds,
@@ -139,7 +145,7 @@ class Run:
         return self.record()
 
     def _check(self, path_name: str, model: str) -> None:
-        for check in check_path(path_name, model, self.device):
+        for check in check_path(path_name, model, self.device, self.plan.gemm):
             self.checks.append({"path": path_name, "model": model} | check.to_dict())
         release()
 
@@ -187,6 +193,7 @@ class Run:
             command=self.command, date=datetime.now(UTC).date().isoformat(),
             energy_source=self.meter.source if self.meter is not None else None,
             idle_watts=self.idle,
+            gemm=self.plan.gemm if any(p.startswith("sign") for p in self.plan.paths) else None,
             copy_bytes_per_second=self.ceilings.copy_bytes_per_second,
             matmul_flop_per_second=self.ceilings.matmul_flop_per_second,
             checks=self.checks,

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 import torch
-import triton
 from torch import Tensor
 
 from golden.config import ModelConfig
 from golden.errors import InputError
 
-from . import sign_gemm, sign_wgmma
+from .gemm import make_gemm
 from .nvrtc import Kernel, compile_cubin
-from .packing import TILE_K, TILE_N, fragment_order, tile_order, word_order
-from .paths import _PROLOGUES, Path
-from .tiles import GemmTile, gemm_tile, int8_tile, wgmma_tile
+from .packing import TILE_K, TILE_N, tile_order
+from .paths import PROLOGUES, Path
+from .plan import GEMMS
+from .vectors import fold, quantize
 from .weights import FUSED, Signs, dense_of, random_signs
 
 GEMV_LIMIT = 16
@@ -62,12 +62,11 @@ def _plane_bytes(inputs: int, act_bits: int) -> int:
 
 @dataclass(frozen=True)
 class _Matrix:
-    """Signs in golden's order, in the GEMV's, and in that of one of the two kernels for many."""
+    """Signs in golden's order, in the GEMV's, and in the GEMM's."""
 
     signs: Signs
     tiles: Tensor
-    words: Tensor | None = None
-    fragments: Tensor | None = None
+    words: Tensor
 
     @property
     def outputs(self) -> int:
@@ -93,13 +92,17 @@ class SignPath(Path):
     ----------
     act_bits
         16 or 8: width of the quantized activations of the matrix-instruction path.
+    gemv_limit
+        Most vectors that go to the binary matrix instructions; more go to the GEMM.
+    gemm
+        One of :data:`.plan.GEMMS`.
     """
 
     dtype = torch.float16
 
     def __init__(
         self, config: ModelConfig, device: torch.device, *, act_bits: int = 16,
-        gemv_limit: int = GEMV_LIMIT,
+        gemv_limit: int = GEMV_LIMIT, gemm: str = GEMMS[0],
     ) -> None:
         if act_bits not in (8, 16):
             raise InputError(f"act_bits of the GPU's 1-bit path must be 8 or 16, not {act_bits}")
@@ -108,21 +111,14 @@ class SignPath(Path):
         self.act_bits = act_bits
         self.gemv_limit = gemv_limit
         self.overlap = self.overlap and config.hidden_size < _LARGE
-        self.hopper = sign_wgmma.can_run(device)
-        self.processors = (
-            torch.cuda.get_device_properties(device).multi_processor_count if self.hopper else 1
-        )
+        self.gemm = make_gemm(gemm, act_bits, device)
         self.weights = [
             {part: self._matrix(random_signs(config, part, device)) for part in FUSED}
             for _ in range(config.num_hidden_layers)
         ]
 
     def _matrix(self, signs: Signs) -> _Matrix:
-        tiles = tile_order(signs.packed)
-        if self.hopper and sign_wgmma.fits(signs.rows, signs.alpha.shape[1]):
-            fragments = fragment_order(signs.packed, self.act_bits)
-            return _Matrix(signs, tiles, fragments=fragments)
-        return _Matrix(signs, tiles, words=word_order(signs.packed, self.act_bits))
+        return _Matrix(signs, tile_order(signs.packed), self.gemm.order(signs))
 
     @property
     def weight_bytes(self) -> int:
@@ -140,7 +136,7 @@ class SignPath(Path):
         if y is None:
             y = torch.empty((len(x), matrix.outputs), dtype=self.dtype, device=self.device)
         run = self._gemv if len(x) <= self.gemv_limit else self._gemm
-        run(matrix, x, y, residual, _PROLOGUES[part], self.gain(layer, part))
+        run(matrix, x, y, residual, PROLOGUES[part], self.gain(layer, part))
         return y
 
     def _gemv(
@@ -185,103 +181,6 @@ class SignPath(Path):
         self, matrix: _Matrix, x: Tensor, y: Tensor, residual: bool, prologue: int,
         gain: Tensor | None,
     ) -> None:
-        signs, eps = matrix.signs, self.config.rms_norm_eps
-        ends = residual, matrix.first, matrix.second
-        if self.act_bits == 16:
-            folded, shift = fold(x, signs, prologue, gain, eps)
-            if matrix.fragments is None:
-                sign_gemm_into(matrix.words, folded, shift, y, *ends, gemm_tile(*y.shape))
-            else:
-                tile = wgmma_tile(len(x), signs.rows, folded.shape[2], self.processors)
-                sign_wgmma.sign_wgmma_into(
-                    matrix.fragments, folded, shift, y, residual, signs.rows, tile
-                )
-            return
-        v = quantize(x, signs, prologue, gain, eps)
-        if matrix.fragments is None:
-            sign_gemm_int8_into(matrix.words, v, y, *ends, int8_tile(*y.shape))
-        else:
-            tile = wgmma_tile(len(x), signs.rows, v.q.shape[2], self.processors)
-            sign_wgmma.sign_wgmma_into(
-                matrix.fragments, v.q, v.shift, y, residual, signs.rows, tile, scale=v.scale,
-                total=v.total,
-            )
-
-
-def fold(
-    x: Tensor, signs: Signs, prologue: int, gain: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Return α·f(x), float16 ``[sets, M, K]``, and β·f(x), float32 ``[sets, M]``."""
-    sets, inputs = signs.alpha.shape
-    folded = torch.empty((sets, len(x), inputs), dtype=torch.float16, device=x.device)
-    shifts = torch.empty((sets, len(x)), dtype=torch.float32, device=x.device)
-    block = triton.next_power_of_2(inputs)
-    sign_gemm.fold_kernel[(len(x),)](
-        x, x if gain is None else gain, signs.alpha, signs.beta, folded, shifts, len(x), eps,
-        size=inputs, block=block, sets=sets, prologue=prologue,
-        num_warps=min(16, max(4, block // 512)),
-    )
-    return folded, shifts
-
-
-def sign_gemm_into(
-    words: Tensor, folded: Tensor, shifts: Tensor, y: Tensor, residual: bool, first: int,
-    second: int, tile: GemmTile,
-) -> None:
-    """Write the signs' products with `folded`, plus `shifts`, into ``y [M, N]``."""
-    outputs = len(words)
-    _, count, inputs = folded.shape
-    grid = (triton.cdiv(count, tile.block_m), triton.cdiv(outputs, tile.block_n))
-    sign_gemm.sign_gemm_kernel[grid](
-        words, folded, shifts, y, count, outputs, first, second,
-        size=inputs, residual=residual, block_m=tile.block_m, block_n=tile.block_n,
-        block_w=tile.block_w, stages=tile.stages, num_warps=tile.warps,
-    )
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """Vectors on the integer grid of the contract, A = 8, one grid for each set of scales.
-
-    ``q`` int8 ``[sets, M, K]``; by set and vector, float32: ``scale`` of a unit and ``shift`` β·x;
-    int32: ``total`` Σ q.
-    """
-
-    q: Tensor
-    shift: Tensor
-    scale: Tensor
-    total: Tensor
-
-
-def quantize(
-    x: Tensor, signs: Signs, prologue: int, gain: Tensor | None, eps: float
-) -> Quantized:
-    """Return f(x) scaled by each α and quantized to 8 bits, as golden does."""
-    sets, inputs = signs.alpha.shape
-    q = torch.empty((sets, len(x), inputs), dtype=torch.int8, device=x.device)
-    shift, scale = (
-        torch.empty((sets, len(x)), dtype=torch.float32, device=x.device) for _ in range(2)
-    )
-    total = torch.empty((sets, len(x)), dtype=torch.int32, device=x.device)
-    block = triton.next_power_of_2(inputs)
-    sign_gemm.quantize_kernel[(len(x),)](
-        x, x if gain is None else gain, signs.alpha, signs.beta, q, shift, scale, total, len(x),
-        eps, size=inputs, block=block, sets=sets, prologue=prologue,
-        num_warps=min(16, max(4, block // 512)),
-    )
-    return Quantized(q, shift, scale, total)
-
-
-def sign_gemm_int8_into(
-    words: Tensor, x: Quantized, y: Tensor, residual: bool, first: int, second: int, tile: GemmTile
-) -> None:
-    """Write the signs' products with quantized vectors into ``y [M, N]``."""
-    outputs = len(words)
-    _, count, inputs = x.q.shape
-    grid = (triton.cdiv(count, tile.block_m), triton.cdiv(outputs, tile.block_n))
-    sign_gemm.sign_gemm_int8_kernel[grid](
-        words, x.q, x.shift, x.scale, x.total, y, count, outputs, first, second,
-        size=inputs, residual=residual, block_m=tile.block_m, block_n=tile.block_n,
-        block_w=tile.block_w, stages=tile.stages,
-        assembly=not triton.knobs.runtime.interpret, num_warps=tile.warps,
-    )
+        before = fold if self.act_bits == 16 else quantize
+        vectors = before(x, matrix.signs, prologue, gain, self.config.rms_norm_eps)
+        self.gemm.run(matrix.words, vectors, y, residual, matrix.signs.rows)

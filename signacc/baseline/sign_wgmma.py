@@ -6,15 +6,25 @@ import functools
 from ctypes import c_int, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from golden.errors import InputError
+
+from .errors import DeviceError
 from .nvrtc import Kernel, compile_cubin
-from .packing import TILE_K, TILE_WGMMA
+from .packing import TILE_WGMMA
 from .tensor_map import ROW_BYTES, vectors_map
 
+if TYPE_CHECKING:  # needs Triton
+    from .vectors import Vectors
+
 ARCH = "sm_90a"
+CAPABILITY = (9, 0)  # no later one has these instructions
+WATCHDOG = 1 << 22
+"""Tries after which a waiting kernel ends itself, seconds instead of a wait for ever."""
 _ALIGNMENT = 1024  # of the ring, for the swizzle
 
 
@@ -70,14 +80,29 @@ class WgmmaTile:
         }
 
 
-def fits(rows: tuple[int, ...], inputs: int) -> bool:
-    """Return whether the kernel takes linears of so many outputs each, and so many inputs."""
-    return inputs % TILE_K == 0 and all(n % TILE_WGMMA == 0 for n in rows)
+def check_rows(rows: tuple[int, ...]) -> None:
+    """Raise InputError unless the kernel takes linears of so many outputs each."""
+    for outputs in rows:
+        if outputs % TILE_WGMMA:
+            raise InputError(
+                f"the warpgroup GEMM takes linears of a multiple of {TILE_WGMMA} outputs, "
+                f"not {outputs}"
+            )
 
 
-def can_run(device: torch.device) -> bool:
-    """Return whether a device has the kernel's instructions, which no later one has."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) == (9, 0)
+def require_hopper(device: torch.device) -> None:
+    """Raise DeviceError unless the device has the kernel's instructions."""
+    found = f"the device {device.type}"
+    if device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)
+        if capability == CAPABILITY:
+            return
+        found = "{}.{} ({})".format(*capability, torch.cuda.get_device_name(device))
+    raise DeviceError(
+        "the warpgroup GEMM needs a GPU of compute capability {}.{} (Hopper), not {}".format(
+            *CAPABILITY, found
+        )
+    )
 
 
 def tiles_of(rows: tuple[int, ...], tile: WgmmaTile) -> int:
@@ -94,12 +119,10 @@ def source() -> str:
     )
 
 
-def compile_tile(tile: WgmmaTile, bits: int, **defines: int) -> bytes:
-    """Return machine code of the kernel for vectors of `bits`; `defines` are more macros.
-
-    ``WATCHDOG`` ends a kernel that waits longer than so many tries.
-    """
-    return compile_cubin(source(), arch=ARCH, defines=tile.defines(bits) | defines)
+def compile_tile(tile: WgmmaTile, bits: int) -> bytes:
+    """Return machine code of the kernel for vectors of `bits`; raises DeviceError without NVRTC."""
+    defines = tile.defines(bits) | {"WATCHDOG": WATCHDOG}
+    return compile_cubin(source(), arch=ARCH, defines=defines)
 
 
 def load(cubin: bytes, tile: WgmmaTile) -> Kernel:
@@ -114,9 +137,8 @@ def kernel_of(tile: WgmmaTile, bits: int) -> Kernel:
 
 
 def sign_wgmma_into(
-    fragments: Tensor, x: Tensor, shift: Tensor, y: Tensor, residual: bool, rows: tuple[int, ...],
-    tile: WgmmaTile, *, scale: Tensor | None = None, total: Tensor | None = None,
-    kernel: Kernel | None = None,
+    fragments: Tensor, x: Vectors, y: Tensor, residual: bool, rows: tuple[int, ...],
+    tile: WgmmaTile, *, kernel: Kernel | None = None,
 ) -> None:
     """Write the signs' products with vectors into float16 ``y [M, N]``, or add them to it.
 
@@ -124,25 +146,19 @@ def sign_wgmma_into(
     ----------
     fragments
         The signs (:func:`.packing.fragment_order` of the width of `x`).
-    x
-        float16 or int8 ``[sets, M, K]``, one set for each linear.
-    shift
-        float32 ``[sets, M]``, added to every output of a vector.
     rows
         Outputs of each linear.
-    scale, total
-        int8 alone: float32 unit and int32 Σ x of each vector, ``[sets, M]``.
     kernel
         Of this tile and width; None compiles it.
     """
-    _, count, inputs = x.shape
-    kernel = kernel or kernel_of(tile, 8 * x.element_size())
+    _, count, inputs = x.values.shape
+    kernel = kernel or kernel_of(tile, 8 * x.values.element_size())
     first, second = rows[0], sum(rows[:2])
-    tensors = [fragments, shift, scale, total, y]
+    tensors = [fragments, x.shift, x.scale, x.total, y]
     pointers = [c_void_p(None if t is None else t.data_ptr()) for t in tensors]
     numbers = [count, y.shape[1], inputs, first, second, int(residual)]
     kernel.launch(
         (tiles_of(rows, tile) * tile.split, -(-count // tile.vectors)), tile.threads,
-        [vectors_map(x, tile.vectors), *pointers, *map(c_int, numbers)],
+        [vectors_map(x.values, tile.vectors), *pointers, *map(c_int, numbers)],
         torch.cuda.current_stream().cuda_stream,
     )

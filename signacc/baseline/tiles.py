@@ -15,7 +15,8 @@ WGMMA_TILES: dict[int, tuple[WgmmaTile, ...]] = {
     1 << 30: (WgmmaTile(2, 2, 128, 8), WgmmaTile(2, 2, 128, 8, 2), WgmmaTile(2, 2, 128, 8, 4),
               WgmmaTile(2, 1, 128, 8), WgmmaTile(2, 1, 128, 8, 2), WgmmaTile(3, 1, 128, 8)),
 }
-"""Tiles of the warpgroup kernel to choose from, by the most vectors that they are for."""
+"""Tiles of the warpgroup kernel to choose from, by the most vectors that they are for; set by what
+fits a processor, none of them measured yet."""
 
 RATE = 2048
 """Products of 16-bit numbers that a processor's matrix units do in a clock (H100, H200; data sheet:
@@ -29,8 +30,8 @@ a launch and a round trip to memory each."""
 def wgmma_tile(count: int, rows: tuple[int, ...], inputs: int, processors: int) -> WgmmaTile:
     """Return the tile for `count` vectors whose blocks are done first.
 
-    The time of a tile is the rounds of its blocks over the device's `processors`, times the clocks
-    of a block. Of equal ones the first in the table.
+    Modelled: the time of a tile is the rounds of its blocks over the device's `processors`, times
+    the clocks of a block. Of equal ones the first in the table.
     """
     tiles = next(tiles for most, tiles in WGMMA_TILES.items() if count <= most)
 

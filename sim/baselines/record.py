@@ -36,6 +36,9 @@ class Provenance:
     checks
         What each path passed before it was timed: objects with ``path``, ``model``, ``what``,
         ``error``, ``allowed``.
+    gemm
+        Kernel of the 1-bit paths for many vectors, ``triton`` or ``warpgroup``; None if there is
+        no such path, or in a file from before there were two (then it was ``triton``).
 
     Raises
     ------
@@ -53,6 +56,7 @@ class Provenance:
     copy_bytes_per_second: float
     matmul_flop_per_second: float
     checks: list[dict[str, object]] = field(default_factory=list)
+    gemm: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("gpu", "driver", "command"):
@@ -77,11 +81,14 @@ class Provenance:
             isinstance(check, dict) for check in self.checks
         ):
             raise InputError(f"checks must be a list of objects, not {self.checks!r}")
+        if self.gemm is not None and not is_text(self.gemm):
+            raise InputError(f"gemm must be a non-empty text or null, not {self.gemm!r}")
 
     @property
     def source(self) -> str:
         """What an entry says of where it was measured."""
-        return f"{self.gpu}, driver {self.driver}"
+        gemm = "" if self.gemm is None else f", 1-bit GEMM {self.gemm}"
+        return f"{self.gpu}, driver {self.driver}{gemm}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +163,7 @@ def _build(cls: type, data: object, where: str) -> object:
     if unknown:
         raise InputError(f"{where}: keys must be among {', '.join(sorted(known))}, "
                          f"not {', '.join(unknown)}")
-    missing = sorted(known - {"checks"} - set(data))
+    missing = sorted(known - {"checks", "gemm"} - set(data))
     if missing:
         raise InputError(f"{where} must give {', '.join(missing)}")
     try:

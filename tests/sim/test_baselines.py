@@ -207,6 +207,8 @@ def test_a_measured_file_is_read_and_written_back(tmp_path):
     (tmp_path / "again.json").write_text(json.dumps(record.to_json()), encoding="utf-8")
     assert load_record(tmp_path / "again.json") == record
     assert record.to_json()["baselines"] == [POINT]
+    later = load_record(measured(tmp_path / "m.json", MEASURED | {"gemm": "warpgroup"}))
+    assert later.baselines[0].source == "some GPU, driver 1.2, 1-bit GEMM warpgroup"
 
 
 @pytest.mark.parametrize(
@@ -218,6 +220,7 @@ def test_a_measured_file_is_read_and_written_back(tmp_path):
         ({"provenance": MEASURED | {"idle_watts": -1}}, "idle_watts must be a finite number"),
         ({"provenance": MEASURED | {"energy_source": "x"}}, "energy_source must be one of"),
         ({"provenance": MEASURED | {"checks": 1}}, "checks must be a list of objects"),
+        ({"provenance": MEASURED | {"gemm": 1}}, "gemm must be a non-empty text or null, not 1"),
         ({"provenance": MEASURED | {"more": 1}}, "provenance: keys must be among .* not more"),
         ({"provenance": {"gpu": "x"}}, "provenance must give command, "),
         ({"provenance": None}, "provenance must be a JSON object, not NoneType"),

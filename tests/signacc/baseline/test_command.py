@@ -2,6 +2,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from signacc.baseline import device
 from signacc.cli import main
 
 
@@ -17,6 +18,7 @@ def invoke(tmp_path, *arguments):
         (["--device", "tpu"], "baseline measures on the device cuda, not 'tpu'"),
         (["--path", "int3"], "a path is one of bf16, sign-a16, sign-a8, int4, not 'int3'"),
         (["--phase", "train"], "a phase is one of decode, prefill, not 'train'"),
+        (["--gemm", "cublas"], "a GEMM is one of triton, warpgroup, not 'cublas'"),
         (["--model", "gpt"], "a model is one of fbi-130m, "),
         (["--context", "4096"], "a context of fbi-130m must be at most 2048 positions, not 4096"),
     ],
@@ -35,6 +37,24 @@ def test_without_a_gpu_it_says_so(tmp_path, monkeypatch):
     assert result.exit_code == 2
     assert result.stderr.startswith("error: baseline needs a CUDA GPU")
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_warpgroup_gemm_is_refused_on_other_gpus(tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "require_gpu", lambda: torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "an A100")
+    result = invoke(tmp_path, "--gemm", "warpgroup")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: the warpgroup GEMM needs a GPU of compute capability 9.0 (Hopper), "
+        "not 8.0 (an A100)\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_says_what_has_not_run():
+    said = " ".join(CliRunner().invoke(main, ["baseline", "--help"]).stdout.split())
+    assert "has not yet run on a GPU. [default: triton]" in said
 
 
 def test_the_outputs_folder_must_exist(tmp_path):

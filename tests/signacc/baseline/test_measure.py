@@ -65,9 +65,9 @@ def machine(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Properties)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "fake GPU")
     monkeypatch.setattr(run, "triton_version", lambda: "0")
-    monkeypatch.setattr(run, "make_decoder", lambda name, model, device: name)
+    monkeypatch.setattr(run, "make_decoder", lambda name, model, device, gemm: name)
 
-    def check(name, model, device):
+    def check(name, model, device, gemm):
         if outcomes.get(name) == "wrong":
             raise GateError("decode: the error must be at most 0.1, not 0.5; it is not timed")
         return []
@@ -99,6 +99,19 @@ def test_a_run_records_figures_and_gaps_by_reason(machine, tmp_path):
     path = tmp_path / "record.json"
     path.write_text(json.dumps(measured.to_json()), encoding="utf-8")
     assert load_record(path) == measured
+
+
+@pytest.mark.parametrize("gemm", ["triton", "warpgroup"])
+def test_provenance_says_which_gemm(machine, gemm):
+    def record(*paths):
+        plan = Plan(("fbi-7b",), paths, ("decode",), (64,), (512,), energy=False, gemm=gemm)
+        return run.Run(plan, name="gpu", command="signacc baseline", seconds=1, energy_seconds=5,
+                       save=lambda record: None, say=lambda text: None)()
+
+    assert record("sign-a16").provenance.gemm == gemm
+    assert record("sign-a16").baselines[0].source == f"fake GPU, driver 1.2, 1-bit GEMM {gemm}"
+    assert record("bf16").provenance.gemm is None
+    assert Plan().gemm == "triton"
 
 
 def test_floors_of_the_7b_model():

@@ -1,0 +1,64 @@
+"""What a 1-bit GEMM multiplies: f(x) with each set of scales folded in, by one kernel a vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+from torch import Tensor
+
+from . import sign_gemm
+from .weights import Signs
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """M vectors for each set of scales.
+
+    Attributes
+    ----------
+    values
+        ``[sets, M, K]``: α·f(x) in float16, or in int8 on the integer grid of the contract, A = 8.
+    shift
+        β·f(x), float32 ``[sets, M]``.
+    scale, total
+        int8 alone: the unit, float32, and Σ values, int32, ``[sets, M]``.
+    """
+
+    values: Tensor
+    shift: Tensor
+    scale: Tensor | None = None
+    total: Tensor | None = None
+
+
+def fold(x: Tensor, signs: Signs, prologue: int, gain: Tensor | None, eps: float) -> Vectors:
+    """Return f(x) scaled by each α in float16."""
+    return _launch(sign_gemm.fold_kernel, 16, x, signs, prologue, gain, eps)
+
+
+def quantize(x: Tensor, signs: Signs, prologue: int, gain: Tensor | None, eps: float) -> Vectors:
+    """Return f(x) scaled by each α and quantized to 8 bits, as golden does."""
+    return _launch(sign_gemm.quantize_kernel, 8, x, signs, prologue, gain, eps)
+
+
+def _launch(
+    kernel: triton.JITFunction, bits: int, x: Tensor, signs: Signs, prologue: int,
+    gain: Tensor | None, eps: float,
+) -> Vectors:
+    sets, inputs = signs.alpha.shape
+    each = {"size": (sets, len(x)), "device": x.device}
+    made = [
+        torch.empty((sets, len(x), inputs), device=x.device,
+                    dtype=torch.float16 if bits == 16 else torch.int8),
+        torch.empty(**each, dtype=torch.float32),
+    ]
+    if bits == 8:
+        made += [torch.empty(**each, dtype=dtype) for dtype in (torch.float32, torch.int32)]
+    block = triton.next_power_of_2(inputs)
+    kernel[(len(x),)](
+        x, x if gain is None else gain, signs.alpha, signs.beta, *made, len(x), eps,
+        size=inputs, block=block, sets=sets, prologue=prologue,
+        num_warps=min(16, max(4, block // 512)),
+    )
+    return Vectors(*made)
