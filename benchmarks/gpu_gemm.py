@@ -3,99 +3,91 @@
     python benchmarks/gpu_gemm.py --out gpu_gemm.json
 
 Every 1-bit kernel is checked against float64 on fresh random inputs before it is timed; one that
-fails, or does not compile, leaves its reason and the rest goes on. Kernels run in processes of
-their own (gpu_gemm_worker.py), since one that breaks the device's context would take all others
-with it. Times are medians of replayed CUDA graphs, whose calls take copies of the weights in turn,
-so that weights do not come from the cache.
+fails, hangs, or does not compile leaves its reason and the rest goes on (gpu_worker.py). Times are
+medians of replayed CUDA graphs, whose calls take copies of the weights in turn, so that weights do
+not come from the cache.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import click
-from gpu_gemm_worker import COUNTS, TILES, key
+from gpu_worker import Task, fail, gpu_or_exit, supervise
 
 from golden.config import named_model
+from golden.errors import InputError
 from signacc.baseline.errors import DeviceError
 from signacc.baseline.sign_wgmma import WgmmaTile, compile_tile
 from signacc.baseline.weights import FUSED, fused_shape
 from signacc.files import write_text
 
+COUNTS = (16, 64, 256, 4096)
+TILES = {
+    16: [WgmmaTile(1, 1, 16, 12), WgmmaTile(1, 1, 16, 24), WgmmaTile(2, 1, 16, 24),
+         WgmmaTile(1, 2, 16, 12), WgmmaTile(1, 1, 32, 12, 2)],
+    64: [WgmmaTile(1, 1, 64, 8), WgmmaTile(1, 1, 64, 8, 2), WgmmaTile(2, 1, 64, 8),
+         WgmmaTile(2, 2, 64, 8), WgmmaTile(2, 1, 64, 8, 2), WgmmaTile(2, 1, 64, 8, 4),
+         WgmmaTile(2, 2, 64, 8, 4), WgmmaTile(2, 4, 64, 8, 4),
+         WgmmaTile(3, 1, 64, 8), WgmmaTile(3, 1, 64, 8, 2)],
+    256: [WgmmaTile(2, 2, 128, 8), WgmmaTile(2, 2, 128, 8, 2), WgmmaTile(2, 2, 128, 8, 4),
+          WgmmaTile(2, 1, 256, 6), WgmmaTile(2, 1, 256, 6, 2), WgmmaTile(2, 1, 256, 6, 4),
+          WgmmaTile(2, 1, 128, 8), WgmmaTile(2, 1, 128, 8, 2), WgmmaTile(2, 1, 128, 8, 4),
+          WgmmaTile(3, 1, 128, 8), WgmmaTile(3, 1, 128, 8, 2), WgmmaTile(2, 3, 64, 8),
+          WgmmaTile(2, 4, 64, 8), WgmmaTile(2, 4, 64, 8, 2)],
+    4096: [WgmmaTile(2, 2, 128, 12), WgmmaTile(2, 2, 128, 6), WgmmaTile(2, 1, 256, 6),
+           WgmmaTile(2, 1, 256, 4), WgmmaTile(3, 1, 128, 8), WgmmaTile(2, 4, 64, 12),
+           WgmmaTile(2, 1, 128, 6)],
+}
+"""Tiles of the warpgroup kernel that are tried for so many vectors."""
+
 FAMILIES = ("library", "wgmma16", "wgmma8", "triton")
 COLUMNS = {"cuBLAS bf16": "cublas bf16", "Triton a16": "triton16", "wgmma a16": "wgmma16",
            "Triton a8": "triton8", "wgmma a8": "wgmma8"}
 """Columns of the summary: the fastest kernel whose name begins so."""
-WATCHDOG = 1 << 16
-"""Tries after which a waiting kernel ends itself, many more than one that works needs."""
 
-ATTEMPTS = 4
+def name_of(tile: WgmmaTile, bits: int) -> str:
+    """Return the name of the warpgroup kernel with a tile."""
+    t = tile
+    return f"wgmma{bits} {t.outputs}x{t.vectors} {t.consumers}wg {t.stages}st split{t.split}"
 
 
-def _compile(job: tuple[WgmmaTile, int]) -> tuple[tuple[WgmmaTile, int], bytes | str]:
-    """Return machine code, or why there is none."""
+def _compile(job: tuple[WgmmaTile, int]) -> tuple[str, bytes | str]:
+    """Return a kernel's name and its machine code, or why there is none."""
     try:
-        return job, compile_tile(*job, WATCHDOG=WATCHDOG)
+        return name_of(*job), compile_tile(*job)
     except DeviceError as error:
-        return job, str(error)
+        return name_of(*job), " ".join(str(error).split())[:400]
 
 
-def compile_all(folder: Path) -> list[dict]:
+def compile_all(folder: Path, seconds: float) -> list[Task]:
     """Write the machine code of every tile to a folder; return reasons of those without."""
-    tiles = {tile for some in TILES.values() for tile in some}
-    work = sorted(((tile, bits) for tile in tiles for bits in (16, 8)), key=repr)
-    failed = []
-    with ProcessPoolExecutor(max(2, (os.cpu_count() or 2) - 1)) as pool:
-        for (tile, bits), code in pool.map(_compile, work):
-            if isinstance(code, str):
-                failed.append({"key": key(tile, bits), "reason": code.replace("\n", " ")[:400]})
-            else:
-                (folder / key(tile, bits)).write_bytes(code)
-    return failed
-
-
-def run_family(family: str, model: str, folder: Path, seconds: float) -> list[dict]:
-    """Run a family's process; when a kernel breaks it, again without that kernel."""
-    results: list[dict] = []
-    broken: list[str] = []
     end = time.monotonic() + seconds
-    log = folder / f"{family}.jsonl"
-    for _ in range(ATTEMPTS):
-        log.write_text("", encoding="utf-8")
-        done = [[r["key"], r["part"], r["count"]] for r in results if "part" in r]
-        skip = json.dumps({"broken": broken, "done": done})
-        (folder / "skip.json").write_text(skip, encoding="utf-8")
-        worker = Path(__file__).with_name("gpu_gemm_worker.py")
-        command = [sys.executable, str(worker), family, model, str(folder)]
+    tiles = dict.fromkeys(tile for some in TILES.values() for tile in some)
+    work = [(tile, bits) for tile in tiles for bits in (16, 8)]
+    left = dict.fromkeys((name_of(*job) for job in work), "no time was left to compile it")
+    processes = min(16, max(2, (os.cpu_count() or 2) - 1))
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:  # leaving it ends them
+        made = pool.imap_unordered(_compile, work)
         try:
-            ended = subprocess.run(command, timeout=max(5.0, end - time.monotonic()),
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            code, said = str(ended.returncode), ended.stdout
-        except subprocess.TimeoutExpired as error:
-            code, said = "out of time", (error.stdout or b"").decode(errors="replace")
-        whole = log.read_text(encoding="utf-8").rpartition("\n")[0]  # a last line may be cut off
-        lines = [json.loads(line) for line in whole.splitlines()]
-        results += [line for line in lines if "start" not in line]
-        if code == "0":
-            break
-        begun = [line["start"] for line in lines if "start" in line]
-        culprit = begun[-1] if begun else family
-        broken.append(culprit)
-        tail = " ".join(said.split())[-400:]
-        results.append({"key": culprit, "reason": f"ended its process ({code}): {tail}"})
-        if not begun or code == "out of time":
-            break
-    return results
+            while left:
+                name, code = made.next(timeout=max(0.0, end - time.monotonic()))
+                left[name] = code
+                if isinstance(code, bytes):
+                    (folder / name).write_bytes(code)
+                    del left[name]
+        except (multiprocessing.TimeoutError, StopIteration):
+            pass
+    return [{"key": name, "reason": reason} for name, reason in left.items()]
 
 
-def table(model: str, results: list[dict]) -> str:
+def table(model: str, results: list[Task]) -> str:
     """Return the summary: by shape the fastest of each kind, and what a layer takes."""
     timed = [r for r in results if "seconds" in r]
     lines = [f"{'us, TFLOP/s':14s}" + "".join(f"{title:>18}" for title in COLUMNS)]
@@ -126,24 +118,33 @@ def table(model: str, results: list[dict]) -> str:
 
 
 @click.command()
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path),
+              help="File to write, anew after each family.")
 @click.option("--model", default="fbi-7b", show_default=True)
-@click.option("--seconds", default=50.0, show_default=True, help="Longest time of a family.")
+@click.option("--seconds", default=240.0, show_default=True, type=click.FloatRange(1),
+              help="Time of everything; what is not reached says so.")
 @click.option("--family", "families", multiple=True, type=click.Choice(FAMILIES),
-              help="Only these; may be given several times.")
+              default=FAMILIES, show_default=True, help="Only these; may be given several times.")
 def main(out: Path, model: str, seconds: float, families: tuple[str, ...]) -> None:
     """Check and time all kernels; write the figures to a file, print a table last."""
     begin = time.monotonic()
-    results: list[dict] = []
+    try:
+        named_model(model)
+    except InputError as error:
+        fail(str(error))
+    gpu_or_exit()
+    results: list[Task] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if not families or any(f.startswith("wgmma") for f in families):
-            results += compile_all(folder)
-            click.echo(f"{time.monotonic() - begin:.0f} s: compiled")
-        for family in families or FAMILIES:
-            results += run_family(family, model, folder, seconds)
+        if any(f.startswith("wgmma") for f in families):
+            results += compile_all(folder, seconds / 2)
+        for i, family in enumerate(families):
+            left = begin + seconds - time.monotonic()
+            worker = Path(__file__).with_name("gpu_gemm_worker.py")
+            command = [sys.executable, str(worker), family, model, str(folder)]
+            found = supervise(command, folder, seconds=left / (len(families) - i))
+            results += [{"family": family, **one} for one in found]
             write_text(out, json.dumps({"model": model, "results": results}, indent=1) + "\n")
-            click.echo(f"{time.monotonic() - begin:.0f} s: {family}")
     click.echo(table(model, results))
 
 

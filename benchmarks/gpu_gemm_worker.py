@@ -2,14 +2,11 @@
 
     python benchmarks/gpu_gemm_worker.py FAMILY MODEL FOLDER
 
-Writes a line of JSON before and after each kernel to FOLDER/FAMILY.jsonl, so that the starter knows
-which one broke the process. FOLDER/skip.json names kernels that are left out, "broken" ones in
-every case, and what is "done" as [kernel, part, count].
+FOLDER is gpu_worker.py's, and holds the machine code of the warpgroup kernels by name.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import warnings
@@ -19,53 +16,25 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from gpu_gemm import COUNTS, TILES, name_of
+from gpu_worker import Tasks
 from torch import Tensor
 
 from golden.config import named_model
 from signacc.baseline import ops
+from signacc.baseline.gemm import TritonGemm
 from signacc.baseline.ops import NORM, PLAIN, SILU
-from signacc.baseline.packing import fragment_order, unpack, word_order
-from signacc.baseline.sign_path import (
-    Quantized,
-    fold,
-    quantize,
-    sign_gemm_int8_into,
-    sign_gemm_into,
-)
+from signacc.baseline.packing import fragment_order, unpack
+from signacc.baseline.paths import PROLOGUES
 from signacc.baseline.sign_wgmma import WgmmaTile, load, sign_wgmma_into
-from signacc.baseline.tiles import gemm_tile, int8_tile
 from signacc.baseline.timing import capture, seconds_of
+from signacc.baseline.vectors import Vectors, fold, quantize
 from signacc.baseline.weights import FUSED, Signs, fused_shape
-
-COUNTS = (16, 64, 256, 4096)
-TILES = {
-    16: [WgmmaTile(1, 1, 16, 12), WgmmaTile(1, 1, 16, 24), WgmmaTile(2, 1, 16, 24),
-         WgmmaTile(1, 2, 16, 12), WgmmaTile(1, 1, 32, 12, 2)],
-    64: [WgmmaTile(1, 1, 64, 8), WgmmaTile(1, 1, 64, 8, 2), WgmmaTile(2, 1, 64, 8),
-         WgmmaTile(2, 2, 64, 8), WgmmaTile(2, 1, 64, 8, 2), WgmmaTile(2, 1, 64, 8, 4),
-         WgmmaTile(2, 2, 64, 8, 4), WgmmaTile(2, 4, 64, 8, 4),
-         WgmmaTile(3, 1, 64, 8), WgmmaTile(3, 1, 64, 8, 2)],
-    256: [WgmmaTile(2, 2, 128, 8), WgmmaTile(2, 2, 128, 8, 2), WgmmaTile(2, 2, 128, 8, 4),
-          WgmmaTile(2, 1, 256, 6), WgmmaTile(2, 1, 256, 6, 2), WgmmaTile(2, 1, 256, 6, 4),
-          WgmmaTile(2, 1, 128, 8), WgmmaTile(2, 1, 128, 8, 2), WgmmaTile(2, 1, 128, 8, 4),
-          WgmmaTile(3, 1, 128, 8), WgmmaTile(3, 1, 128, 8, 2), WgmmaTile(2, 3, 64, 8),
-          WgmmaTile(2, 4, 64, 8), WgmmaTile(2, 4, 64, 8, 2)],
-    4096: [WgmmaTile(2, 2, 128, 12), WgmmaTile(2, 2, 128, 6), WgmmaTile(2, 1, 256, 6),
-           WgmmaTile(2, 1, 256, 4), WgmmaTile(3, 1, 128, 8), WgmmaTile(2, 4, 64, 12),
-           WgmmaTile(2, 1, 128, 6)],
-}
-"""Tiles of the warpgroup kernel that are tried for so many vectors."""
 
 COPIES_BYTES = 256 << 20
 """Weights that a graph's calls read in turn, several times the cache of the device."""
 
 STRETCH, STRETCHES = 0.008, 9
-
-
-def key(tile: WgmmaTile, bits: int) -> str:
-    """Return the name of the warpgroup kernel with a tile."""
-    t = tile
-    return f"wgmma{bits} {t.outputs}x{t.vectors} {t.consumers}wg {t.stages}st split{t.split}"
 
 
 @dataclass
@@ -86,11 +55,14 @@ class Case:
     def inputs(self) -> int:
         return self.signs.alpha.shape[1]
 
-    def copied(self, make: Callable[[Tensor], Tensor], bytes_each: int) -> list[Tensor]:
+    def copied(self, make: Callable[[Signs], Tensor], bytes_each: int) -> list[Tensor]:
         """Return weights made of the signs, as many as exceed the cache."""
         wanted = max(1, min(self.copies, -(-COPIES_BYTES // bytes_each)))
-        first = make(self.signs.packed)
+        first = make(self.signs)
         return [first, *(first.clone() for _ in range(wanted - 1))]
+
+    def task(self, name: str) -> dict[str, object]:
+        return {"key": name, "part": self.part, "count": self.count}
 
     def plus_minus(self, dtype: torch.dtype) -> Tensor:
         return unpack(self.signs.packed).to(dtype) * 2 - 1
@@ -111,7 +83,7 @@ def make_case(part: str, rows: tuple[int, ...], inputs: int, count: int, copies:
     return Case(part, count, Signs(packed, alpha.half(), beta.half(), rows), copies, x)
 
 
-def worst_error(case: Case, x: Tensor | Quantized, y: Tensor, before: Tensor | None) -> float:
+def worst_error(case: Case, x: Vectors, y: Tensor, before: Tensor | None) -> float:
     """Return the largest error of `y` against float64, over what is allowed.
 
     Allowed are one unit in the last place of binary16 and 2^-12 of the vector's root mean square,
@@ -119,13 +91,12 @@ def worst_error(case: Case, x: Tensor | Quantized, y: Tensor, before: Tensor | N
     was added to, another unit.
     """
     signs = case.plus_minus(torch.float64)
-    q = x.q if isinstance(x, Quantized) else x[0]
     start, worst = 0, 0.0
     for g, rows in enumerate(case.signs.rows):
-        truth = q[g].double() @ signs[start : start + rows].T
-        if isinstance(x, Quantized):
+        truth = x.values[g].double() @ signs[start : start + rows].T
+        if x.scale is not None:
             truth *= x.scale[g].double()[:, None]
-        truth += (x.shift if isinstance(x, Quantized) else x[1])[g].double()[:, None]
+        truth += x.shift[g].double()[:, None]
         rms = truth.square().mean(1, keepdim=True).sqrt()
         allowed = truth.abs() * 2.0**-10 + rms * 2.0**-12
         part = y[:, start : start + rows].double()
@@ -154,123 +125,83 @@ def time_of(calls: list[Callable[[], object]]) -> tuple[float, float]:
     return middle, (max(times) - min(times)) / middle
 
 
-class Log:
-    """The results, a line each."""
-
-    def __init__(self, path: Path, skip: dict[str, list]) -> None:
-        self.file = path.open("w", encoding="utf-8")
-        self.broken, self.done = set(skip["broken"]), {tuple(one) for one in skip["done"]}
-
-    def write(self, line: dict[str, object]) -> None:
-        self.file.write(json.dumps(line) + "\n")
-        self.file.flush()
-
-    def run(self, name: str, case: Case, what: Callable[[], tuple[float, list]]) -> None:
-        """Check and time one kernel: `what` returns its error share and its calls."""
-        if name in self.broken or (name, case.part, case.count) in self.done:
-            return
-        self.write({"start": name})
-        found = {"key": name, "part": case.part, "count": case.count}
-        try:
-            error, calls = what()
-            found["error_share"] = error
-            if error > 1:
-                found["reason"] = f"wrong: {error:.3g} times the allowed error"
-            else:
-                found["seconds"], found["spread"] = time_of(calls)
-        except Exception as error:
-            found["reason"] = f"{type(error).__name__}: {str(error)[:300]}"
-            if "CUDA" in str(error) or "error 7" in str(error):  # the context may be gone
-                self.write(found)
-                raise
-        self.write(found)
+def timed(calls: list[Callable[[], object]], error: float | None = None) -> dict[str, object]:
+    """Return the figures of a kernel; its calls are timed unless it is wrong."""
+    if error is not None and error > 1:
+        return {"error_share": error, "reason": f"wrong: {error:.3g} times the allowed error"}
+    seconds, spread = time_of(calls)
+    return {"error_share": error, "seconds": seconds, "spread": spread}
 
 
-def library(log: Log, case: Case) -> None:
+def library(tasks: Tasks, case: Case) -> None:
     """What the bf16 path calls, cuBLAS in float16, and what comes before the linears."""
-    for dtype, name in ((torch.bfloat16, "cublas bf16"), (torch.float16, "cublas fp16")):
-        def make(_: Tensor, dtype: torch.dtype = dtype) -> Tensor:
+
+    def product(dtype: torch.dtype) -> dict[str, object]:
+        def make(_: Signs) -> Tensor:
             return 0.02 * torch.randn((case.outputs, case.inputs), device="cuda").to(dtype)
 
-        def product(name: str = name, make: Callable = make, dtype: torch.dtype = dtype):
-            weights = case.copied(make, 2 * case.outputs * case.inputs)
-            x = case.x.to(dtype)
-            if case.part in ("out", "down"):  # these add to the residual stream
-                y = torch.zeros((case.count, case.outputs), dtype=dtype, device="cuda")
-                return 0.0, [lambda w=w: y.addmm_(x, w.T) for w in weights]
-            return 0.0, [lambda w=w: F.linear(x, w) for w in weights]
+        weights = case.copied(make, 2 * case.outputs * case.inputs)
+        x = case.x.to(dtype)
+        if case.part in ("out", "down"):  # these add to the residual stream
+            y = torch.zeros((case.count, case.outputs), dtype=dtype, device="cuda")
+            return timed([lambda w=w: y.addmm_(x, w.T) for w in weights])
+        return timed([lambda w=w: F.linear(x, w) for w in weights])
 
-        log.run(name, case, product)
-    prologue = {"qkv": NORM, "gate_up": NORM, "out": PLAIN, "down": SILU}[case.part]
+    for dtype, name in ((torch.bfloat16, "cublas bf16"), (torch.float16, "cublas fp16")):
+        tasks.run(case.task(name), lambda dtype=dtype: product(dtype))
+    prologue = PROLOGUES[case.part]
     wide = torch.randn((case.count, case.inputs * (2 if prologue == SILU else 1)), device="cuda")
     wide, gain = wide.half(), torch.ones(case.inputs, device="cuda").half()
     before = {NORM: lambda: ops.rms_norm(wide, gain, 1e-5), SILU: lambda: ops.silu_mul(wide),
               PLAIN: None}[prologue]
     if before is not None:
-        log.run("before bf16", case, lambda: (0.0, [before] * 20))
+        tasks.run(case.task("before bf16"), lambda: timed([before] * 20))
     for name, call in (("before sign-a16", fold), ("before sign-a8", quantize)):
-        log.run(name, case, lambda call=call: (
-            0.0, [lambda: call(wide, case.signs, prologue, gain, 1e-5)] * 20))
+        tasks.run(case.task(name), lambda call=call: timed(
+            [lambda: call(wide, case.signs, prologue, gain, 1e-5)] * 20))
 
 
-def triton(log: Log, case: Case) -> None:
+def triton(tasks: Tasks, case: Case) -> None:
     """The Triton kernels, as portable as they are."""
-    ends = case.signs.rows[0], sum(case.signs.rows[:2])
-    each = case.outputs * case.inputs // 8
 
-    def product16() -> tuple[float, list]:
-        x, y = fold(case.x, case.signs, PLAIN, None, 0.0), case.y()
-        tile = gemm_tile(case.count, case.outputs)
-        calls = [lambda w=w: sign_gemm_into(w, *x, y, False, *ends, tile)
-                 for w in case.copied(lambda p: word_order(p, 16), each)]
+    def product(bits: int) -> dict[str, object]:
+        gemm, before = TritonGemm(bits), fold if bits == 16 else quantize
+        x, y = before(case.x, case.signs, PLAIN, None, 0.0), case.y()
+        calls = [lambda w=w: gemm.run(w, x, y, False, case.signs.rows)
+                 for w in case.copied(gemm.order, case.outputs * case.inputs // 8)]
         calls[0]()
-        return worst_error(case, x, y, None), calls
+        return timed(calls, worst_error(case, x, y, None))
 
-    def product8() -> tuple[float, list]:
-        x, y = quantize(case.x, case.signs, PLAIN, None, 0.0), case.y()
-        tile = int8_tile(case.count, case.outputs)
-        calls = [lambda w=w: sign_gemm_int8_into(w, x, y, False, *ends, tile)
-                 for w in case.copied(lambda p: word_order(p, 8), each)]
-        calls[0]()
-        return worst_error(case, x, y, None), calls
-
-    log.run("triton16", case, product16)
-    log.run("triton8", case, product8)
+    for bits in (16, 8):
+        tasks.run(case.task(f"triton{bits}"), lambda bits=bits: product(bits))
 
 
-def wgmma(log: Log, case: Case, folder: Path, bits: int, tiles: list[WgmmaTile]) -> None:
+def wgmma(tasks: Tasks, case: Case, folder: Path, bits: int, tiles: list[WgmmaTile]) -> None:
     """The warpgroup kernel, from machine code in the folder."""
-    folded = fold(case.x, case.signs, PLAIN, None, 0.0)
-    quantized = quantize(case.x, case.signs, PLAIN, None, 0.0)
-    fragments = case.copied(lambda p: fragment_order(p, bits), case.outputs * case.inputs // 8)
+    x = (fold if bits == 16 else quantize)(case.x, case.signs, PLAIN, None, 0.0)
+    fragments = case.copied(
+        lambda signs: fragment_order(signs.packed, bits), case.outputs * case.inputs // 8
+    )
+
+    def product(tile: WgmmaTile) -> dict[str, object]:
+        kernel = load((folder / name_of(tile, bits)).read_bytes(), tile)
+
+        def into(w: Tensor, y: Tensor, residual: bool) -> None:
+            sign_wgmma_into(w, x, y, residual, case.signs.rows, tile, kernel=kernel)
+
+        y, added = case.y(), torch.randn((case.count, case.outputs), device="cuda").half()
+        before = added.clone()
+        into(fragments[0], y, False)
+        into(fragments[0], added, True)
+        torch.cuda.synchronize()
+        error = max(worst_error(case, x, y, None), worst_error(case, x, added, before))
+        adds = case.part in ("out", "down")
+        target = added if adds else y
+        return timed([lambda w=w: into(w, target, adds) for w in fragments], error)
+
     for tile in tiles:
-        name = key(tile, bits)
-        if not (folder / name).exists():
-            continue
-        kernel = load((folder / name).read_bytes(), tile)
-
-        def into(w: Tensor, y: Tensor, residual: bool, tile=tile, kernel=kernel) -> None:
-            if bits == 16:
-                sign_wgmma_into(w, *folded, y, residual, case.signs.rows, tile, kernel=kernel)
-            else:
-                sign_wgmma_into(
-                    w, quantized.q, quantized.shift, y, residual, case.signs.rows, tile,
-                    scale=quantized.scale, total=quantized.total, kernel=kernel,
-                )
-
-        def product(into: Callable = into):
-            x = folded if bits == 16 else quantized
-            y, added = case.y(), torch.randn((case.count, case.outputs), device="cuda").half()
-            before = added.clone()
-            into(fragments[0], y, False)
-            into(fragments[0], added, True)
-            torch.cuda.synchronize()
-            error = max(worst_error(case, x, y, None), worst_error(case, x, added, before))
-            adds = case.part in ("out", "down")
-            target = added if adds else y
-            return error, [lambda w=w: into(w, target, adds) for w in fragments]
-
-        log.run(name, case, product)
+        if (folder / name_of(tile, bits)).exists():
+            tasks.run(case.task(name_of(tile, bits)), lambda tile=tile: product(tile))
 
 
 def cases(model: str) -> Iterator[Case]:
@@ -287,14 +218,14 @@ def cases(model: str) -> Iterator[Case]:
 def main() -> None:
     family, model, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     warnings.simplefilter("ignore")
-    log = Log(folder / f"{family}.jsonl", json.loads((folder / "skip.json").read_text()))
+    tasks = Tasks(folder)
     for case in cases(model):
         torch.cuda.empty_cache()
         if family.startswith("wgmma"):
             every = list(dict.fromkeys(tile for tiles in TILES.values() for tile in tiles))
-            wgmma(log, case, folder, int(family[5:]), TILES.get(case.count, every))
+            wgmma(tasks, case, folder, int(family[5:]), TILES.get(case.count, every))
         elif case.part != "odd":
-            {"library": library, "triton": triton}[family](log, case)
+            {"library": library, "triton": triton}[family](tasks, case)
 
 
 if __name__ == "__main__":

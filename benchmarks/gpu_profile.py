@@ -3,23 +3,29 @@
     python benchmarks/gpu_profile.py --out gpu_profile.json
 
 Kernels that overlap (programmatic dependent launch) count the time they wait, so the kinds' sum can
-exceed the step; `idle` is the time in which none runs.
+exceed the step; `idle` is the time in which none runs. A step that fails or hangs leaves its reason
+and the rest goes on (gpu_worker.py).
 """
 
 from __future__ import annotations
 
 import json
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import torch
+from gpu_worker import Task, Tasks, fail, gpu_or_exit, supervise
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from golden.config import named_model
+from golden.errors import InputError
 from signacc.baseline.device import require_gpu
 from signacc.baseline.measure import make_cache, release, step_of
+from signacc.baseline.plan import GEMMS, PATHS
 from signacc.baseline.points import Point
 from signacc.baseline.run import make_decoder
 from signacc.baseline.timing import capture, repeated
@@ -71,10 +77,10 @@ def kinds_of(spans: list[Span]) -> dict[str, dict[str, float]]:
 
 
 def profile_step(
-    path: str, model: str, batch: int, context: int, gemv_limit: int | None = None
+    path: str, model: str, batch: int, context: int, gemm: str, gemv_limit: int | None
 ) -> dict[str, object]:
     """Return the step's time and what its kernels take, of the middle one of three replays."""
-    decoder = make_decoder(path, model, require_gpu())
+    decoder = make_decoder(path, model, require_gpu(), gemm)
     if gemv_limit is not None and path.startswith("sign"):
         decoder.path.gemv_limit = gemv_limit
     cache = make_cache(decoder.path, named_model(model), batch, context)
@@ -97,7 +103,6 @@ def profile_step(
         names.setdefault(span.name, []).append(span.end - span.start)
     longest = sorted(names.items(), key=lambda item: -sum(item[1]))[:10]
     return {
-        "path": path, "model": model, "batch": batch, "context": context,
         "gemv_limit": getattr(decoder.path, "gemv_limit", None),
         "step_us": 1e6 * times.median, "spread": times.spread, "idle_us": idle_of(middle),
         "kinds": kinds_of(middle),
@@ -105,33 +110,66 @@ def profile_step(
     }
 
 
+def table(results: list[Task]) -> str:
+    """Return a line for each step, us and launches by kind, and the reasons of those without."""
+    kinds = [*dict.fromkeys(kind for one in results for kind in one.get("kinds", {}))]
+    lines = [f"{'us (launches)':20s}{'step':>9s}{'idle':>9s}" + "".join(f"{k:>18s}" for k in kinds)]
+    for one in results:
+        if "reason" in one:
+            lines.append(f"{one['key']}: {one['reason']}")
+            continue
+        line = f"{one['key']:20s}{one['step_us']:9.0f}{one['idle_us']:9.0f}"
+        for kind in kinds:
+            found = one["kinds"].get(kind, {"us": 0.0, "n": 0})
+            line += f"{found['us']:11.0f} ({found['n']:4d})"
+        lines.append(line)
+    return "\n".join(lines)
+
+
 @click.command()
 @click.option("--model", default="fbi-7b", show_default=True)
-@click.option("--path", "paths", multiple=True, default=("bf16", "sign-a16", "sign-a8"),
+@click.option("--path", "paths", multiple=True, type=click.Choice(PATHS),
+              default=("bf16", "sign-a16", "sign-a8"), show_default=True)
+@click.option("--batch", "batches", multiple=True, type=click.IntRange(1), default=(1, 256),
               show_default=True)
-@click.option("--batch", "batches", multiple=True, type=int, default=(1, 256), show_default=True)
-@click.option("--context", default=512, show_default=True)
-@click.option("--gemv-limit", type=int, help="Most vectors that 1-bit paths give to the GEMV.")
+@click.option("--context", default=512, show_default=True, type=click.IntRange(2))
+@click.option("--gemm", default=GEMMS[0], show_default=True, type=click.Choice(GEMMS),
+              help="Of the 1-bit paths.")
+@click.option("--gemv-limit", type=click.IntRange(0),
+              help="Most vectors that 1-bit paths give to the GEMV.")
+@click.option("--seconds", default=180.0, show_default=True, type=click.FloatRange(1),
+              help="Time of everything.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write figures here.")
+@click.option("--worker", type=click.Path(file_okay=False, path_type=Path), hidden=True)
 def main(
-    model: str, paths: tuple[str, ...], batches: tuple[int, ...], context: int,
-    gemv_limit: int | None, out: Path | None,
+    model: str, paths: tuple[str, ...], batches: tuple[int, ...], context: int, gemm: str,
+    gemv_limit: int | None, seconds: float, out: Path | None, worker: Path | None,
 ) -> None:
     """Print a step's time, and what each kind of kernel takes of it."""
-    found = []
-    for batch in batches:
-        for path in paths:
-            one = profile_step(path, model, batch, context, gemv_limit)
-            found.append(one)
-            release()
-            kinds = ", ".join(f"{kind} {k['us']:.0f} us ({k['n']}x)"
-                              for kind, k in one["kinds"].items())
-            click.echo(f"{path} batch {batch}: step {one['step_us']:.0f} us; {kinds}; "
-                       f"idle {one['idle_us']:.0f} us")
-            for kernel in one["kernels"][:6]:
-                click.echo(f"    {kernel['us']:10.1f} us {kernel['n']:4d}x  {kernel['name'][:90]}")
-            if out is not None:
-                write_text(out, json.dumps({"steps": found}, indent=1) + "\n")
+    if worker is not None:
+        tasks = Tasks(worker)
+        for batch in batches:
+            for path in paths:
+                task = {"key": f"{path} batch {batch}", "path": path, "model": model,
+                        "batch": batch, "context": context,
+                        "gemm": gemm if path.startswith("sign") else None}
+                tasks.run(task, lambda path=path, batch=batch: profile_step(
+                    path, model, batch, context, gemm, gemv_limit))
+                release()
+        return
+    try:
+        longest = named_model(model).max_position_embeddings
+    except InputError as error:
+        fail(str(error))
+    if context > longest:
+        fail(f"a context of {model} must be at most {longest} positions, not {context}")
+    gpu_or_exit()
+    with tempfile.TemporaryDirectory() as name:
+        command = [sys.executable, *sys.argv, "--worker", name]
+        results = supervise(command, Path(name), seconds=seconds, still=60.0)
+    if out is not None:
+        write_text(out, json.dumps({"steps": results}, indent=1) + "\n")
+    click.echo(table(results))
 
 
 if __name__ == "__main__":

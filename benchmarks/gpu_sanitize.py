@@ -1,38 +1,107 @@
-"""Runs every 1-bit kernel on small shapes and holds it to golden; made for compute-sanitizer.
+"""Runs every 1-bit kernel on small shapes under compute-sanitizer, and holds it to golden.
 
-    PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool memcheck --error-exitcode 3 \\
-        python benchmarks/gpu_sanitize.py
+    python benchmarks/gpu_sanitize.py --tool memcheck --tool racecheck
 
-The counts of vectors reach every kernel and leave each of them a batch that is not full.
+The counts of vectors reach every kernel and leave each of them a batch that is not full. A check
+that fails or hangs leaves its reason and the rest goes on (gpu_worker.py).
 """
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
 import click
+from gpu_worker import Task, Tasks, gpu_or_exit, supervise, tool_or_exit
 
 from golden.config import ModelConfig
-from signacc.baseline.device import require_gpu
-from signacc.baseline.gate import check_linears, require
-from signacc.baseline.sign_path import SignPath
+from signacc.baseline.plan import GEMMS
+from signacc.files import write_text
 
 CONFIG = ModelConfig(
     hidden_size=512, intermediate_size=768, num_hidden_layers=1, num_attention_heads=8,
     num_key_value_heads=4, vocab_size=64, max_position_embeddings=64,
 )
 COUNTS = (1, 3, 20, 50, 150)
+TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
+
+
+def check_kernels(tasks: Tasks, gemms: tuple[str, ...]) -> None:
+    """Check each GEMM, width and count: the largest error, as a share of what is allowed."""
+    from signacc.baseline.device import require_gpu
+    from signacc.baseline.gate import check_linears, require
+    from signacc.baseline.sign_path import SignPath
+
+    def check(gemm: str, bits: int, limit: int, count: int) -> dict[str, object]:
+        path = SignPath(CONFIG, require_gpu(), act_bits=bits, gemv_limit=limit, gemm=gemm)
+        found = check_linears(path, count=count)
+        require([found])
+        return {"error_share": found.error}
+
+    for gemm in gemms:
+        for bits in (16, 8):
+            for limit in (16, 0):  # as the path does, and all counts by the GEMM
+                for count in COUNTS:
+                    key = f"{gemm} a{bits}, GEMV up to {limit}, {count} vectors"
+                    if limit == 0 or count > limit or gemm == gemms[0]:  # each GEMV once
+                        tasks.run({"key": key}, lambda one=(gemm, bits, limit, count): check(*one))
+
+
+def table(results: dict[str, list[Task]], summaries: dict[str, str]) -> str:
+    """Return a line for each tool, and the reasons of what failed."""
+    lines = []
+    for tool, found in results.items():
+        passed = sum("error_share" in one for one in found)
+        failed = [one for one in found if "reason" in one]
+        lines.append(f"{tool:10s} {passed:3d} checks passed, {len(failed)} without a result; "
+                     f"{summaries[tool]}")
+        lines += [f"    {one['key']}: {one['reason'][:160]}" for one in failed]
+    return "\n".join(lines)
 
 
 @click.command()
-def main() -> None:
-    """Print the largest error of each width and count, as a share of what is allowed."""
-    device = require_gpu()
-    for bits in (16, 8):
-        for limit in (16, 0):  # as the path does, and all counts by the kernels for many vectors
-            path = SignPath(CONFIG, device, act_bits=bits, gemv_limit=limit)
-            for count in COUNTS:
-                check = check_linears(path, count=count)
-                click.echo(f"{path.name}, GEMV up to {limit}, {count} vectors: {check.error:.3f}")
-                require([check])
+@click.option("--tool", "tools", multiple=True, type=click.Choice(TOOLS), default=TOOLS[:1],
+              show_default=True, help="Of compute-sanitizer; repeat for several.")
+@click.option("--gemm", "gemms", multiple=True, type=click.Choice(GEMMS), default=GEMMS,
+              show_default=True, help="Only these; may be given several times.")
+@click.option("--seconds", default=240.0, show_default=True, type=click.FloatRange(1),
+              help="Time of everything.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write results here.")
+@click.option("--worker", type=click.Path(file_okay=False, path_type=Path), hidden=True)
+def main(
+    tools: tuple[str, ...], gemms: tuple[str, ...], seconds: float, out: Path | None,
+    worker: Path | None,
+) -> None:
+    """Print what each tool found; exit with 1 if anything failed."""
+    if worker is not None:
+        check_kernels(Tasks(worker), gemms)
+        return
+    gpu_or_exit()
+    sanitizer = tool_or_exit("compute-sanitizer")
+    os.environ["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"  # each tensor its own bounds
+    end = time.monotonic() + seconds
+    results: dict[str, list[Task]] = {}
+    summaries: dict[str, str] = {}
+    for i, tool in enumerate(tools):
+        with tempfile.TemporaryDirectory() as name:
+            command = [sanitizer, "--tool", tool, "--error-exitcode", "3", sys.executable,
+                       *sys.argv, "--worker", name]
+            left = (end - time.monotonic()) / (len(tools) - i)
+            results[tool] = supervise(command, Path(name), seconds=left, still=60.0)
+            said = (Path(name) / "said.txt").read_text(encoding="utf-8", errors="replace")
+        found = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: .*", said)
+        summaries[tool] = found[-1] if found else "no summary: the last process did not end"
+        if out is not None:
+            content = {"results": results, "summaries": summaries}
+            write_text(out, json.dumps(content, indent=1) + "\n")
+    click.echo(table(results, summaries))
+    if any("reason" in one for found in results.values() for one in found):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@
 //   CONSUMERS warpgroups that multiply, ROWS tiles of 64 outputs of each; VECTORS of a block (16, 32,
 //   64, 128 or 256); STAGES of 128 bytes of every vector in shared memory; SPLIT blocks of a cluster that
 //   share the inputs of a tile (1, 2, 4, 8) and add their sums through distributed shared memory;
-//   RING bytes of shared memory for stages, later for sums and results; WATCHDOG tries after which a
-//   wait ends the kernel.
+//   RING bytes of shared memory for stages, later for sums and results.
 // One more warpgroup, or one warp if there is a single consumer, only starts copies. Layouts: PTX ISA,
 // "Asynchronous Warpgroup Level Matrix Multiply-Accumulate Instructions".
 

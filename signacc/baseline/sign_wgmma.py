@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # needs Triton
 
 ARCH = "sm_90a"
 CAPABILITY = (9, 0)  # no later one has these instructions
-WATCHDOG = 1 << 22
-"""Tries after which a waiting kernel ends itself, seconds instead of a wait for ever."""
 _ALIGNMENT = 1024  # of the ring, for the swizzle
 
 
@@ -121,8 +119,7 @@ def source() -> str:
 
 def compile_tile(tile: WgmmaTile, bits: int) -> bytes:
     """Return machine code of the kernel for vectors of `bits`; raises DeviceError without NVRTC."""
-    defines = tile.defines(bits) | {"WATCHDOG": WATCHDOG}
-    return compile_cubin(source(), arch=ARCH, defines=defines)
+    return compile_cubin(source(), arch=ARCH, defines=tile.defines(bits))
 
 
 def load(cubin: bytes, tile: WgmmaTile) -> Kernel:
