@@ -20,8 +20,9 @@ def breaks(): os._exit(7)
 def faults(): raise RuntimeError("CUDA error: an illegal access")
 def hangs(): time.sleep(600)
 for name in {names!r}.split():
-    what = globals().get(name.split("-")[0], lambda: dict(seconds=1.5))
-    tasks.run(dict(key=name, count=1), what)
+    key, _, count = name.partition("/")
+    what = globals().get(key.split("-")[0], lambda: dict(seconds=1.5))
+    tasks.run(dict(key=key, count=int(count or 1)), what)
 print("bye")
 sys.exit({code})
 """
@@ -45,7 +46,7 @@ def reasons(results):
 
 
 def test_one_culprit_costs_only_itself(gpu_worker, tmp_path):
-    names = "first fails breaks faults second faults-again hangs last"
+    names = "first fails breaks faults second breaks/2 faults-again hangs last"
     results = supervised(gpu_worker, tmp_path, names, seconds=60, still=1.5)
     assert reasons(results) == {
         "first": 1.5, "second": 1.5, "last": 1.5,
@@ -55,7 +56,7 @@ def test_one_culprit_costs_only_itself(gpu_worker, tmp_path):
         "faults-again": "RuntimeError: CUDA error: an illegal access",
         "hangs": "it stood still for 1.5 s: ",
     }
-    assert len(results) == 8  # nothing is done twice
+    assert len(results) == 8  # nothing is done twice, and what broke is not tried in other cases
     assert results[0] == {"key": "first", "count": 1, "seconds": 1.5}
 
 
