@@ -17,6 +17,8 @@ from signacc.baseline.paths import DensePath, dense_int4, quantize_int4
 from signacc.baseline.reference import Reference
 from signacc.baseline.sign_path import SignPath, split_for
 
+from .stand_in import install
+
 CPU = torch.device("cpu")
 CONFIG = ModelConfig(
     hidden_size=256, intermediate_size=256, num_hidden_layers=1, num_attention_heads=4,
@@ -41,6 +43,17 @@ def test_a_decoder_passes_the_check(name, batch):
 @pytest.mark.parametrize("name", ["16", "8"])
 def test_one_bit_linears_are_goldens(name):
     assert gate.check_linears(path(name, seed=5), count=2).error < 0.9
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+def test_a_decoder_with_the_warpgroup_gemm_passes_the_check(monkeypatch, bits):
+    """The kernel itself, on its stand-in; needs g++."""
+    install(monkeypatch)
+    torch.manual_seed(11)
+    whole = SignPath(CONFIG, CPU, act_bits=bits, gemv_limit=0, gemm="warpgroup")
+    assert gate.check_linears(whole, count=3).error < 0.9
+    checks = gate.check_model(whole, batch=2, past=130, length=3)
+    assert [check.passed for check in checks] == [True, True], checks
 
 
 def test_a_wrong_weight_bit_fails_the_check():
@@ -139,6 +152,11 @@ def test_blocks_of_a_gemv_stay_in_one_linear():
     for rows in ((48, 48, 48), (4096, 128, 128)):
         split = split_for(sum(rows), 4096, rows)
         assert all(n // 16 % (8 // split) == 0 for n in rows)
+
+
+def test_an_unknown_gemm_is_refused():
+    with pytest.raises(InputError, match="a GEMM is one of triton, warpgroup, not 'cublas'"):
+        SignPath(CONFIG, CPU, gemm="cublas")
 
 
 def test_other_activation_widths_are_refused():

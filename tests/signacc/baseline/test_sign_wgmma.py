@@ -1,19 +1,11 @@
 """The warpgroup kernel: compiled where NVRTC is, and run on a stand-in of the GPU on the CPU."""
 
-import ctypes
-import functools
-import hashlib
-import os
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from golden.cache import cache_root
 from golden.config import named_model
 from golden.errors import InputError
 from golden.pack import pack_signs
@@ -24,44 +16,7 @@ from signacc.baseline.packing import check_shape, fragment_order
 from signacc.baseline.sign_wgmma import WgmmaTile
 from signacc.baseline.weights import FUSED, fused_shape
 
-STAND_IN = Path(__file__).with_name("hopper.hpp")
-BODY = Path(kernel.__file__).with_name("sign_wgmma.cu")
-OPTIONS = ("-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-pthread")
-INPUT = ("-x", "c++", "-")  # source from standard input
-
-
-@functools.cache
-def compiler():
-    """Return g++ (or $CXX) and its version; skips the test where it cannot build the stand-in."""
-    name = os.environ.get("CXX") or "g++"
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"the stand-in for Hopper needs a C++ compiler; there is no {name} on PATH")
-    probe = "#include <barrier>\n_Float16 half;\n"
-    tried = subprocess.run([found, *OPTIONS, "-fsyntax-only", *INPUT], input=probe,
-                           capture_output=True, text=True, check=False)
-    if tried.returncode:
-        pytest.skip(f"the stand-in for Hopper needs C++20 and _Float16; {name} lacks them")
-    return found, subprocess.run([found, "--version"], capture_output=True, check=True).stdout
-
-
-def build(tile, bits):
-    """Return the kernel as a function of the machine this runs on; built once for its content."""
-    command, version = compiler()
-    defines = [f"-D{name}={value}" for name, value in tile.defines(bits).items()]
-    code = STAND_IN.read_bytes() + BODY.read_bytes()
-    key = hashlib.sha256(b"\0".join([code, version, repr((defines, OPTIONS)).encode()]))
-    folder = cache_root() / "kernels"
-    library = folder / f"sign_wgmma-{key.hexdigest()[:16]}.so"
-    if not library.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as work:
-            built = Path(work) / "kernel.so"
-            subprocess.run(
-                [command, *defines, *OPTIONS, *INPUT, "-o", str(built)], input=code, check=True
-            )
-            os.replace(built, library)
-    return ctypes.CDLL(str(library)).run_grid
+from .stand_in import install
 
 
 def run(tile, bits, rows, inputs, count, residual, seed):
@@ -69,24 +24,22 @@ def run(tile, bits, rows, inputs, count, residual, seed):
     rng = np.random.default_rng(seed)
     sets, outputs = len(rows), sum(rows)
     signs = rng.integers(0, 2, (outputs, inputs)) * 2 - 1
-    fragments = fragment_order(torch.from_numpy(pack_signs(signs)), bits).numpy()
+    fragments = fragment_order(torch.from_numpy(pack_signs(signs)), bits)
     shift = rng.normal(size=(sets, count)).astype(np.float32)
+    scale = np.ones((sets, count), np.float32)
     if bits == 16:
         # eighths up to 8: every sum is exact in float32
         x = (rng.integers(-64, 65, (sets, count, inputs)) / 8).astype(np.float16)
-        scale, total = np.ones((sets, count), np.float32), np.zeros((sets, count), np.int32)
+        more = {"scale": None, "total": None}
     else:
         x = rng.integers(-127, 128, (sets, count, inputs)).astype(np.int8)
         scale = np.exp2(rng.integers(-9, -5, (sets, count))).astype(np.float32)
         total = x.astype(np.int32).sum(-1, dtype=np.int32)
+        more = {"scale": torch.from_numpy(scale), "total": torch.from_numpy(total)}
     before = rng.normal(size=(count, outputs)).astype(np.float16)
     y = before.copy() if residual else np.full((count, outputs), np.nan, np.float16)
-    grid = kernel.tiles_of(rows, tile) * tile.split, -(-count // tile.vectors)
-    pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (fragments, shift, scale, total, y)]
-    build(tile, bits)(
-        x.ctypes.data_as(ctypes.c_void_p), sets, *pointers, count, outputs, inputs, rows[0],
-        sum(rows[:2]), int(residual), *grid,
-    )
+    vectors = SimpleNamespace(values=torch.from_numpy(x), shift=torch.from_numpy(shift), **more)
+    kernel.sign_wgmma_into(fragments, vectors, torch.from_numpy(y), residual, rows, tile)
     parts, start = [], 0
     for g, n in enumerate(rows):
         exact = x[g].astype(np.float64) @ signs[start : start + n].T
@@ -108,7 +61,10 @@ def run(tile, bits, rows, inputs, count, residual, seed):
         (8, WgmmaTile(1, 2, 16, 4), (192, 64), 512, 17, True),
     ],
 )
-def test_every_output_is_the_exact_sum_rounded(bits, tile, rows, inputs, count, residual):
+def test_every_output_is_the_exact_sum_rounded(
+    monkeypatch, bits, tile, rows, inputs, count, residual
+):
+    install(monkeypatch)
     y, before, exact = run(tile, bits, rows, inputs, count, residual, seed=bits)
     # float32 adds the shift, and binary16 the residual: what float64 rounds may differ by a tie
     expected = exact.astype(np.float32).astype(np.float16)
