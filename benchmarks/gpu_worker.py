@@ -95,6 +95,9 @@ def supervise(
         if time.monotonic() > end:
             break
         broken.append(culprit["key"])
+    else:
+        reason = f"{ATTEMPTS} tasks ended it; what was left is not done"
+        results.append({"task": {"key": "worker"}, "reason": reason})
     return [{**result.pop("task"), **result} for result in results]
 
 

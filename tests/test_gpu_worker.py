@@ -60,6 +60,13 @@ def test_one_culprit_costs_only_itself(gpu_worker, tmp_path):
     assert results[0] == {"key": "first", "count": 1, "seconds": 1.5}
 
 
+def test_it_gives_up_after_too_many(gpu_worker, monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu_worker, "ATTEMPTS", 2)
+    results = supervised(gpu_worker, tmp_path, "breaks breaks-2 last", seconds=60)
+    assert [one["key"] for one in results] == ["breaks", "breaks-2", "worker"]
+    assert results[-1]["reason"] == "2 tasks ended it; what was left is not done"
+
+
 def test_it_ends_when_the_time_is_over(gpu_worker, tmp_path):
     results = supervised(gpu_worker, tmp_path, "first hangs last", seconds=3, still=60)
     assert reasons(results) == {"first": 1.5, "hangs": "no time was left: "}
