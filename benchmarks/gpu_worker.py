@@ -50,9 +50,7 @@ class Tasks:
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             self._write({"end": task, "found": {"reason": reason}})
-            if type(error).__name__ != "OutOfMemoryError" and (
-                "CUDA" in reason or "error 7" in reason
-            ):
+            if "CUDA error" in reason or "with error 7" in reason:  # PyTorch's; a driver's 7xx
                 raise SystemExit(1) from error  # the context may be gone
 
 
