@@ -13,6 +13,9 @@ from typing import Any
 KeyPath = tuple[str | int, ...]
 """Keys and list indices from the outermost object to a key."""
 
+LIMIT = 1 << 24
+"""Most bytes of a file: far more than any that people write, and what a device file ends at."""
+
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 
 
@@ -26,12 +29,19 @@ def read_object(path: str | Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     Raises
     ------
     JsonTextError
-        If the file cannot be read, is not valid JSON, holds no object, or has a key twice.
+        If the file cannot be read, is larger than `LIMIT`, is not valid JSON, holds no object, or
+        has a key twice.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with open(path, "rb") as file:
+            content = file.read(LIMIT + 1)
+        if len(content) > LIMIT:
+            raise JsonTextError(f"{path} must have at most {LIMIT >> 20} MiB; it has more")
+        text = content.decode("utf-8")
     except OSError as error:
         raise JsonTextError(f"cannot read {path}: {error.strerror}") from None
+    except JsonTextError:
+        raise
     except ValueError as error:
         raise JsonTextError(f"{path} must be UTF-8 text: {error}") from None
     try:
@@ -59,6 +69,7 @@ def _key_lines(text: str) -> dict[KeyPath, int]:
     """
     lines: dict[KeyPath, int] = {}
     stack: list[list[Any]] = []  # [is object, key or index now, awaiting a key]
+    line, counted = 1, 0
     for match in _TOKEN.finditer(text):
         token = match[0]
         top = stack[-1] if stack else None
@@ -75,7 +86,8 @@ def _key_lines(text: str) -> dict[KeyPath, int]:
         elif top and top[2]:
             top[1] = json.loads(token)
             path = tuple(level[1] for level in stack)
-            line = text.count("\n", 0, match.start()) + 1
+            line += text.count("\n", counted, match.start())
+            counted = match.start()
             if path in lines:
                 raise KeyError(top[1], line)
             lines[path] = line

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw.jsontext import JsonTextError, read_object
+from hw.jsontext import LIMIT, JsonTextError, read_object
 
 
 def write(folder, text):
@@ -42,3 +42,14 @@ def test_bad_files(tmp_path, text, message):
 def test_a_missing_file(tmp_path):
     with pytest.raises(JsonTextError, match=r"^cannot read .*none.json: No such file"):
         read_object(tmp_path / "none.json")
+
+
+def test_a_file_without_end_is_refused():
+    with pytest.raises(JsonTextError, match=r"^/dev/zero must have at most 16 MiB; it has more$"):
+        read_object("/dev/zero")
+
+
+def test_a_file_of_the_largest_size_is_read(tmp_path):
+    text = '{"a": 1}'
+    path = write(tmp_path, text + " " * (LIMIT - len(text)))
+    assert read_object(path) == ({"a": 1}, {("a",): 1})
