@@ -114,11 +114,12 @@ def exact_backward() -> Iterator[None]:
     PyTorch's fused kernels do so only while what cannot repeat is an error, not a warning.
     """
     wanted = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(wanted)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(wanted, warn_only=wanted)
+        torch.use_deterministic_algorithms(wanted, warn_only=warned)
 
 
 def compile_layers(
