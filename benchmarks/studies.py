@@ -5,8 +5,9 @@
 
 Every variant trains with every seed on the same rows. A run that is finished is not made again, and
 one that was stopped goes on from its checkpoint: give the same command until nothing is left. Under
-torchrun each run uses all devices. What is compared is AD loss on rows that training never read,
-the teacher's cross-entropy with the student, whatever loss the variant was trained with.
+torchrun each run uses all devices. Compared, on rows that training never read and whatever loss the
+variant was trained with, are AD loss, the teacher's cross-entropy with the student, and
+cross-entropy, the student's own with the text.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Outcome:
     seed: int
     steps: int
     held_out_loss: float
+    cross_entropy: float
     flip_flop: float | None
     grad_norm: float
     spikes: int
@@ -88,7 +90,7 @@ def spikes(losses: list[float], *, span: int = 10, by: float = 0.1) -> int:
 
 @torch.no_grad()
 def held_out_loss(model: torch.nn.Module, targets: Targets, rows: np.ndarray) -> float:
-    """Return the AD loss on `rows`, nats a token."""
+    """Return the loss on `rows` by the shares of `targets`, nats a token."""
     total, count = 0.0, 0
     for start in range(0, len(rows), 8):
         part = rows[start : start + 8]
@@ -146,6 +148,7 @@ class Study:
             if training.world.rank == 0:
                 self.score(out, done, training.world.device)
             training.world.wait()
+        found = json.loads(done.read_text())
         rows = read_metrics(out)
         late = rows[len(rows) // 2 :]
         flips = [r["flip_flop"] for r in late if r["flip_flop"] is not None]
@@ -153,44 +156,54 @@ class Study:
         settings.check_continues(state["settings"], state["step"], str(out))
         return Outcome(
             variant=variant, seed=seed, steps=state["step"],
-            held_out_loss=json.loads(done.read_text())["loss"],
+            held_out_loss=found["loss"], cross_entropy=found["cross_entropy"],
             flip_flop=statistics.fmean(flips) if flips else None,
             grad_norm=statistics.fmean(r["grad_norm"] for r in late),
             spikes=spikes([r["loss"] for r in rows]), folder=out,
         )  # fmt: skip
 
     def score(self, out: Path, done: Path, device: torch.device) -> None:
-        """Write the held-out loss of a finished run, in fp32."""
-        targets = Targets(
-            self.vocabulary, size=self.shape.vocab_size, context=self.base.context,
-            shares=(1.0, 0.0), device=device, teacher=deepcopy(self.teacher).to(device),
-        )  # fmt: skip
-        loss = held_out_loss(load_trained(out).to(device), targets, self.held)
+        """Write the held-out AD loss and cross-entropy of a finished run, in fp32."""
+        model, teacher = load_trained(out).to(device), deepcopy(self.teacher).to(device)
+        found: dict[str, float] = {"rows": len(self.held)}
+        for name, shares in {"loss": (1.0, 0.0), "cross_entropy": (0.0, 1.0)}.items():
+            targets = Targets(
+                self.vocabulary, size=self.shape.vocab_size, context=self.base.context,
+                shares=shares, device=device, teacher=teacher,
+            )  # fmt: skip
+            found[name] = held_out_loss(model, targets, self.held)
         temporary = done.with_suffix(".part")
-        temporary.write_text(json.dumps({"loss": loss, "rows": len(self.held)}) + "\n")
+        temporary.write_text(json.dumps(found) + "\n")
         temporary.replace(done)
 
 
 def summary(outcomes: list[Outcome]) -> list[dict[str, Any]]:
     """Return a row for each variant; `against_first` pairs the runs of a seed with the first's."""
+
+    def shown(values: list[float]) -> tuple[float | None, float | None]:
+        pair = interval(values) if values else (math.nan, math.nan)
+        mean, half = (None if math.isnan(x) else round(x, 5) for x in pair)
+        return mean, half
+
     table = []
     names = list(dict.fromkeys(o.variant for o in outcomes))
-    first = {o.seed: o.held_out_loss for o in outcomes if o.variant == names[0]}
+    firsts = {o.seed: o for o in outcomes if o.variant == names[0]}
     for name in names:
         mine = [o for o in outcomes if o.variant == name]
-        mean, half = interval([o.held_out_loss for o in mine])
-        pairs = [o.held_out_loss - first[o.seed] for o in mine if o.seed in first]
-        difference, within = interval(pairs) if pairs else (math.nan, math.nan)
+        row: dict[str, Any] = {"variant": name, "runs": len(mine)}
+        for what, prefix in {"held_out_loss": "", "cross_entropy": "cross_entropy_"}.items():
+            row[what], row[f"{prefix}ci95"] = shown([getattr(o, what) for o in mine])
+            pairs = [
+                getattr(o, what) - getattr(firsts[o.seed], what) for o in mine if o.seed in firsts
+            ]
+            row[f"{prefix}against_first"], row[f"{prefix}against_first_ci95"] = shown(pairs)
         flips = [o.flip_flop for o in mine if o.flip_flop is not None]
-        table.append({
-            "variant": name, "runs": len(mine), "held_out_loss": round(mean, 5),
-            "ci95": None if math.isnan(half) else round(half, 5),
-            "against_first": round(difference, 5),
-            "against_first_ci95": None if math.isnan(within) else round(within, 5),
+        row |= {
             "flip_flop": float(f"{statistics.fmean(flips):.4g}") if flips else None,
             "grad_norm": float(f"{statistics.fmean(o.grad_norm for o in mine):.4g}"),
             "spikes": sum(o.spikes for o in mine),
-        })  # fmt: skip
+        }
+        table.append(row)
     return table
 
 

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from click.testing import CliRunner
 
 from model.data import Mixture, save_shard
 from model.manifest import Manifest, describe, vocabulary_hash
+from model.targets import Targets
+from model.trained import load_trained
 
 from .model.tiny import CONFIG, VOCABULARY, rows, write_gguf
 
@@ -76,6 +80,16 @@ def test_a_study_is_made_stopped_and_gone_on_with(studies, tmp_path):
     assert [r["variant"] for r in record["summary"]] == ["AD", "mixed", "CE"]
     assert all(r["runs"] == 2 and r["ci95"] > 0 for r in record["summary"])
     assert record["summary"][0]["against_first"] == 0.0
+    assert record["summary"][0]["cross_entropy_against_first"] == 0.0
+    run = record["runs"][0]
+    model = load_trained(tmp_path / "runs" / "base-0")
+    targets = Targets(VOCABULARY, size=CONFIG.vocab_size, context=12, shares=(0.0, 1.0),
+                      device=torch.device("cpu"))  # fmt: skip
+    example = targets(torch.from_numpy(rows(40)[-8:].astype(np.int64)))
+    logits = model(example.tokens).detach().flatten(0, 1)
+    label = example.wanted.label
+    expected = float(F.cross_entropy(logits[label >= 0], label[label >= 0]))
+    assert run["cross_entropy"] == pytest.approx(expected, rel=1e-5)
     assert (tmp_path / "out.csv").read_text().count("\n") == 4
     before = (tmp_path / "out.csv").read_text()
     assert CliRunner().invoke(studies.main, arguments).exit_code == 0  # nothing is made again
