@@ -59,48 +59,59 @@ def ad_loss(
 class FirstPiece:
     """Sums probabilities over the teacher's vocabulary into the student's by first piece.
 
+    Sums are in an order of their own, `columns`: student ids that begin several teacher tokens come
+    first, so that what must be added up stands in a few places next to each other.
+
     Parameters
     ----------
     first : int64 ``[teacher vocab]``, the student id that each teacher token begins with
     size : student vocabulary
+
+    Attributes
+    ----------
+    size : student vocabulary
+    whole : true if nothing is cut: the sums are the probabilities, in the order of ids
+    columns, place : int64 ``[size]``, the student id of each sum, and where each id's sum is
+    order : int64 ``[teacher vocab]``, permute the head's rows by it: one token of each sum in the
+        order of `columns`, then the others sorted by sum
+    ends : int32 ``[sums of several]``, of the others, how many belong to a sum or to one before it
     """
 
     def __init__(self, first: Tensor, size: int) -> None:
         if first.ndim != 1 or not 0 <= int(first.min()) <= int(first.max()) < size:
             raise InputError(f"first pieces must be ids below {size} in one dimension")
+        self.size = size
         self.whole = size == len(first) and bool((first == torch.arange(size)).all())
-        """True if nothing is cut: the sums are the probabilities."""
         by_piece = first.argsort(stable=True)
         members = torch.bincount(first, minlength=size)
         if int(members.min()) < 1:
             raise InputError("every student id must begin at least one teacher token")
-        leads = torch.zeros(len(first), dtype=torch.bool)
-        leads[members.cumsum(0) - members] = True  # the first member of each piece
-        self.order = torch.cat((by_piece[leads], by_piece[~leads]))
-        """Teacher ids, permute the head's rows by it: one of each piece, then the others sorted by
-        piece, so that sums run over the others alone."""
-        self.size = size
-        self.after = (members - 1).cumsum(0).to(torch.int32)
-        """Of the others, how many belong to a piece or to one before it; int32, since a GPU reads
-        it again for every row."""
+        leads = members.cumsum(0) - members  # where in `by_piece` each id's tokens begin
+        others = torch.ones(len(first), dtype=torch.bool)
+        others[leads] = False
+        self.columns = (members == 1).long().argsort(stable=True)
+        self.place = self.columns.argsort()
+        self.order = torch.cat((by_piece[leads[self.columns]], by_piece[others]))
+        self.ends = (members[members > 1] - 1).cumsum(0).to(torch.int32)
 
     def to(self, device: torch.device | str) -> FirstPiece:
         """Move to a device, in place."""
-        self.order, self.after = self.order.to(device), self.after.to(device)
+        for name in ("columns", "place", "order", "ends"):
+            setattr(self, name, getattr(self, name).to(device))
         return self
 
     def __call__(self, sorted_logits: Tensor) -> Tensor:
-        """Return fp32 probabilities ``[n, size]`` from logits ``[n, teacher vocab]``, columns in
-        the order of ``order``."""
+        """Return fp32 probabilities ``[n, size]`` in the order of ``columns`` from logits
+        ``[n, teacher vocab]`` in the order of ``order``."""
         probabilities = sorted_logits.softmax(-1, dtype=torch.float32)
         if self.whole:
             return probabilities
         lead, others = probabilities.split((self.size, len(self.order) - self.size), dim=-1)
-        total = F.pad(others.cumsum(-1), (1, 0))[:, self.after]
-        before = F.pad(total[:, :-1], (1, 0))
+        total = F.pad(others.cumsum(-1)[:, self.ends - 1], (1, 0))
         # differences, which rounding may bring below 0; what rounding leaves of their sum's 1 is
         # less than a millionth, and not worth another pass over the vocabulary
-        return lead + (total - before).clamp_min(0)
+        joined = (total[:, 1:] - total[:, :-1]).clamp_min(0)
+        return lead + F.pad(joined, (0, self.size - len(self.ends)))
 
 
 @dataclass(frozen=True)
@@ -128,6 +139,13 @@ class Wanted:
         if self.shares[0] and self.hidden is None:
             raise InputError("a loss with a distillation share needs a teacher")
 
+    @property
+    def reordered(self) -> FirstPiece | None:
+        """The pool whose order of the student's ids the loss takes; None if it is that of ids."""
+        if self.hidden is None or self.pool is None or self.pool.whole or not self.shares[0]:
+            return None
+        return self.pool
+
 
 def _target_chunk(
     label: Tensor,
@@ -138,7 +156,7 @@ def _target_chunk(
     shares: tuple[float, float],
     size: int,
 ) -> Tensor:
-    """Return the target distribution q, fp32 ``[n, size]``."""
+    """Return the target distribution q, fp32 ``[n, size]``; labels and q in `pool`'s order."""
     onehot = (torch.arange(size, device=label.device) == label[:, None]).float()
     kd, ce = shares
     if hidden is None or head is None or pool is None or not kd:
@@ -193,7 +211,10 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, head: Tensor, wanted: Wanted) -> Tensor:
-        work = head.to(student.dtype)
+        work, label, pool = head.to(student.dtype), wanted.label, wanted.reordered
+        if pool is not None:
+            work = work[pool.columns]
+            label = torch.where(label >= 0, pool.place[label.clamp_min(0)], label)
         needed = any(ctx.needs_input_grad)
         by_student = torch.empty_like(student) if needed else None
         by_head = torch.zeros_like(head, dtype=torch.float32) if needed else None
@@ -202,13 +223,15 @@ class _ChunkedLoss(torch.autograd.Function):
         chunk = _chunk_function(student.device)
         for part in (slice(i, i + step) for i in range(0, len(student), step)):
             loss, by_logits = chunk(
-                student[part], work, wanted.label[part], wanted.source[part],
+                student[part], work, label[part], wanted.source[part],
                 wanted.hidden, wanted.head, wanted.pool, wanted.shares,
             )  # fmt: skip
             total += loss
             if by_student is not None and by_head is not None:
                 torch.mm(by_logits, work, out=by_student[part])
                 by_head += by_logits.t() @ student[part]
+        if by_head is not None and pool is not None:
+            by_head = by_head[pool.place]
         ctx.save_for_backward(*(t for t in (by_student, by_head) if t is not None))
         return total
 
