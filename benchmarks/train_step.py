@@ -23,6 +23,7 @@ import click
 import torch
 from record import write_record
 
+from model import loss as loss_module
 from model.loss import FirstPiece, Wanted, chunked_loss
 from model.metrics import flops_per_token, matmul_rate
 from model.parallel import Replica, World, compile_layers, repeat_to_the_bit, run_program
@@ -157,15 +158,17 @@ class Step:
 @click.option("--context", default=1024, show_default=True)
 @click.option("--recompute", is_flag=True)
 @click.option("--fast", is_flag=True, help="Kernels that need not repeat to the bit.")
+@click.option("--compiled-loss", is_flag=True, help="What PyTorch compiles, not the loss's kernel.")
 @click.option("--parallel", type=click.Choice(PARALLEL), default="auto", show_default=True)
 @click.option("--repeats", default=10, show_default=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
 def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int, twin: bool,
-         loss: str, micro: int, context: int, recompute: bool, fast: bool, parallel: str,
-         repeats: int, out: Path) -> None:  # fmt: skip
+         loss: str, micro: int, context: int, recompute: bool, fast: bool,
+         compiled_loss: bool, parallel: str, repeats: int, out: Path) -> None:  # fmt: skip
     world = World.join()
     if not fast:
         repeat_to_the_bit()
+    loss_module.KERNEL = not compiled_loss
     settings = TrainSettings(steps=1, warmup=0, batch=micro * world.size, context=context,
                              binary=not twin, loss=loss, recompute=recompute)  # fmt: skip
     config = read_shape(name, vocab=vocab, layers=layers, context=context)

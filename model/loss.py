@@ -25,8 +25,8 @@ from torch import Tensor
 
 from golden.errors import InputError
 
-CHUNK_LOGITS = 1 << 28
-"""Student logits that may exist at a time: 0.5 GB of bf16 for them, as much for the teacher's."""
+CHUNK_LOGITS = 1 << 29
+"""Student logits that may exist at a time: 1 GB of bf16 for them, as much for the teacher's."""
 
 
 def ad_loss(
@@ -187,14 +187,21 @@ def _loss_chunk(
     return loss, torch.where(valid, log_p.exp() - target, 0.0).to(logits.dtype)
 
 
+KERNEL = True
+"""On a GPU take the kernel of `model.loss_kernel`; if false, what PyTorch compiles."""
+
 _compiled_chunk: Callable[..., tuple[Tensor, Tensor]] | None = None
 
 
 def _chunk_function(device: torch.device) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return `_loss_chunk`, compiled on a GPU: what lies between the matmuls becomes one pass."""
+    """Return `_loss_chunk`, or on a GPU what stands for it and is faster."""
     global _compiled_chunk
     if device.type != "cuda":
         return _loss_chunk
+    if KERNEL:
+        from .loss_kernel import kernel_chunk  # Triton is there where CUDA is
+
+        return kernel_chunk
     if _compiled_chunk is None:
         _compiled_chunk = torch.compile(_loss_chunk)
     return _compiled_chunk

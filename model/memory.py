@@ -1,6 +1,6 @@
 """What one device must hold to train a model: an estimate, before any device is asked for.
 
-    python -m model.memory --model fbi-7b --devices 8 --micro 1 --context 2048 --recompute
+python -m model.memory --model fbi-7b --devices 8 --micro 1 --context 2048 --recompute
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def estimate(
       up, their product and the attention's output; the layer's input alone with `recompute`,
       and one layer in full;
     - W~ of every layer in bf16, which the backward pass reads; of one layer with `recompute`;
-    - logits of a chunk of the loss (student, teacher, gradient), and the head's gradient in fp32.
+    - logits of a chunk of the loss (student, where the gradient goes too, and teacher), and the
+      head's gradient in fp32.
     """
     if devices < 1 or micro < 1 or context < 1:
         raise InputError(
@@ -73,7 +74,7 @@ def estimate(
         "gathered": 2 * BF16 * (outside + 2 * layer) if engine == "fsdp" else 0,
         "activations": tokens * per_layer,
         "binarized weights": binary * (1 if recompute else layers),
-        "loss": chunk * BF16 * (2 * config.vocab_size + teacher_vocab)
+        "loss": chunk * BF16 * (config.vocab_size + teacher_vocab)
         + FP32 * config.vocab_size * hidden,
         "teacher": BF16 * teacher_parameters,
     }
