@@ -153,11 +153,12 @@ class Attention(nn.Module):
         # one by one: after one joined product their gradients must be put side by side, which a
         # compiled kernel does at a tenth of the memory's speed (docs/training.md)
         q, k, v = (
-            p(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for p in (self.q_proj, self.k_proj, self.v_proj)
+            p(x).unflatten(-1, (-1, self.head_dim)) for p in (self.q_proj, self.k_proj, self.v_proj)
         )
-        cos, sin = cos.to(q.dtype), sin.to(q.dtype)
-        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        # before heads and positions change places: so the gradient stands as the products read it,
+        # and a compiled backward pass writes it once and not twice
+        cos, sin = cos.to(q.dtype)[:, None], sin.to(q.dtype)[:, None]
+        q, k, v = (t.transpose(1, 2) for t in (rotate(q, cos, sin), rotate(k, cos, sin), v))
         seen = None
         if cache is not None:
             store, layer = cache
