@@ -4,9 +4,11 @@
     torchrun --nproc-per-node 4 benchmarks/train_step.py … --out step-4.json
 
 Weights and tokens are random: speed does not depend on what a model has learned. The teacher has
-SmolLM2-135M's shape. `mfu` is (6·P_student + 2·P_teacher) FLOPs a token over the device's rate of a
-large bf16 product (fp32 on a CPU), measured in the same run on random numbers. Parts are timed one
-after the other with the device idle between them, so they add up to a little more than the step.
+SmolLM2-135M's shape. `step_s` is a step among steps in a row, as in training, where nothing waits
+for the device; `step_alone_s` has the device idle before and after. `mfu` is
+(6·P_student + 2·P_teacher) FLOPs a token over the device's rate of a large bf16 product (fp32 on a
+CPU), measured in the same run on random numbers. Parts are timed one after the other with the
+device idle between them, so they add up to a little more than the step.
 """
 
 from __future__ import annotations
@@ -59,6 +61,15 @@ class Timer:
             times.append(time.perf_counter() - start)
         return statistics.median(times)
 
+    def in_a_row(self, work: Callable[[], object]) -> float:
+        """Return seconds of each of `repeats`, waiting for the device after the last alone."""
+        self.wait()
+        start = time.perf_counter()
+        for _ in range(self.repeats):
+            work()
+        self.wait()
+        return (time.perf_counter() - start) / self.repeats
+
 
 def make_teacher(world: World, layers: int, context: int) -> Teacher:
     """Return a teacher of SmolLM2's shape with random weights, compiled on a GPU."""
@@ -76,9 +87,9 @@ class Step:
     """One optimizer step on one micro-batch of random tokens, and its parts."""
 
     def __init__(self, replica: Replica, teacher: Teacher, vocab: int, micro: int, context: int,
-                 shares: tuple[float, float]) -> None:  # fmt: skip
+                 shares: tuple[float, float], teacher_rows: int) -> None:  # fmt: skip
         self.replica, self.teacher, self.shares = replica, teacher, shares
-        self.context, self.micro = context, micro
+        self.context, self.micro, self.teacher_rows = context, micro, teacher_rows or micro
         device = replica.world.device
         generator = torch.Generator().manual_seed(2)
         size = (micro, context)
@@ -94,7 +105,10 @@ class Step:
 
     def read_teacher(self) -> torch.Tensor | None:
         with torch.no_grad():
-            return self.teacher(self.rows).flatten(0, 1) if self.shares[0] else None
+            if not self.shares[0]:
+                return None
+            parts = [self.teacher(part) for part in self.rows.split(self.teacher_rows)]
+            return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(0, 1)
 
     def example(self) -> Example:
         hidden = self.read_teacher()
@@ -152,6 +166,7 @@ class Step:
 @click.option("--vocab", type=int, help="Vocabulary in place of the shape's.")
 @click.option("--layers", type=int, help="Layers in place of the shape's.")
 @click.option("--teacher-layers", default=30, show_default=True)
+@click.option("--teacher-rows", default=0, help="Rows the teacher takes in a pass; 0: all.")
 @click.option("--twin", is_flag=True)
 @click.option("--loss", default="ad", show_default=True)
 @click.option("--micro", default=64, show_default=True, help="Rows a device takes in a pass.")
@@ -162,9 +177,10 @@ class Step:
 @click.option("--parallel", type=click.Choice(PARALLEL), default="auto", show_default=True)
 @click.option("--repeats", default=10, show_default=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int, twin: bool,
-         loss: str, micro: int, context: int, recompute: bool, fast: bool,
-         compiled_loss: bool, parallel: str, repeats: int, out: Path) -> None:  # fmt: skip
+def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int,
+         teacher_rows: int, twin: bool, loss: str, micro: int, context: int, recompute: bool,
+         fast: bool, compiled_loss: bool, parallel: str, repeats: int,
+         out: Path) -> None:  # fmt: skip
     world = World.join()
     if not fast:
         repeat_to_the_bit()
@@ -174,10 +190,12 @@ def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int, 
     config = read_shape(name, vocab=vocab, layers=layers, context=context)
     replica = Replica(settings, config, world, parallel=parallel)
     teacher = make_teacher(world, teacher_layers, context)
-    step = Step(replica, teacher, config.vocab_size, micro, context, settings.shares)
+    step = Step(replica, teacher, config.vocab_size, micro, context, settings.shares,
+                teacher_rows)  # fmt: skip
     timer = Timer(world.device, repeats)
     rate = matmul_rate(world.device)
-    seconds = timer(step.whole)
+    alone = timer(step.whole)
+    seconds = timer.in_a_row(step.whole)
     tokens = micro * context / seconds
     flops = flops_per_token(config, teacher.config if settings.shares[0] else None)
     results: dict[str, Any] = {
@@ -189,6 +207,7 @@ def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int, 
         "flops_per_token": flops,
         "matmul_tflops": round(rate / 1e12, 3),
         "step_s": round(seconds, 6),
+        "step_alone_s": round(alone, 6),
         "tokens_per_s": round(tokens * world.size, 1),
         "mfu": round(tokens * flops / rate, 4),
     }

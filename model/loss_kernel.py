@@ -9,7 +9,6 @@ the bit.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -128,7 +127,6 @@ def ad_loss_kernel(
         row += tl.num_programs(0)
 
 
-@cache
 def _programs(device: torch.device) -> int:
     """Return how many programs a device works on at a time."""
     if device.type != "cuda":  # Triton's interpreter: several rows for some, fewer for others
