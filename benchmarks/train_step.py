@@ -87,9 +87,9 @@ class Step:
     """One optimizer step on one micro-batch of random tokens, and its parts."""
 
     def __init__(self, replica: Replica, teacher: Teacher, vocab: int, micro: int, context: int,
-                 shares: tuple[float, float], teacher_rows: int) -> None:  # fmt: skip
+                 shares: tuple[float, float]) -> None:  # fmt: skip
         self.replica, self.teacher, self.shares = replica, teacher, shares
-        self.context, self.micro, self.teacher_rows = context, micro, teacher_rows or micro
+        self.context, self.micro = context, micro
         device = replica.world.device
         generator = torch.Generator().manual_seed(2)
         size = (micro, context)
@@ -105,10 +105,7 @@ class Step:
 
     def read_teacher(self) -> torch.Tensor | None:
         with torch.no_grad():
-            if not self.shares[0]:
-                return None
-            parts = [self.teacher(part) for part in self.rows.split(self.teacher_rows)]
-            return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(0, 1)
+            return self.teacher(self.rows).flatten(0, 1) if self.shares[0] else None
 
     def example(self) -> Example:
         hidden = self.read_teacher()
@@ -166,7 +163,6 @@ class Step:
 @click.option("--vocab", type=int, help="Vocabulary in place of the shape's.")
 @click.option("--layers", type=int, help="Layers in place of the shape's.")
 @click.option("--teacher-layers", default=30, show_default=True)
-@click.option("--teacher-rows", default=0, help="Rows the teacher takes in a pass; 0: all.")
 @click.option("--twin", is_flag=True)
 @click.option("--loss", default="ad", show_default=True)
 @click.option("--micro", default=64, show_default=True, help="Rows a device takes in a pass.")
@@ -178,9 +174,8 @@ class Step:
 @click.option("--repeats", default=10, show_default=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
 def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int,
-         teacher_rows: int, twin: bool, loss: str, micro: int, context: int, recompute: bool,
-         fast: bool, compiled_loss: bool, parallel: str, repeats: int,
-         out: Path) -> None:  # fmt: skip
+         twin: bool, loss: str, micro: int, context: int, recompute: bool, fast: bool,
+         compiled_loss: bool, parallel: str, repeats: int, out: Path) -> None:  # fmt: skip
     world = World.join()
     if not fast:
         repeat_to_the_bit()
@@ -190,8 +185,7 @@ def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int,
     config = read_shape(name, vocab=vocab, layers=layers, context=context)
     replica = Replica(settings, config, world, parallel=parallel)
     teacher = make_teacher(world, teacher_layers, context)
-    step = Step(replica, teacher, config.vocab_size, micro, context, settings.shares,
-                teacher_rows)  # fmt: skip
+    step = Step(replica, teacher, config.vocab_size, micro, context, settings.shares)
     timer = Timer(world.device, repeats)
     rate = matmul_rate(world.device)
     alone = timer(step.whole)

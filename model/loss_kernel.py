@@ -95,17 +95,22 @@ def ad_loss_kernel(
             before = 0.0
             for start in range(0, others, block):
                 inside = start + place < others
-                x = tl.load(t_row + size + start + place, mask=inside, other=0.0)
+                x = tl.load(
+                    t_row + size + start + place, mask=inside, other=0.0,
+                    eviction_policy="evict_first",
+                )  # fmt: skip
                 p = tl.exp(x.to(tl.float32) - t_top) * t_part
-                p = tl.where(inside, p, 0.0)
-                tl.store(memo + start + place, before + tl.cumsum(p, 0), mask=inside)
-                before += tl.sum(p, 0)
+                upto = before + tl.cumsum(tl.where(inside, p, 0.0), 0)
+                tl.store(memo + start + place, upto, mask=inside)
+                # the last one itself: another order of adding would show in sums across tiles
+                before = tl.sum(tl.where(place == block - 1, upto, 0.0), 0)
             tl.debug_barrier()
         summed = tl.zeros((block,), tl.float32)
         for start in range(0, size, block):
             column = start + place
             inside = column < size
-            z = tl.load(z_row + column, mask=inside, other=0.0).to(tl.float32)
+            z = tl.load(z_row + column, mask=inside, other=0.0, eviction_policy="evict_first")
+            z = z.to(tl.float32) - z_top
             target = tl.where(column == wanted, of_label, 0.0)
             if taught:
                 x = tl.load(t_row + column, mask=inside, other=0.0, eviction_policy="evict_first")
@@ -115,14 +120,16 @@ def ad_loss_kernel(
                     follows = several & (column > 0)
                     end = tl.load(ends + column, mask=several, other=1)
                     begin = tl.load(ends + column - 1, mask=follows, other=1)
-                    upto = tl.load(memo + end - 1, mask=several, other=0.0)
-                    upto -= tl.load(memo + begin - 1, mask=follows, other=0.0)
-                    target += tl.maximum(upto, 0.0)
-            z -= z_top
+                    more = tl.load(memo + end - 1, mask=several, other=0.0)
+                    more -= tl.load(memo + begin - 1, mask=follows, other=0.0)
+                    target += tl.maximum(more, 0.0)
             summed += tl.where(inside, target * (z_log - z), 0.0)
             gradient = tl.exp(z) * z_part - target
             gradient = tl.where(wanted >= 0, gradient, 0.0)
-            tl.store(z_row + column, gradient.to(student.dtype.element_ty), mask=inside)
+            tl.store(
+                z_row + column, gradient.to(student.dtype.element_ty), mask=inside,
+                eviction_policy="evict_first",
+            )  # fmt: skip
         tl.store(loss + row, tl.where(wanted >= 0, tl.sum(summed, 0), 0.0))
         row += tl.num_programs(0)
 
