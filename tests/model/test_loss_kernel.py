@@ -142,3 +142,12 @@ def test_training_takes_the_same_loss_through_the_kernel(monkeypatch, shares, mo
     expected = results(torch.device("cpu"), loss_module._loss_chunk)
     for a, b in zip(results(DEVICE, loss_kernel.kernel_chunk), expected, strict=True):
         assert torch.allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_a_gpu_takes_the_kernel_unless_it_is_switched_off(monkeypatch):
+    gpu = torch.device("cuda")
+    assert loss_module._chunk_function(gpu) is loss_kernel.kernel_chunk
+    monkeypatch.setattr(loss_module, "KERNEL", False)
+    monkeypatch.setattr(loss_module, "_compiled_chunk", print)
+    assert loss_module._chunk_function(gpu) is print
+    assert loss_module._chunk_function(torch.device("cpu")) is loss_module._loss_chunk
