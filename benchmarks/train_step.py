@@ -8,7 +8,8 @@ SmolLM2-135M's shape. `step_s` is a step among steps in a row, as in training, w
 for the device; `step_alone_s` has the device idle before and after. `mfu` is
 (6·P_student + 2·P_teacher) FLOPs a token over the device's rate of a large bf16 product (fp32 on a
 CPU), measured in the same run on random numbers. Parts are timed one after the other with the
-device idle between them, so they add up to a little more than the step.
+device idle between them, so they add up to a little more than the step. `--profile` adds the
+kernels of one more step, under PyTorch's profiler.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import click
 import torch
 from record import write_record
+from torch.profiler import ProfilerActivity, profile
 
 from model import loss as loss_module
 from model.loss import FirstPiece, Wanted, chunked_loss
@@ -69,6 +71,23 @@ class Timer:
             work()
         self.wait()
         return (time.perf_counter() - start) / self.repeats
+
+
+def profiled(work: Callable[[], object], timer: Timer, most: int = 40) -> dict[str, Any]:
+    """Return seconds in kernels (operators on a CPU), and the `most` that take longest."""
+    cuda = timer.device.type == "cuda"
+    kind = ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU
+    with profile(activities=[kind]) as record:
+        work()
+        timer.wait()
+    taken = [
+        ((e.self_device_time_total if cuda else e.self_cpu_time_total) / 1e6, e.count, e.key)
+        for e in record.key_averages()
+        if not getattr(e, "is_user_annotation", False) and not e.key.startswith("Optimizer.")
+    ]
+    taken.sort(reverse=True)
+    longest = [{"s": round(s, 6), "calls": n, "name": name[:90]} for s, n, name in taken[:most]]
+    return {"together_s": round(sum(s for s, _, _ in taken), 6), "longest": longest}
 
 
 def make_teacher(world: World, layers: int, context: int) -> Teacher:
@@ -171,11 +190,13 @@ class Step:
 @click.option("--fast", is_flag=True, help="Kernels that need not repeat to the bit.")
 @click.option("--compiled-loss", is_flag=True, help="What PyTorch compiles, not the loss's kernel.")
 @click.option("--parallel", type=click.Choice(PARALLEL), default="auto", show_default=True)
+@click.option("--profile", "profiles", is_flag=True, help="Of one step, by kernel.")
 @click.option("--repeats", default=10, show_default=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
 def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int,
          twin: bool, loss: str, micro: int, context: int, recompute: bool, fast: bool,
-         compiled_loss: bool, parallel: str, repeats: int, out: Path) -> None:  # fmt: skip
+         compiled_loss: bool, parallel: str, profiles: bool, repeats: int,
+         out: Path) -> None:  # fmt: skip
     world = World.join()
     if not fast:
         repeat_to_the_bit()
@@ -209,6 +230,8 @@ def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int,
         results["peak_memory_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
     if replica.engine == "single":
         results["parts_s"] = step.parts(timer)
+    if profiles:
+        results["kernels"] = profiled(step.whole, timer)
     if world.rank == 0:
         write_record(out, results, ("torch", "numpy"))
         click.echo(out.read_text())
