@@ -176,6 +176,10 @@ INSIDE u32 flip_ones(u32 bits, u32 mask) {
 // Compute a register here, ahead of the fence that follows.
 INSIDE void settle(u32 &value) { asm volatile("" : "+r"(value)::"memory"); }
 
+// Take a sum as it is here, behind the wait. To the compiler a sum is final where its last step is
+// issued: without this it doubled int8 sums ahead of the wait, while the step was under way.
+INSIDE void settle(Sum &sum) { asm volatile("" : "+" REGISTER(sum)::"memory"); }
+
 // ---- memory ----
 
 INSIDE void load_four(u32 (&words)[4], const u32 *from) {

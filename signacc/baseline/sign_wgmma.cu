@@ -214,6 +214,10 @@ sign_wgmma(const __grid_constant__ TensorMap map, const u32 *bits, const float *
             }
         }
         wait_steps<0>();
+#pragma unroll
+        for (int row = 0; row < ROWS; ++row)
+#pragma unroll
+            for (int i = 0; i < SUMS; ++i) settle(sums[row][i]);
         named_sync<128 * CONSUMERS>();  // nobody reads the ring any more: it takes sums and results
         const u32 results = ring + EXCHANGE + (threadIdx.x / 32 & 3) * 32;
 #if SPLIT > 1

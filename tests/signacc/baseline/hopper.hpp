@@ -2,8 +2,10 @@
 // of the GPU, and every block of a cluster. Stands ahead of sign_wgmma.cu in test_sign_wgmma.py.
 //
 // Matrix instructions are carried out as late as the program allows, when they are waited for, and read
-// their registers and shared memory then: who overwrites either too early gets wrong sums. Layouts are
-// those that the PTX ISA documents for wgmma, its descriptor, stmatrix and the tensor map's swizzle.
+// their registers and shared memory then: who overwrites either too early gets wrong sums. A compiler
+// may read a sum as soon as its last step is issued, unless an instruction that it cannot move names
+// the sum behind the wait: here a variable keeps its old value until it is settled. Layouts are those
+// that the PTX ISA documents for wgmma, its descriptor, stmatrix and the tensor map's swizzle.
 
 #include <algorithm>
 #include <barrier>
@@ -93,6 +95,7 @@ struct Multiply {
 static thread_local Cluster *cluster;
 static thread_local Block *block;
 static thread_local std::deque<std::vector<Multiply>> steps;  // the last is not closed
+static thread_local std::map<Sum *, std::vector<Sum>> sums;   // as the matrix unit holds them
 static thread_local std::unique_ptr<std::barrier<>::arrival_token> token;
 
 INSIDE int uniform(int value) { return value; }
@@ -161,6 +164,7 @@ INSIDE Element element(u32 address) {
 static void carry_out(const Multiply &m) {
     const int thread = threadIdx.x, lane = thread & 31, warp = thread / 32;
     constexpr int per = 4 / sizeof(Element), depth = 8 * per;  // elements of a register, of a step
+    std::vector<Sum> &d = sums.at(m.d);
     std::copy(m.a, m.a + 4, block->registers[thread]);
     block->warps[warp]->arrive_and_wait();
     for (int j = 0; j < VECTORS / 2; ++j) {
@@ -171,7 +175,7 @@ static void carry_out(const Multiply &m) {
             Element a;
             std::memcpy(&a, (const char *)&r + k % per * sizeof a, sizeof a);
             const u32 at = m.vectors + n / 8 * 1024 + n % 8 * 128 + k * sizeof a;
-            m.d[j] += Sum(a) * Sum(element(at));
+            d[j] += Sum(a) * Sum(element(at));
         }
     }
     block->warps[warp]->arrive_and_wait();
@@ -180,6 +184,7 @@ static void carry_out(const Multiply &m) {
 INSIDE void multiply(Sum (&d)[VECTORS / 2], const u32 (&a)[4], u64 vectors) {
     const u64 layout = vectors & ~0x3fffull;
     if (layout != (1ull << 16 | 64ull << 32 | 1ull << 62)) std::abort();
+    sums.try_emplace(d, d, d + VECTORS / 2);
     if (steps.empty()) steps.emplace_back();
     steps.back().push_back(Multiply{d, a, (u32)(vectors & 0x3fff) << 4});
 }
@@ -195,6 +200,10 @@ template <int STEPS> INSIDE void wait_steps() {
 template <u32 VALUE> INSIDE u32 constant() { return VALUE; }
 INSIDE u32 flip_ones(u32 bits, u32 mask) { return (bits & mask) ^ 0xbc00bc00; }
 INSIDE void settle(u32 &) {}
+INSIDE void settle(Sum &sum) {
+    for (const auto &[d, held] : sums)
+        if (&sum >= d && &sum < d + VECTORS / 2) sum = held[&sum - d];
+}
 
 INSIDE void load_four(u32 (&words)[4], const u32 *from) { std::copy(from, from + 4, words); }
 INSIDE void put_sums(u32 to, const Sum *d) { std::memcpy(byte_at(to), d, 16); }
@@ -253,6 +262,7 @@ extern "C" void run_grid(const Element *from, int sets, const u32 *bits, const f
                         threadIdx = Three{t, 0, 0};
                         blockIdx = Three{bx + rank, by, 0};
                         steps.clear();
+                        sums.clear();
                         sign_wgmma(map, bits, shifts, scales, totals, y, count, outputs, inputs,
                                    first, second, residual);
                     });
