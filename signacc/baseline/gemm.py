@@ -11,6 +11,7 @@ from torch import Tensor
 from golden.errors import InputError
 
 from . import sign_gemm, sign_wgmma
+from .ops import can_overlap
 from .packing import fragment_order, word_order
 from .plan import GEMMS
 from .tiles import gemm_tile, int8_tile, wgmma_tile
@@ -19,7 +20,18 @@ from .weights import Signs
 
 
 class Gemm(ABC):
-    """A kernel for many vectors of `bits` (16: float16, 8: int8), and its order of the signs."""
+    """A kernel for many vectors of `bits` (16: float16, 8: int8), and its order of the signs.
+
+    Attributes
+    ----------
+    gemv_limit
+        Most vectors for which the binary matrix instructions are the faster.
+    early
+        Whether this kernel, and the one that makes its vectors, start while the one ahead ends.
+    """
+
+    gemv_limit: int
+    early = False
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
@@ -48,6 +60,8 @@ class Gemm(ABC):
 class TritonGemm(Gemm):
     """Any GPU that Triton knows; measured on an H200."""
 
+    gemv_limit = 16  # measured (H200)
+
     def order(self, signs: Signs) -> Tensor:
         return word_order(signs.packed, self.bits)
 
@@ -73,11 +87,14 @@ class TritonGemm(Gemm):
 
 
 class WarpgroupGemm(Gemm):
-    """Hopper alone; checked on the CPU stand-in of the tests, and not yet run on a GPU."""
+    """Hopper alone."""
+
+    gemv_limit = 4  # derived: a layer of fbi-7b takes as long by either kernel at 5 to 8 (H200)
 
     def __init__(self, bits: int, device: torch.device) -> None:
         super().__init__(bits)
         sign_wgmma.require_hopper(device)
+        self.early = can_overlap(device)
         self.processors = torch.cuda.get_device_properties(device).multi_processor_count
 
     def order(self, signs: Signs) -> Tensor:
@@ -88,7 +105,7 @@ class WarpgroupGemm(Gemm):
         self, weights: Tensor, x: Vectors, y: Tensor, residual: bool, rows: tuple[int, ...]
     ) -> None:
         tile = wgmma_tile(len(y), rows, x.values.shape[2], self.processors)
-        sign_wgmma.sign_wgmma_into(weights, x, y, residual, rows, tile)
+        sign_wgmma.sign_wgmma_into(weights, x, y, residual, rows, tile, early=self.early)
 
 
 def make_gemm(name: str, bits: int, device: torch.device) -> Gemm:

@@ -66,6 +66,12 @@ template <int COUNT> INSIDE void more_registers() {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(COUNT));
 }
 
+// Programmatic dependent launch: a kernel may start while the one before it ends; what that one wrote
+// is read, and what it read is overwritten, only behind wait_for_previous.
+INSIDE void wait_for_previous() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+
+INSIDE void let_next_start() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+
 // ---- barriers in shared memory, and the copies that arrive at them ----
 
 INSIDE void barrier_init(u32 bar, u32 count) {
@@ -181,6 +187,11 @@ INSIDE void settle(u32 &value) { asm volatile("" : "+r"(value)::"memory"); }
 INSIDE void settle(Sum &sum) { asm volatile("" : "+" REGISTER(sum)::"memory"); }
 
 // ---- memory ----
+
+// Bring so many bytes, a multiple of 16, to the second-level cache.
+INSIDE void fetch_ahead(const u32 *from, u32 bytes) {
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+}
 
 INSIDE void load_four(u32 (&words)[4], const u32 *from) {
     asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"

@@ -16,7 +16,7 @@ _PLAIN, _NORM, _SILU = tl.constexpr(PLAIN), tl.constexpr(NORM), tl.constexpr(SIL
 
 
 @triton.jit
-def _overlap(early: tl.constexpr):
+def overlap(early: tl.constexpr):
     """Wait for the kernel before, then let the next one start (programmatic dependent launch).
 
     `early` says that this kernel itself may have been started before its predecessor's end.
@@ -60,7 +60,7 @@ def gemv_kernel(
 
     The norm's factor is common to a vector, so it multiplies the sum and not the inputs.
     """
-    _overlap(early)
+    overlap(early)
     n = tl.program_id(0) * rows + tl.arange(0, rows)
     within = n < outputs
     total = tl.zeros((rows, block), tl.float32)
@@ -101,7 +101,7 @@ def attend_kernel(
     them from registers. With several splits `out` takes unnormalised fp32 sums and `sums` their
     (maximum, denominator); :func:`combine_kernel` joins them.
     """
-    _overlap(early)
+    overlap(early)
     pair = tl.program_id(0)
     split = tl.program_id(1)
     sequence = pair // heads
@@ -175,7 +175,7 @@ def combine_kernel(
     splits: tl.constexpr, block: tl.constexpr, dim: tl.constexpr, early: tl.constexpr,
 ):
     """Join the splits of :func:`attend_kernel`; one head of one sequence a program."""
-    _overlap(early)
+    overlap(early)
     pair = tl.program_id(0).to(tl.int64)
     s = tl.arange(0, block)
     d = tl.arange(0, dim)

@@ -9,7 +9,8 @@ from torch import Tensor, empty, float32
 from . import kernels
 from .kernels import NORM, PLAIN, SILU
 
-__all__ = ["NORM", "PLAIN", "SILU", "attend", "gemv", "rms_norm", "rotate", "silu_mul"]
+__all__ = ["NORM", "PLAIN", "SILU", "attend", "can_overlap", "early", "gemv", "rms_norm", "rotate",
+           "silu_mul", "splits_for"]
 
 _BLOCK_T = 64
 
@@ -19,8 +20,8 @@ def can_overlap(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 9
 
 
-def _early(overlap: bool) -> dict[str, bool]:
-    """Launch options of a kernel that overlaps with the one before, or not."""
+def early(overlap: bool) -> dict[str, bool]:
+    """Return launch options of a kernel that overlaps with the one before, or not."""
     return {"early": True, "launch_pdl": True} if overlap else {"early": False}
 
 
@@ -58,7 +59,7 @@ def gemv(
     kernels.gemv_kernel[(triton.cdiv(outputs, rows),)](
         weight, x, weight if gain is None else gain, y, outputs, eps,
         size=size, prologue=prologue, residual=residual, rows=rows, block=block, unroll=unroll,
-        num_warps=warps, **_early(overlap),
+        num_warps=warps, **early(overlap),
     )
     return y
 
@@ -102,12 +103,12 @@ def attend(
     kernels.attend_kernel[(pairs, splits)](
         qkv, cos, sin, keys, values, parts, sums, last, capacity, dim**-0.5,
         span=span, heads=heads, kv_heads=kv_heads, half=dim // 2, splits=splits, block=_BLOCK_T,
-        num_warps=4, **_early(overlap),
+        num_warps=4, **early(overlap),
     )
     if splits > 1:
         kernels.combine_kernel[(pairs,)](
             parts, sums, out, splits=splits, block=triton.next_power_of_2(splits), dim=dim,
-            num_warps=4, **_early(overlap),
+            num_warps=4, **early(overlap),
         )
     return out
 

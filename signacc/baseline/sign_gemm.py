@@ -11,15 +11,17 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .kernels import _NORM, _SILU
+from .kernels import _NORM, _SILU, overlap
 
 
 @triton.jit
 def fold_kernel(
     x, gain, alpha, beta, folded, shifts, count, eps,
     size: tl.constexpr, block: tl.constexpr, sets: tl.constexpr, prologue: tl.constexpr,
+    early: tl.constexpr,
 ):
     """folded[g, m] = α[g]·f(x[m]) and shifts[g, m] = β[g]·f(x[m]); f as in the GEMV's prologue."""
+    overlap(early)
     row = tl.program_id(0).to(tl.int64)
     col = tl.arange(0, block)
     inside = col < size
@@ -88,12 +90,14 @@ def sign_gemm_kernel(
 def quantize_kernel(
     x, gain, alpha, beta, folded, shifts, scales, totals, count, eps,
     size: tl.constexpr, block: tl.constexpr, sets: tl.constexpr, prologue: tl.constexpr,
+    early: tl.constexpr,
 ):
     """folded[g, m]: int8 of α[g]·f(x[m]) in the unit scales[g, m]; totals its sum, shifts β·f(x).
 
     As the contract says for A = 8: f(x) is rounded to binary16, the unit is the power of two that
     brings the largest product to 7 bits (2^-48 or more), rounding is to nearest, ties to even.
     """
+    overlap(early)
     row = tl.program_id(0).to(tl.int64)
     col = tl.arange(0, block)
     inside = col < size

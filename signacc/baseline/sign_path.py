@@ -21,9 +21,6 @@ from .plan import GEMMS
 from .vectors import fold, quantize
 from .weights import FUSED, Signs, dense_of, random_signs
 
-GEMV_LIMIT = 16
-"""Most vectors that go to the binary matrix instructions; chosen by measurement (H200)."""
-
 _WARPS = 8
 _LARGE = 4096  # hidden size from which starting kernels early costs more than it gains (H200)
 _STAGED = 4  # vectors whose bit planes lie in shared memory at once
@@ -93,7 +90,8 @@ class SignPath(Path):
     act_bits
         16 or 8: width of the quantized activations of the matrix-instruction path.
     gemv_limit
-        Most vectors that go to the binary matrix instructions; more go to the GEMM.
+        Most vectors that go to the binary matrix instructions, more go to the GEMM; None is the
+        GEMM's own.
     gemm
         One of :data:`.plan.GEMMS`.
     """
@@ -102,16 +100,16 @@ class SignPath(Path):
 
     def __init__(
         self, config: ModelConfig, device: torch.device, *, act_bits: int = 16,
-        gemv_limit: int = GEMV_LIMIT, gemm: str = GEMMS[0],
+        gemv_limit: int | None = None, gemm: str = GEMMS[0],
     ) -> None:
         if act_bits not in (8, 16):
             raise InputError(f"act_bits of the GPU's 1-bit path must be 8 or 16, not {act_bits}")
         super().__init__(config, device)
         self.name = f"sign-a{act_bits}"
         self.act_bits = act_bits
-        self.gemv_limit = gemv_limit
         self.overlap = self.overlap and config.hidden_size < _LARGE
         self.gemm = make_gemm(gemm, act_bits, device)
+        self.gemv_limit = self.gemm.gemv_limit if gemv_limit is None else gemv_limit
         self.weights = [
             {part: self._matrix(random_signs(config, part, device)) for part in FUSED}
             for _ in range(config.num_hidden_layers)
@@ -182,5 +180,6 @@ class SignPath(Path):
         gain: Tensor | None,
     ) -> None:
         before = fold if self.act_bits == 16 else quantize
-        vectors = before(x, matrix.signs, prologue, gain, self.config.rms_norm_eps)
+        eps = self.config.rms_norm_eps
+        vectors = before(x, matrix.signs, prologue, gain, eps, self.gemm.early)
         self.gemm.run(matrix.words, vectors, y, residual, matrix.signs.rows)

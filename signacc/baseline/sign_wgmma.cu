@@ -88,6 +88,12 @@ INSIDE Tile tile_of(int index, int first, int second, int outputs) {
     return Tile{second + (index - two) * TILE, outputs, 2};
 }
 
+// Signs of the `row`-th 64 outputs of a tile. Those beyond the end repeat the last; their results are
+// not written.
+INSIDE const u32 *signs_of(const u32 *bits, const Tile &tile, int row, int outputs, int groups) {
+    return bits + (u64)min(tile.start / 64 + row, outputs / 64 - 1) * groups * 512;
+}
+
 // Staged results to y, 8 outputs of a vector at a time.
 INSIDE void write_results(
     u32 staged, u16 *y, int start_m, int count, int outputs, const Tile &tile, int residual) {
@@ -130,6 +136,13 @@ sign_wgmma(const __grid_constant__ TensorMap map, const u32 *bits, const float *
         }
         barriers_visible();
     }
+    // a group's time is less than that of a load from memory unless vectors are many; signs are the only
+    // input that no kernel wrote, so they come while the one before ends
+    if (threadIdx.x == 128 * CONSUMERS && blockIdx.y == 0 && begin < finish_group)
+        for (int row = 0; row < ROWS * CONSUMERS; ++row)
+            fetch_ahead(signs_of(bits, tile, row, outputs, groups) + begin * 512,
+                        (finish_group - begin) * 2048);
+    wait_for_previous();
     for (int v = threadIdx.x; v < VECTORS; v += THREADS) {
         const bool inside = start_m + v < count;
         const int at = tile.set * count + start_m + v;
@@ -167,11 +180,8 @@ sign_wgmma(const __grid_constant__ TensorMap map, const u32 *bits, const float *
         const int thread = threadIdx.x & 127;
         const u32 *from[ROWS];
 #pragma unroll
-        for (int row = 0; row < ROWS; ++row) {
-            // tiles beyond the end repeat the last one; their results are not written
-            const int sixty_four = min(tile.start / 64 + warpgroup * ROWS + row, outputs / 64 - 1);
-            from[row] = bits + ((u64)sixty_four * groups * 128 + thread) * 4;
-        }
+        for (int row = 0; row < ROWS; ++row)
+            from[row] = signs_of(bits, tile, warpgroup * ROWS + row, outputs, groups) + thread * 4;
         Sum sums[ROWS][SUMS];
 #pragma unroll
         for (int row = 0; row < ROWS; ++row)
@@ -214,6 +224,7 @@ sign_wgmma(const __grid_constant__ TensorMap map, const u32 *bits, const float *
             }
         }
         wait_steps<0>();
+        let_next_start();
 #pragma unroll
         for (int row = 0; row < ROWS; ++row)
 #pragma unroll

@@ -122,20 +122,20 @@ def compile_tile(tile: WgmmaTile, bits: int) -> bytes:
     return compile_cubin(source(), arch=ARCH, defines=tile.defines(bits))
 
 
-def load(cubin: bytes, tile: WgmmaTile) -> Kernel:
-    """Return the kernel in what :func:`compile_tile` gave."""
-    return Kernel(cubin, "sign_wgmma", shared=tile.shared)
+def load(cubin: bytes, tile: WgmmaTile, early: bool) -> Kernel:
+    """Return the kernel in what :func:`compile_tile` gave; `early` as in :class:`.nvrtc.Kernel`."""
+    return Kernel(cubin, "sign_wgmma", shared=tile.shared, early=early)
 
 
 @functools.cache
-def kernel_of(tile: WgmmaTile, bits: int) -> Kernel:
+def kernel_of(tile: WgmmaTile, bits: int, early: bool) -> Kernel:
     """Return the kernel of a tile, compiled once."""
-    return load(compile_tile(tile, bits), tile)
+    return load(compile_tile(tile, bits), tile, early)
 
 
 def sign_wgmma_into(
     fragments: Tensor, x: Vectors, y: Tensor, residual: bool, rows: tuple[int, ...],
-    tile: WgmmaTile, *, kernel: Kernel | None = None,
+    tile: WgmmaTile, *, early: bool = False, kernel: Kernel | None = None,
 ) -> None:
     """Write the signs' products with vectors into float16 ``y [M, N]``, or add them to it.
 
@@ -146,10 +146,10 @@ def sign_wgmma_into(
     rows
         Outputs of each linear.
     kernel
-        Of this tile and width; None compiles it.
+        Of this tile and width; None compiles it, to start early or not.
     """
     _, count, inputs = x.values.shape
-    kernel = kernel or kernel_of(tile, 8 * x.values.element_size())
+    kernel = kernel or kernel_of(tile, 8 * x.values.element_size(), early)
     first, second = rows[0], sum(rows[:2])
     tensors = [fragments, x.shift, x.scale, x.total, y]
     pointers = [c_void_p(None if t is None else t.data_ptr()) for t in tensors]

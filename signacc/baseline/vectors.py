@@ -8,7 +8,7 @@ import torch
 import triton
 from torch import Tensor
 
-from . import sign_gemm
+from . import ops, sign_gemm
 from .weights import Signs
 
 
@@ -32,19 +32,23 @@ class Vectors:
     total: Tensor | None = None
 
 
-def fold(x: Tensor, signs: Signs, prologue: int, gain: Tensor | None, eps: float) -> Vectors:
-    """Return f(x) scaled by each α in float16."""
-    return _launch(sign_gemm.fold_kernel, 16, x, signs, prologue, gain, eps)
+def fold(
+    x: Tensor, signs: Signs, prologue: int, gain: Tensor | None, eps: float, overlap: bool = False
+) -> Vectors:
+    """Return f(x) scaled by each α in float16; `overlap` starts while the kernel ahead runs."""
+    return _launch(sign_gemm.fold_kernel, 16, x, signs, prologue, gain, eps, overlap)
 
 
-def quantize(x: Tensor, signs: Signs, prologue: int, gain: Tensor | None, eps: float) -> Vectors:
-    """Return f(x) scaled by each α and quantized to 8 bits, as golden does."""
-    return _launch(sign_gemm.quantize_kernel, 8, x, signs, prologue, gain, eps)
+def quantize(
+    x: Tensor, signs: Signs, prologue: int, gain: Tensor | None, eps: float, overlap: bool = False
+) -> Vectors:
+    """Return f(x) scaled by each α and quantized to 8 bits, as golden does; see :func:`fold`."""
+    return _launch(sign_gemm.quantize_kernel, 8, x, signs, prologue, gain, eps, overlap)
 
 
 def _launch(
     kernel: triton.JITFunction, bits: int, x: Tensor, signs: Signs, prologue: int,
-    gain: Tensor | None, eps: float,
+    gain: Tensor | None, eps: float, overlap: bool,
 ) -> Vectors:
     sets, inputs = signs.alpha.shape
     each = {"size": (sets, len(x)), "device": x.device}
@@ -59,6 +63,6 @@ def _launch(
     kernel[(len(x),)](
         x, x if gain is None else gain, signs.alpha, signs.beta, *made, len(x), eps,
         size=inputs, block=block, sets=sets, prologue=prologue,
-        num_warps=min(16, max(4, block // 512)),
+        num_warps=min(16, max(4, block // 512)), **ops.early(overlap),
     )
     return Vectors(*made)

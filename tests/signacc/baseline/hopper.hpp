@@ -116,6 +116,10 @@ INSIDE u32 address_in(u32 address, int other) { return address | (u32)(other + 1
 template <int COUNT> INSIDE void fewer_registers() {}
 template <int COUNT> INSIDE void more_registers() {}
 
+static thread_local bool waited;
+INSIDE void wait_for_previous() { waited = true; }
+INSIDE void let_next_start() {}
+
 INSIDE void barrier_init(u32 bar, u32 count) {
     block->phases[bar] = Phase{(int)count, (int)count, 0, 0};
 }
@@ -142,6 +146,7 @@ INSIDE void barrier_wait(u32 bar, u32 parity) {  // until the phase of this pari
 INSIDE u32 swizzled(u32 address) { return address ^ ((address >> 7 & 7) << 4); }
 
 INSIDE void copy_box(u32 to, const TensorMap &map, u32 bar, int k, int m, int set) {
+    if (!waited) std::abort();  // the kernel before may still write the vectors
     for (int v = 0; v < VECTORS; ++v)
         for (int i = 0; i < 128 / (int)sizeof(Element); ++i) {
             const bool inside = m + v < map.count && k + i < map.inputs;
@@ -205,6 +210,10 @@ INSIDE void settle(Sum &sum) {
         if (&sum >= d && &sum < d + VECTORS / 2) sum = held[&sum - d];
 }
 
+INSIDE void fetch_ahead(const u32 *from, u32 bytes) {  // reads what it fetches, as a GPU does
+    if (bytes % 16 || (uintptr_t)from % 16) std::abort();
+    volatile u32 read = from[0] + from[bytes / 4 - 1];
+}
 INSIDE void load_four(u32 (&words)[4], const u32 *from) { std::copy(from, from + 4, words); }
 INSIDE void put_sums(u32 to, const Sum *d) { std::memcpy(byte_at(to), d, 16); }
 INSIDE void add_sums(Sum *d, u32 from) {
@@ -263,6 +272,7 @@ extern "C" void run_grid(const Element *from, int sets, const u32 *bits, const f
                         blockIdx = Three{bx + rank, by, 0};
                         steps.clear();
                         sums.clear();
+                        waited = false;
                         sign_wgmma(map, bits, shifts, scales, totals, y, count, outputs, inputs,
                                    first, second, residual);
                     });
