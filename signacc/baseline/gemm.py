@@ -104,7 +104,7 @@ class WarpgroupGemm(Gemm):
     def run(
         self, weights: Tensor, x: Vectors, y: Tensor, residual: bool, rows: tuple[int, ...]
     ) -> None:
-        tile = wgmma_tile(len(y), rows, x.values.shape[2], self.processors)
+        tile = wgmma_tile(len(y), rows, x.values.shape[2], self.processors, self.bits)
         sign_wgmma.sign_wgmma_into(weights, x, y, residual, rows, tile, early=self.early)
 
 

@@ -8,41 +8,92 @@ from .packing import TILE_K
 from .sign_wgmma import WgmmaTile, tiles_of
 
 WGMMA_TILES: dict[int, tuple[WgmmaTile, ...]] = {
-    16: (WgmmaTile(1, 1, 16, 12), WgmmaTile(2, 1, 16, 24)),
-    32: (WgmmaTile(1, 1, 32, 12), WgmmaTile(1, 1, 32, 12, 2), WgmmaTile(2, 1, 32, 16)),
-    64: (WgmmaTile(2, 1, 64, 8), WgmmaTile(2, 1, 64, 8, 2), WgmmaTile(2, 1, 64, 8, 4),
-         WgmmaTile(2, 2, 64, 8), WgmmaTile(2, 2, 64, 8, 4), WgmmaTile(3, 1, 64, 8)),
-    1 << 30: (WgmmaTile(2, 2, 128, 8), WgmmaTile(2, 2, 128, 8, 2), WgmmaTile(2, 2, 128, 8, 4),
-              WgmmaTile(2, 1, 128, 8), WgmmaTile(2, 1, 128, 8, 2), WgmmaTile(3, 1, 128, 8)),
+    32: (WgmmaTile(1, 1, 16, 12), WgmmaTile(1, 1, 32, 12), WgmmaTile(1, 1, 32, 12, 2)),
+    64: (WgmmaTile(1, 1, 64, 8), WgmmaTile(1, 1, 64, 8, 2), WgmmaTile(2, 1, 64, 8, 2),
+         WgmmaTile(2, 2, 64, 8, 4), WgmmaTile(3, 1, 64, 8), WgmmaTile(3, 1, 64, 8, 2)),
+    1024: (WgmmaTile(2, 1, 128, 8), WgmmaTile(2, 1, 128, 8, 2), WgmmaTile(2, 2, 128, 8),
+           WgmmaTile(2, 2, 128, 8, 2), WgmmaTile(3, 1, 128, 8), WgmmaTile(3, 1, 128, 8, 2),
+           WgmmaTile(1, 1, 64, 8), WgmmaTile(1, 1, 64, 8, 2)),
+    1 << 30: (WgmmaTile(2, 2, 128, 6), WgmmaTile(2, 1, 256, 6)),
 }
-"""Tiles of the warpgroup kernel to choose from, by the most vectors that they are for; set by what
-fits a processor, none of them measured yet."""
-
-RATE = 2048
-"""Products of 16-bit numbers that a processor's matrix units do in a clock (H100, H200; data sheet:
-989 TFLOP/s of 132 processors at 1.83 GHz)."""
-
-START, EXCHANGE = 4000, 3000
-"""Clocks that a block takes besides its products, and to add its sums to those of others: modelled,
-a launch and a round trip to memory each."""
+"""Tiles of the warpgroup kernel to choose from, by the most vectors that they are for: those that
+were the fastest of some shape of fbi-7b (H200), and what lies between."""
 
 
-def wgmma_tile(count: int, rows: tuple[int, ...], inputs: int, processors: int) -> WgmmaTile:
-    """Return the tile for `count` vectors whose blocks are done first.
+@dataclass(frozen=True)
+class Costs:
+    """What a tile's time is made of, µs; :func:`wgmma_time` says how.
 
-    Modelled: the time of a tile is the rounds of its blocks over the device's `processors`, times
-    the clocks of a block. Of equal ones the first in the table.
+    Attributes
+    ----------
+    start
+        A launch.
+    fill
+        From a block's start to its first products, and from its last ones to its end.
+    group16, group8
+        The least time of 256 inputs in a block, by width of the vectors: latency.
+    steps16, steps8
+        What that grows by for each 64 outputs and 64 vectors of a warpgroup: one step waits for
+        the other.
+    unit
+        256 inputs of 64 outputs and 128 float16 vectors; all blocks of a processor share its rate.
+    int8
+        The same for int8, as a share of `unit`.
+    exchange
+        Adding sums of 256 outputs and 128 vectors to those of other blocks.
+    fours
+        Share of the processors that clusters of four or more can use.
     """
+
+    start: float
+    fill: float
+    group16: float
+    group8: float
+    steps16: float
+    steps8: float
+    unit: float
+    int8: float
+    exchange: float
+    fours: float
+
+
+H200 = Costs(start=1.19, fill=2.73, group16=0.324, group8=0.268, steps16=0.461, steps8=0.15,
+             unit=0.647, int8=0.499, exchange=3.04, fours=0.929)
+"""Fitted to 200 measured times, of 34 tiles on the linears of fbi-7b (H200): the mean of
+|ln(modelled / measured)| is 0.066, and the tiles chosen are 0.2 % slower than the fastest, at most
+1.9 % (``python benchmarks/gpu_tiles.py benchmarks/results/gpu_gemm.json --fit``)."""
+
+
+def wgmma_time(
+    tile: WgmmaTile, bits: int, count: int, rows: tuple[int, ...], inputs: int, processors: int,
+    costs: Costs = H200,
+) -> float:
+    """Return the modelled time of a linear of `count` vectors of `bits` in a tile, µs.
+
+    A processor works on one block at a time, or on two of a single consumer; a block takes its
+    inputs in groups of 256, each as long as its products or as the latency of a group.
+    """
+    blocks = tiles_of(rows, tile) * -(-count // tile.vectors) * tile.split
+    each = -(-blocks // int(processors * (costs.fours if tile.split > 2 else 1.0)))
+    rounds = -(-each // (2 if tile.consumers == 1 else 1))
+    groups = -(-(inputs // TILE_K) // tile.split)
+    products = tile.outputs / 64 * tile.vectors / 128 * costs.unit
+    steps = tile.rows * tile.vectors / 64
+    least = costs.group16 + costs.steps16 * steps
+    if bits == 8:
+        products, least = products * costs.int8, costs.group8 + costs.steps8 * steps
+    besides = costs.fill
+    if tile.split > 1:
+        besides += costs.exchange * tile.outputs * tile.vectors / (256 * 128)
+    return costs.start + groups * max(rounds * least, each * products) + rounds * besides
+
+
+def wgmma_tile(
+    count: int, rows: tuple[int, ...], inputs: int, processors: int, bits: int
+) -> WgmmaTile:
+    """Return the tile of the table for `count` vectors whose modelled time is the least."""
     tiles = next(tiles for most, tiles in WGMMA_TILES.items() if count <= most)
-
-    def clocks(tile: WgmmaTile) -> float:
-        blocks = tiles_of(rows, tile) * tile.split * -(-count // tile.vectors)
-        groups = -(-(inputs // TILE_K) // tile.split)
-        products = tile.outputs * tile.vectors * groups * TILE_K
-        besides = START + (EXCHANGE if tile.split > 1 else 0)
-        return -(-blocks // processors) * (products / RATE + besides)
-
-    return min(tiles, key=clocks)
+    return min(tiles, key=lambda tile: wgmma_time(tile, bits, count, rows, inputs, processors))
 
 
 @dataclass(frozen=True)

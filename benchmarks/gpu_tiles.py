@@ -1,0 +1,118 @@
+"""How well the modelled times choose tiles of the warpgroup GEMM, by a file of gpu_gemm.py.
+
+    python benchmarks/gpu_tiles.py benchmarks/results/gpu_gemm.json
+
+Prints, for each shape, the tile that the model takes of those measured, its time and that of the
+fastest; `--fit` also searches for the constants (:class:`signacc.baseline.tiles.Costs`) that make
+the mean of |ln(modelled / measured)| least, and judges those. Needs no GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+
+import click
+
+from golden.config import named_model
+from signacc.baseline.sign_wgmma import WgmmaTile
+from signacc.baseline.tiles import H200, WGMMA_TILES, Costs, wgmma_time
+from signacc.baseline.weights import FUSED, fused_shape
+
+PROCESSORS = 132  # of an H200
+TRIES = 4000
+NAME = re.compile(r"wgmma(\d+) (\d+)x(\d+) (\d)wg (\d+)st split(\d)")
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A measured tile: bits, tile and case, and its time, µs."""
+
+    bits: int
+    tile: WgmmaTile
+    part: str
+    count: int
+    us: float
+
+    def modelled(self, model: str, costs: Costs) -> float:
+        """Return the modelled time, µs."""
+        _, inputs, rows = fused_shape(named_model(model), self.part)
+        return wgmma_time(self.tile, self.bits, self.count, rows, inputs, PROCESSORS, costs)
+
+
+def read(path: Path) -> tuple[str, list[Timed]]:
+    """Return the model and the measured tiles of a file of gpu_gemm.py."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    found = []
+    for one in data["results"]:
+        name = NAME.fullmatch(one["key"])
+        if name and "seconds" in one and one["part"] in FUSED:
+            bits, outputs, vectors, consumers, stages, split = map(int, name.groups())
+            tile = WgmmaTile(consumers, outputs // (64 * consumers), vectors, stages, split)
+            found.append(Timed(bits, tile, one["part"], one["count"], 1e6 * one["seconds"]))
+    return data["model"], found
+
+
+def loss(model: str, timed: list[Timed], costs: Costs) -> float:
+    """Return the mean of |ln(modelled / measured)|."""
+    return sum(abs(math.log(t.modelled(model, costs) / t.us)) for t in timed) / len(timed)
+
+
+def fit(model: str, timed: list[Timed], seed: int = 0) -> Costs:
+    """Return better constants: random steps from the present ones, halved when none helps."""
+    draw = random.Random(seed)
+    best, least, step = H200, loss(model, timed, H200), 0.2
+    for attempt in range(TRIES):
+        values = [v * math.exp(draw.gauss(0, step)) if draw.random() < 0.4 else v
+                  for v in astuple(best)]
+        tried = Costs(*values[:-1], min(1.0, values[-1]))
+        now = loss(model, timed, tried)
+        if now < least:
+            best, least = tried, now
+        elif attempt % 500 == 499:
+            step /= 2
+    return best
+
+
+def judged(model: str, timed: list[Timed], costs: Costs) -> str:
+    """Return a line for each case: what the model takes, and what is the fastest."""
+    lines, lost = [], []
+    for bits, count, part in sorted({(t.bits, t.count, t.part) for t in timed}):
+        some = [t for t in timed if (t.bits, t.count, t.part) == (bits, count, part)]
+        best = min(some, key=lambda t: t.us)
+        table = next(tiles for most, tiles in WGMMA_TILES.items() if count <= most)
+        listed = [t for t in some if t.tile in table] or some
+        taken = min(listed, key=lambda t: t.modelled(model, costs))
+        lost.append(taken.us / best.us - 1)
+        lines.append(
+            f"a{bits:<2d} {count:5d} {part:8s} {taken.us:7.1f} us (modelled "
+            f"{taken.modelled(model, costs):7.1f})  fastest {best.us:7.1f}  +{100 * lost[-1]:.1f} %"
+            + ("" if taken is best else f"  {best.tile}")
+        )
+    lines.append(f"mean |ln(modelled / measured)| {loss(model, timed, costs):.3f}; taken tiles are "
+                 f"{100 * sum(lost) / len(lost):.1f} % slower than the fastest, at most "
+                 f"{100 * max(lost):.1f} %")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.argument("measured", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--fit", "fitted", is_flag=True, help="Search for better constants.")
+def main(measured: Path, fitted: bool) -> None:
+    """Print how well the model chooses."""
+    model, timed = read(measured)
+    if not timed:
+        raise click.BadParameter(f"{measured} has no measured tile of the warpgroup kernel")
+    click.echo(judged(model, timed, H200))
+    if fitted:
+        costs = fit(model, timed)
+        click.echo("\n".join(f"{name} {value:.3g}" for name, value in asdict(costs).items()))
+        click.echo(judged(model, timed, costs))
+
+
+if __name__ == "__main__":
+    main()
