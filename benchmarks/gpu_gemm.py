@@ -5,7 +5,8 @@
 Every 1-bit kernel is checked against float64 on fresh random inputs before it is timed; one that
 fails, hangs, or does not compile leaves its reason and the rest goes on (gpu_worker.py). Times are
 medians of replayed CUDA graphs, whose calls take copies of the weights in turn, so that weights do
-not come from the cache.
+not come from the cache. The family `layer` times the linears of whole layers and what comes before
+them, as a decode step runs them without attention.
 """
 
 from __future__ import annotations
@@ -25,29 +26,22 @@ from golden.config import named_model
 from golden.errors import InputError
 from signacc.baseline.errors import DeviceError
 from signacc.baseline.sign_wgmma import WgmmaTile, compile_tile
+from signacc.baseline.tiles import WGMMA_TILES
 from signacc.baseline.weights import FUSED, fused_shape
 from signacc.files import write_text
 
 COUNTS = (16, 64, 256, 4096)
 TILES = {
-    16: [WgmmaTile(1, 1, 16, 12), WgmmaTile(1, 1, 16, 24), WgmmaTile(2, 1, 16, 24),
-         WgmmaTile(1, 2, 16, 12), WgmmaTile(1, 1, 32, 12, 2)],
-    64: [WgmmaTile(1, 1, 64, 8), WgmmaTile(1, 1, 64, 8, 2), WgmmaTile(2, 1, 64, 8),
-         WgmmaTile(2, 2, 64, 8), WgmmaTile(2, 1, 64, 8, 2), WgmmaTile(2, 1, 64, 8, 4),
-         WgmmaTile(2, 2, 64, 8, 4), WgmmaTile(2, 4, 64, 8, 4),
-         WgmmaTile(3, 1, 64, 8), WgmmaTile(3, 1, 64, 8, 2)],
-    256: [WgmmaTile(2, 2, 128, 8), WgmmaTile(2, 2, 128, 8, 2), WgmmaTile(2, 2, 128, 8, 4),
-          WgmmaTile(2, 1, 256, 6), WgmmaTile(2, 1, 256, 6, 2), WgmmaTile(2, 1, 256, 6, 4),
-          WgmmaTile(2, 1, 128, 8), WgmmaTile(2, 1, 128, 8, 2), WgmmaTile(2, 1, 128, 8, 4),
-          WgmmaTile(3, 1, 128, 8), WgmmaTile(3, 1, 128, 8, 2), WgmmaTile(2, 3, 64, 8),
-          WgmmaTile(2, 4, 64, 8), WgmmaTile(2, 4, 64, 8, 2)],
-    4096: [WgmmaTile(2, 2, 128, 12), WgmmaTile(2, 2, 128, 6), WgmmaTile(2, 1, 256, 6),
-           WgmmaTile(2, 1, 256, 4), WgmmaTile(3, 1, 128, 8), WgmmaTile(2, 4, 64, 12),
-           WgmmaTile(2, 1, 128, 6)],
+    16: [*WGMMA_TILES[32], WgmmaTile(1, 1, 64, 8, 4)],
+    64: [*WGMMA_TILES[64]],
+    256: [*WGMMA_TILES[1024], WgmmaTile(1, 1, 128, 6, 2), WgmmaTile(1, 2, 128, 6),
+          WgmmaTile(1, 2, 128, 6, 2), WgmmaTile(2, 1, 256, 6, 2), WgmmaTile(2, 3, 64, 8)],
+    4096: [*WGMMA_TILES[1 << 30], WgmmaTile(1, 2, 128, 6)],
 }
-"""Tiles of the warpgroup kernel that are tried for so many vectors."""
+"""Tiles of the warpgroup kernel that are tried for so many vectors: those that the path chooses from,
+and others, some so small that a processor works on two at a time."""
 
-FAMILIES = ("library", "wgmma16", "wgmma8", "triton")
+FAMILIES = ("layer", "library", "wgmma16", "wgmma8", "triton")
 COLUMNS = {"cuBLAS bf16": "cublas bf16", "Triton a16": "triton16", "wgmma a16": "wgmma16",
            "Triton a8": "triton8", "wgmma a8": "wgmma8"}
 """Columns of the summary: the fastest kernel whose name begins so."""
@@ -112,6 +106,10 @@ def table(model: str, results: list[Task]) -> str:
         for before in ("before bf16", "before sign-a16", "before sign-a8"):
             some = [r["seconds"] for r in timed if r["key"] == before and r["count"] == count]
             lines.append(f"  {before} its linears: {1e6 * sum(some):.1f} us, {len(some)} launches")
+    for one in timed:
+        if one["part"] == "layer":
+            lines.append(f"{one['count']:5d} {1e6 * one['seconds']:8.1f} us a layer, "
+                         f"spread {100 * one['spread']:.1f} %: {one['key']}")
     failed = [f"{r['key']} {r.get('part', '')} {r.get('count', '')}: {r['reason'][:160]}"
               for r in results if "reason" in r]
     return "\n".join([*lines, *winners, f"{len(failed)} failed", *failed[:20]])
@@ -136,7 +134,7 @@ def main(out: Path, model: str, seconds: float, families: tuple[str, ...]) -> No
     results: list[Task] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if any(f.startswith("wgmma") for f in families):
+        if any(f == "layer" or f.startswith("wgmma") for f in families):
             results += compile_all(folder, seconds / 2)
         for i, family in enumerate(families):
             left = begin + seconds - time.monotonic()

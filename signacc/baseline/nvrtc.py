@@ -6,12 +6,19 @@ compiler has to be installed. The functions are documented in NVIDIA's NVRTC and
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import hashlib
+import json
 import sys
 from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_int, c_size_t, c_uint, c_void_p
 from pathlib import Path
+
+from golden.cache import cache_root
+from golden.errors import InputError
+from signacc.files import write_files
 
 from .errors import DeviceError
 
@@ -70,19 +77,37 @@ def check(code: int, what: str) -> None:
 def compile_cubin(source: str, *, arch: str, defines: dict[str, int]) -> bytes:
     """Return the machine code of CUDA C++ `source` for `arch`, such as ``sm_90``.
 
+    It is kept under :func:`golden.cache.cache_root` by what it is made of and NVRTC's version: a
+    kernel takes seconds to compile, and a run needs dozens.
+
     Raises
     ------
     DeviceError
         If there is no NVRTC, or it refuses the source; the message carries its log.
     """
     lib = _nvrtc()
+    major, minor = c_int(), c_int()
+    check(lib.nvrtcVersion(byref(major), byref(minor)), "nvrtcVersion")
+    options = [f"--gpu-architecture={arch}", "--std=c++17"]
+    options += [f"-D{name}={value}" for name, value in defines.items()]
+    made_of = json.dumps([source, options, major.value, minor.value])
+    key = hashlib.sha256(made_of.encode()).hexdigest()
+    path = cache_root() / "kernels" / f"{key[:32]}.cubin"
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    cubin = _compiled(lib, source, arch, options)
+    with contextlib.suppress(OSError, InputError):  # a cache that cannot be written costs time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_files({path: [cubin]})
+    return cubin
+
+
+def _compiled(lib: ctypes.CDLL, source: str, arch: str, options: list[str]) -> bytes:
     program = c_void_p()
     check(
         lib.nvrtcCreateProgram(byref(program), source.encode(), b"kernel.cu", 0, None, None),
         "nvrtcCreateProgram",
     )
-    options = [f"--gpu-architecture={arch}", "--std=c++17"]
-    options += [f"-D{name}={value}" for name, value in defines.items()]
     array = (c_char_p * len(options))(*(option.encode() for option in options))
     try:
         if lib.nvrtcCompileProgram(program, len(options), array):

@@ -47,3 +47,42 @@ def test_without_nvrtc_it_says_so(monkeypatch):
     nvrtc._nvrtc.cache_clear()
     with pytest.raises(DeviceError, match="NVRTC must be installed"):
         nvrtc._nvrtc()
+
+
+class Counting:
+    """An NVRTC that does nothing but say its version."""
+
+    minor = 1
+
+    def nvrtcVersion(self, major, minor):
+        major._obj.value, minor._obj.value = 13, self.minor
+        return 0
+
+
+def test_machine_code_is_kept_by_what_it_is_made_of(monkeypatch, tmp_path):
+    lib, made = Counting(), []
+    monkeypatch.setattr(nvrtc, "_nvrtc", lambda: lib)
+
+    def compiled(_, source, arch, options):
+        made.append((source, arch, *options))
+        return f"code {len(made)}".encode()
+
+    monkeypatch.setattr(nvrtc, "_compiled", compiled)
+    monkeypatch.setenv("SIGNACC_CACHE", str(tmp_path / "new"))
+
+    def code(source="a", arch="sm_90", **defines):
+        return nvrtc.compile_cubin(source, arch=arch, defines=defines)
+
+    assert [code(), code(), code()] == [b"code 1"] * 3
+    assert [code("b"), code(arch="sm_80"), code(BITS=8)] == [b"code 2", b"code 3", b"code 4"]
+    lib.minor = 2
+    assert code() == b"code 5"
+    assert len(made) == 5
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(nvrtc, "_nvrtc", Counting)
+    monkeypatch.setattr(nvrtc, "_compiled", lambda *_: b"code")
+    monkeypatch.setenv("SIGNACC_CACHE", str(tmp_path / "file"))
+    assert nvrtc.compile_cubin("a", arch="sm_90", defines={}) == b"code"
