@@ -38,8 +38,8 @@ TILES = {
           WgmmaTile(1, 2, 128, 6, 2), WgmmaTile(2, 1, 256, 6, 2), WgmmaTile(2, 3, 64, 8)],
     4096: [*WGMMA_TILES[1 << 30], WgmmaTile(1, 2, 128, 6)],
 }
-"""Tiles of the warpgroup kernel that are tried for so many vectors: those that the path chooses from,
-and others, some so small that a processor works on two at a time."""
+"""Tiles of the warpgroup kernel that are tried for so many vectors: those that the path chooses
+from, and others, some so small that a processor works on two at a time."""
 
 FAMILIES = ("layer", "library", "wgmma16", "wgmma8", "triton")
 COLUMNS = {"cuBLAS bf16": "cublas bf16", "Triton a16": "triton16", "wgmma a16": "wgmma16",
