@@ -20,7 +20,7 @@ def can_overlap(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 9
 
 
-def early(overlap: bool) -> dict[str, bool]:
+def early(overlap: bool) -> dict[str, object]:
     """Return launch options of a kernel that overlaps with the one before, or not."""
     return {"early": True, "launch_pdl": True} if overlap else {"early": False}
 

@@ -15,15 +15,8 @@ from .kernels import _NORM, _SILU, overlap
 
 
 @triton.jit
-def fold_kernel(
-    x, gain, alpha, beta, folded, shifts, count, eps,
-    size: tl.constexpr, block: tl.constexpr, sets: tl.constexpr, prologue: tl.constexpr,
-    early: tl.constexpr,
-):
-    """folded[g, m] = α[g]·f(x[m]) and shifts[g, m] = β[g]·f(x[m]); f as in the GEMV's prologue."""
-    overlap(early)
-    row = tl.program_id(0).to(tl.int64)
-    col = tl.arange(0, block)
+def _normed(x, row, col, gain, eps, size: tl.constexpr, prologue: tl.constexpr):
+    """Return f(x[row]), float32 ``[1, block]``; f as in the GEMV's prologue, `gain` the norm's."""
     inside = col < size
     if prologue == _SILU:
         gate = tl.load(x + row * 2 * size + col, mask=inside, other=0.0).to(tl.float32)
@@ -32,14 +25,35 @@ def fold_kernel(
     else:
         value = tl.load(x + row * size + col, mask=inside, other=0.0).to(tl.float32)
     if prologue == _NORM:
-        scale = tl.rsqrt(tl.sum(value * value) / size + eps)
-        value *= scale * tl.load(gain + col, mask=inside, other=0.0).to(tl.float32)
-    for g in tl.static_range(sets):
-        a = tl.load(alpha + g * size + col, mask=inside, other=0.0).to(tl.float32)
-        b = tl.load(beta + g * size + col, mask=inside, other=0.0).to(tl.float32)
-        target = folded + (g * count + row) * size
-        tl.store(target + col, (a * value).to(folded.dtype.element_ty), mask=inside)
-        tl.store(shifts + g * count + row, tl.sum(b * value))
+        scale = tl.rsqrt(tl.sum(value * value, axis=1) / size + eps)
+        value *= scale[:, None] * gain.to(tl.float32)
+    return value
+
+
+@triton.jit
+def fold_kernel(
+    x, gain, alpha, beta, folded, shifts, count, eps,
+    size: tl.constexpr, block: tl.constexpr, sets: tl.constexpr, block_g: tl.constexpr,
+    prologue: tl.constexpr, early: tl.constexpr,
+):
+    """folded[g, m] = α[g]·f(x[m]) and shifts[g, m] = β[g]·f(x[m]); `block_g` sets at once.
+
+    What no kernel writes is read ahead of the wait for the kernel before.
+    """
+    row = tl.program_id(0).to(tl.int64)
+    col = tl.arange(0, block)[None, :]
+    g = tl.arange(0, block_g)[:, None]
+    inside = (col < size) & (g < sets)
+    a = tl.load(alpha + g * size + col, mask=inside, other=0.0)
+    b = tl.load(beta + g * size + col, mask=inside, other=0.0)
+    w = tl.load(gain + col, mask=col < size, other=0.0) if prologue == _NORM else 0.0
+    overlap(early)
+    value = _normed(x, row, col, w, eps, size, prologue)
+    at = g.to(tl.int64) * count + row
+    made = a.to(tl.float32) * value
+    tl.store(folded + at * size + col, made.to(folded.dtype.element_ty), mask=inside)
+    shift = tl.sum(b.to(tl.float32) * value, axis=1)
+    tl.store(shifts + at, shift[:, None], mask=g < sets)
 
 
 @triton.jit
@@ -89,41 +103,37 @@ def sign_gemm_kernel(
 @triton.jit
 def quantize_kernel(
     x, gain, alpha, beta, folded, shifts, scales, totals, count, eps,
-    size: tl.constexpr, block: tl.constexpr, sets: tl.constexpr, prologue: tl.constexpr,
-    early: tl.constexpr,
+    size: tl.constexpr, block: tl.constexpr, sets: tl.constexpr, block_g: tl.constexpr,
+    prologue: tl.constexpr, early: tl.constexpr,
 ):
     """folded[g, m]: int8 of α[g]·f(x[m]) in the unit scales[g, m]; totals its sum, shifts β·f(x).
 
     As the contract says for A = 8: f(x) is rounded to binary16, the unit is the power of two that
     brings the largest product to 7 bits (2^-48 or more), rounding is to nearest, ties to even.
+    Otherwise as :func:`fold_kernel`.
     """
-    overlap(early)
     row = tl.program_id(0).to(tl.int64)
-    col = tl.arange(0, block)
-    inside = col < size
-    if prologue == _SILU:
-        gate = tl.load(x + row * 2 * size + col, mask=inside, other=0.0).to(tl.float32)
-        up = tl.load(x + row * 2 * size + size + col, mask=inside, other=0.0).to(tl.float32)
-        value = gate / (1 + tl.exp(-gate)) * up
-    else:
-        value = tl.load(x + row * size + col, mask=inside, other=0.0).to(tl.float32)
-    if prologue == _NORM:
-        scale = tl.rsqrt(tl.sum(value * value) / size + eps)
-        value *= scale * tl.load(gain + col, mask=inside, other=0.0).to(tl.float32)
-    value = value.to(tl.float16).to(tl.float32)
-    for g in tl.static_range(sets):
-        a = value * tl.load(alpha + g * size + col, mask=inside, other=0.0).to(tl.float32)
-        b = tl.load(beta + g * size + col, mask=inside, other=0.0).to(tl.float32)
-        top = tl.max(tl.abs(a))
-        unit = tl.maximum((top.to(tl.int32, bitcast=True) >> 23) - 127 - 6, -48)
-        inverse = ((127 - unit) << 23).to(tl.float32, bitcast=True)
-        # adding and taking away 1.5·2^23 rounds to an integer, ties to even
-        q = (a * inverse + 12582912.0) - 12582912.0
-        q = tl.minimum(tl.maximum(q, -127.0), 127.0).to(tl.int32)
-        tl.store(folded + (g * count + row) * size + col, q.to(tl.int8), mask=inside)
-        tl.store(totals + g * count + row, tl.sum(q))
-        tl.store(scales + g * count + row, ((127 + unit) << 23).to(tl.float32, bitcast=True))
-        tl.store(shifts + g * count + row, tl.sum(b * value))
+    col = tl.arange(0, block)[None, :]
+    g = tl.arange(0, block_g)[:, None]
+    inside = (col < size) & (g < sets)
+    a = tl.load(alpha + g * size + col, mask=inside, other=0.0)
+    b = tl.load(beta + g * size + col, mask=inside, other=0.0)
+    w = tl.load(gain + col, mask=col < size, other=0.0) if prologue == _NORM else 0.0
+    overlap(early)
+    value = _normed(x, row, col, w, eps, size, prologue).to(tl.float16).to(tl.float32)
+    product = a.to(tl.float32) * value
+    top = tl.max(tl.abs(product), axis=1)[:, None]
+    unit = tl.maximum((top.to(tl.int32, bitcast=True) >> 23) - 127 - 6, -48)
+    inverse = ((127 - unit) << 23).to(tl.float32, bitcast=True)
+    # adding and taking away 1.5·2^23 rounds to an integer, ties to even
+    q = (product * inverse + 12582912.0) - 12582912.0
+    q = tl.minimum(tl.maximum(q, -127.0), 127.0).to(tl.int32)
+    at = g.to(tl.int64) * count + row
+    tl.store(folded + at * size + col, q.to(tl.int8), mask=inside)
+    tl.store(totals + at, tl.sum(q, axis=1)[:, None], mask=g < sets)
+    tl.store(scales + at, ((127 + unit) << 23).to(tl.float32, bitcast=True), mask=g < sets)
+    shift = tl.sum(b.to(tl.float32) * value, axis=1)
+    tl.store(shifts + at, shift[:, None], mask=g < sets)
 
 
 @triton.jit

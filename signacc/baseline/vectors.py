@@ -60,9 +60,13 @@ def _launch(
     if bits == 8:
         made += [torch.empty(**each, dtype=dtype) for dtype in (torch.float32, torch.int32)]
     block = triton.next_power_of_2(inputs)
+    warps = min(16, max(4, block // 512))
+    options = ops.early(overlap)
+    if bits == 8 and warps == 16:  # a processor's registers hold two rows, with a few spilled
+        options["maxnreg"] = 64
     kernel[(len(x),)](
         x, x if gain is None else gain, signs.alpha, signs.beta, *made, len(x), eps,
-        size=inputs, block=block, sets=sets, prologue=prologue,
-        num_warps=min(16, max(4, block // 512)), **ops.early(overlap),
+        size=inputs, block=block, sets=sets, block_g=triton.next_power_of_2(sets),
+        prologue=prologue, num_warps=warps, **options,
     )
     return Vectors(*made)
