@@ -14,12 +14,15 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shlex
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import torch
 from gpu_worker import Task, fail, gpu_or_exit, supervise
 
 from golden.config import named_model
@@ -142,7 +145,11 @@ def main(out: Path, model: str, seconds: float, families: tuple[str, ...]) -> No
             command = [sys.executable, str(worker), family, model, str(folder)]
             found = supervise(command, folder, seconds=left / (len(families) - i))
             results += [{"family": family, **one} for one in found]
-            write_text(out, json.dumps({"model": model, "results": results}, indent=1) + "\n")
+            made = {"command": shlex.join(["python", "benchmarks/gpu_gemm.py", *sys.argv[1:]]),
+                    "date": datetime.now(UTC).date().isoformat(), "mark": "measured",
+                    "gpu": torch.cuda.get_device_name(), "torch": torch.__version__}
+            content = made | {"model": model, "results": results}
+            write_text(out, json.dumps(content, indent=1) + "\n")
     click.echo(table(model, results))
 
 

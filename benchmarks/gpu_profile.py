@@ -77,12 +77,14 @@ def kinds_of(spans: list[Span]) -> dict[str, dict[str, float]]:
 
 
 def profile_step(
-    path: str, model: str, batch: int, context: int, gemm: str, gemv_limit: int | None
+    path: str, model: str, batch: int, context: int, gemm: str, gemv_limit: int | None, early: bool
 ) -> dict[str, object]:
     """Return the step's time and what its kernels take, of the middle one of three replays."""
     decoder = make_decoder(path, model, require_gpu(), gemm)
-    if gemv_limit is not None and path.startswith("sign"):
-        decoder.path.gemv_limit = gemv_limit
+    if path.startswith("sign"):
+        if gemv_limit is not None:
+            decoder.path.gemv_limit = gemv_limit
+        decoder.path.gemm.early &= early
     cache = make_cache(decoder.path, named_model(model), batch, context)
     step, _ = step_of(decoder, cache, Point(model, path, "decode", batch, context))
     graph = capture(step)
@@ -103,7 +105,7 @@ def profile_step(
         names.setdefault(span.name, []).append(span.end - span.start)
     longest = sorted(names.items(), key=lambda item: -sum(item[1]))[:10]
     return {
-        "gemv_limit": getattr(decoder.path, "gemv_limit", None),
+        "gemv_limit": getattr(decoder.path, "gemv_limit", None), "early": early,
         "step_us": 1e6 * times.median, "spread": times.spread, "idle_us": idle_of(middle),
         "kinds": kinds_of(middle),
         "kernels": [{"name": n[:160], "us": sum(t), "n": len(t)} for n, t in longest],
@@ -137,13 +139,15 @@ def table(results: list[Task]) -> str:
               help="Of the 1-bit paths.")
 @click.option("--gemv-limit", type=click.IntRange(0),
               help="Most vectors that 1-bit paths give to the GEMV.")
+@click.option("--early/--no-early", default=True, show_default=True,
+              help="Whether kernels of the warpgroup GEMM start while the one ahead ends.")
 @click.option("--seconds", default=180.0, show_default=True, type=click.FloatRange(1),
               help="Time of everything.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write figures here.")
 @click.option("--worker", type=click.Path(file_okay=False, path_type=Path), hidden=True)
 def main(
     model: str, paths: tuple[str, ...], batches: tuple[int, ...], context: int, gemm: str,
-    gemv_limit: int | None, seconds: float, out: Path | None, worker: Path | None,
+    gemv_limit: int | None, early: bool, seconds: float, out: Path | None, worker: Path | None,
 ) -> None:
     """Print a step's time, and what each kind of kernel takes of it."""
     if worker is not None:
@@ -154,7 +158,7 @@ def main(
                         "batch": batch, "context": context,
                         "gemm": gemm if path.startswith("sign") else None}
                 tasks.run(task, lambda path=path, batch=batch: profile_step(
-                    path, model, batch, context, gemm, gemv_limit))
+                    path, model, batch, context, gemm, gemv_limit, early))
                 release()
         return
     try:

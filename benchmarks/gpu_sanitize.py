@@ -28,10 +28,12 @@ CONFIG = ModelConfig(
     num_key_value_heads=4, vocab_size=64, max_position_embeddings=64,
 )
 COUNTS = (1, 3, 20, 50, 150)
+"""Vectors, unless given: each takes another tile."""
+
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 
 
-def check_kernels(tasks: Tasks, gemms: tuple[str, ...]) -> None:
+def check_kernels(tasks: Tasks, gemms: tuple[str, ...], counts: tuple[int, ...]) -> None:
     """Check each GEMM, width and count: the largest error, as a share of what is allowed."""
     from signacc.baseline.device import require_gpu
     from signacc.baseline.gate import check_linears, require
@@ -46,7 +48,7 @@ def check_kernels(tasks: Tasks, gemms: tuple[str, ...]) -> None:
     for gemm in gemms:
         for bits in (16, 8):
             for limit in (16, 0):  # as the path does, and all counts by the GEMM
-                for count in COUNTS:
+                for count in counts:
                     key = f"{gemm} a{bits}, GEMV up to {limit}, {count} vectors"
                     if limit == 0 or count > limit or gemm == gemms[0]:  # each GEMV once
                         tasks.run({"key": key}, lambda one=(gemm, bits, limit, count): check(*one))
@@ -69,17 +71,19 @@ def table(results: dict[str, list[Task]], summaries: dict[str, str]) -> str:
               show_default=True, help="Of compute-sanitizer; repeat for several.")
 @click.option("--gemm", "gemms", multiple=True, type=click.Choice(GEMMS), default=GEMMS,
               show_default=True, help="Only these; may be given several times.")
+@click.option("--count", "counts", multiple=True, type=click.IntRange(1), default=COUNTS,
+              show_default=True, help="Vectors; may be given several times.")
 @click.option("--seconds", default=240.0, show_default=True, type=click.FloatRange(1),
               help="Time of everything.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write results here.")
 @click.option("--worker", type=click.Path(file_okay=False, path_type=Path), hidden=True)
 def main(
-    tools: tuple[str, ...], gemms: tuple[str, ...], seconds: float, out: Path | None,
-    worker: Path | None,
+    tools: tuple[str, ...], gemms: tuple[str, ...], counts: tuple[int, ...], seconds: float,
+    out: Path | None, worker: Path | None,
 ) -> None:
     """Print what each tool found; exit with 1 if anything failed."""
     if worker is not None:
-        check_kernels(Tasks(worker), gemms)
+        check_kernels(Tasks(worker), gemms, counts)
         return
     gpu_or_exit()
     sanitizer = tool_or_exit("compute-sanitizer")

@@ -447,8 +447,8 @@ def validate(**options: Any) -> None:
               help="Energy of a subset of the points.")
 @click.option("--gemm", default="triton", show_default=True, metavar="triton|warpgroup",
               help="How the 1-bit paths multiply many vectors. warpgroup needs compute "
-                   "capability 9.0; it is compiled and checked on a CPU stand-in, and has "
-                   "not yet run on a GPU.")
+                   "capability 9.0; docs/design/0016 says what is to be measured before it "
+                   "is the default.")
 @click.option("-o", "--output", required=True, metavar="FILE.json", help="File to write.")
 @_json
 def baseline(device: str, models: tuple[str, ...], paths: tuple[str, ...],

@@ -12,7 +12,7 @@ PATHS = ("bf16", "sign-a16", "sign-a8", "int4")
 
 GEMMS = ("triton", "warpgroup")
 """GEMMs of the 1-bit paths for many vectors, the default first: that of the shipped figures. The
-other is for Hopper alone, and has not yet run on a GPU."""
+other is for Hopper alone; docs/design/0016 says what is to be measured before it is the default."""
 
 MODELS = ("fbi-130m", "fbi-1.3b", "fbi-7b")
 BATCHES = (1, 4, 16, 64, 256)
