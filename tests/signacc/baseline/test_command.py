@@ -52,9 +52,9 @@ def test_the_warpgroup_gemm_is_refused_on_other_gpus(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_says_what_has_not_run():
+def test_help_says_where_it_stands_what_is_not_measured():
     said = " ".join(CliRunner().invoke(main, ["baseline", "--help"]).stdout.split())
-    assert "has not yet run on a GPU. [default: triton]" in said
+    assert "what is to be measured before it is the default. [default: triton]" in said
 
 
 def test_the_outputs_folder_must_exist(tmp_path):
