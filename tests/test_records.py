@@ -193,6 +193,23 @@ def test_the_baselines_page_quotes_the_records():
             assert f"| {model} | {batch} | {row} |" in text
 
 
+def test_the_baselines_page_quotes_the_warpgroup_gemm():
+    """The fastest of each kind, summed over a layer's four linears."""
+    text = (ROOT / "docs/baselines.md").read_text(encoding="utf-8")
+    found = {}
+    for one in json.loads((ROOT / "benchmarks/results/gpu_gemm.json").read_text())["results"]:
+        kind = one["key"].split()[0]
+        if "seconds" in one and one["key"].startswith(("cublas bf16", "wgmma")):
+            place = found.setdefault(one["count"], {}).setdefault(kind, {})
+            place[one["part"]] = min(one["seconds"], place.get(one["part"], 1.0))
+    for count in (16, 64, 256, 4096):
+        cells = [
+            f"{1e6 * sum(found[count][kind].values()):,.1f}" if kind in found[count] else "–"
+            for kind in ("cublas", "wgmma16", "wgmma8")
+        ]
+        assert f"| {count:,} | {' | '.join(cells)} |" in text
+
+
 def test_readme_quotes_the_gpu():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found = {
