@@ -246,14 +246,19 @@ def layers(tasks: Tasks, model: str) -> None:
                       lambda count=count: product(path, count))
 
     few, many = (4, 16), (64, 256)
-    series(DensePath(config, device), "bf16", few + many)
+    apart = ", no kernel starts early"
+    dense = DensePath(config, device)
+    series(dense, "bf16", few + many)
+    dense.overlap_many = False
+    series(dense, f"bf16{apart}", many)
+    del dense
     for bits in (16, 8):
         torch.cuda.empty_cache()
         path = SignPath(config, device, act_bits=bits, gemm="warpgroup")
         path.gemv_limit = 0
         series(path, f"sign-a{bits}, warpgroup", few + many)
-        path.gemm.early = False
-        series(path, f"sign-a{bits}, warpgroup, no kernel starts early", many)
+        path.overlap_many = False
+        series(path, f"sign-a{bits}, warpgroup{apart}", many)
         path.gemv_limit = max(few)
         series(path, f"sign-a{bits}, GEMV", few)
 

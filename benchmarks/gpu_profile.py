@@ -81,10 +81,9 @@ def profile_step(
 ) -> dict[str, object]:
     """Return the step's time and what its kernels take, of the middle one of three replays."""
     decoder = make_decoder(path, model, require_gpu(), gemm)
-    if path.startswith("sign"):
-        if gemv_limit is not None:
-            decoder.path.gemv_limit = gemv_limit
-        decoder.path.gemm.early &= early
+    if gemv_limit is not None and path.startswith("sign"):
+        decoder.path.gemv_limit = gemv_limit
+    decoder.path.overlap_many &= early
     cache = make_cache(decoder.path, named_model(model), batch, context)
     step, _ = step_of(decoder, cache, Point(model, path, "decode", batch, context))
     graph = capture(step)
@@ -140,7 +139,7 @@ def table(results: list[Task]) -> str:
 @click.option("--gemv-limit", type=click.IntRange(0),
               help="Most vectors that 1-bit paths give to the GEMV.")
 @click.option("--early/--no-early", default=True, show_default=True,
-              help="Whether kernels of the warpgroup GEMM start while the one ahead ends.")
+              help="Whether kernels of many vectors start while the one ahead ends.")
 @click.option("--seconds", default=180.0, show_default=True, type=click.FloatRange(1),
               help="Time of everything.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write figures here.")

@@ -71,7 +71,10 @@ class Decoder:
                 qkv, self.cos, self.sin, keys, values, last, heads=heads, splits=splits,
                 overlap=self.path.overlap,
             )
-        query = ops.rotate(qkv, self.cos, self.sin, keys, values, heads=heads, start=last)
+        query = ops.rotate(
+            qkv, self.cos, self.sin, keys, values, heads=heads, start=last,
+            overlap=self.path.overlap_many,
+        )
         mixed = F.scaled_dot_product_attention(
             query, keys[:, :, : last + 1], values[:, :, : last + 1],
             enable_gqa=heads != kv_heads,
@@ -92,7 +95,9 @@ class Decoder:
                 c[layer][start : start + batch] for c in (cache.keys, cache.values)
             )
             qkv = self.path.linear(layer, "qkv", x, None)
-            query = ops.rotate(qkv, self.cos, self.sin, keys, values, heads=heads)
+            query = ops.rotate(
+                qkv, self.cos, self.sin, keys, values, heads=heads, overlap=self.path.overlap_many
+            )
             mixed = F.scaled_dot_product_attention(
                 query, keys[:, :, :length], values[:, :, :length], is_causal=True,
                 enable_gqa=grouped,

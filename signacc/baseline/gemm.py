@@ -11,7 +11,6 @@ from torch import Tensor
 from golden.errors import InputError
 
 from . import sign_gemm, sign_wgmma
-from .ops import can_overlap
 from .packing import fragment_order, word_order
 from .plan import GEMMS
 from .tiles import gemm_tile, int8_tile, wgmma_tile
@@ -26,12 +25,9 @@ class Gemm(ABC):
     ----------
     gemv_limit
         Most vectors for which the binary matrix instructions are the faster.
-    early
-        Whether this kernel, and the one that makes its vectors, start while the one ahead ends.
     """
 
     gemv_limit: int
-    early = False
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
@@ -42,7 +38,8 @@ class Gemm(ABC):
 
     @abstractmethod
     def run(
-        self, weights: Tensor, x: Vectors, y: Tensor, residual: bool, rows: tuple[int, ...]
+        self, weights: Tensor, x: Vectors, y: Tensor, residual: bool, rows: tuple[int, ...],
+        overlap: bool = False,
     ) -> None:
         """Write the signs' products, plus the shifts, into float16 ``y [M, N]``.
 
@@ -54,6 +51,8 @@ class Gemm(ABC):
             Whether y is added to, not overwritten.
         rows
             Outputs of each linear.
+        overlap
+            Whether it may start while the kernel ahead ends; not all can.
         """
 
 
@@ -66,7 +65,8 @@ class TritonGemm(Gemm):
         return word_order(signs.packed, self.bits)
 
     def run(
-        self, weights: Tensor, x: Vectors, y: Tensor, residual: bool, rows: tuple[int, ...]
+        self, weights: Tensor, x: Vectors, y: Tensor, residual: bool, rows: tuple[int, ...],
+        overlap: bool = False,
     ) -> None:
         count, outputs = y.shape
         tile = gemm_tile(count, outputs) if self.bits == 16 else int8_tile(count, outputs)
@@ -94,7 +94,6 @@ class WarpgroupGemm(Gemm):
     def __init__(self, bits: int, device: torch.device) -> None:
         super().__init__(bits)
         sign_wgmma.require_hopper(device)
-        self.early = can_overlap(device)
         self.processors = torch.cuda.get_device_properties(device).multi_processor_count
 
     def order(self, signs: Signs) -> Tensor:
@@ -102,10 +101,11 @@ class WarpgroupGemm(Gemm):
         return fragment_order(signs.packed, self.bits)
 
     def run(
-        self, weights: Tensor, x: Vectors, y: Tensor, residual: bool, rows: tuple[int, ...]
+        self, weights: Tensor, x: Vectors, y: Tensor, residual: bool, rows: tuple[int, ...],
+        overlap: bool = False,
     ) -> None:
         tile = wgmma_tile(len(y), rows, x.values.shape[2], self.processors, self.bits)
-        sign_wgmma.sign_wgmma_into(weights, x, y, residual, rows, tile, early=self.early)
+        sign_wgmma.sign_wgmma_into(weights, x, y, residual, rows, tile, early=overlap)
 
 
 def make_gemm(name: str, bits: int, device: torch.device) -> Gemm:

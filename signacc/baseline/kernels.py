@@ -27,8 +27,11 @@ def overlap(early: tl.constexpr):
 
 
 @triton.jit
-def rms_norm_kernel(x, weight, y, eps, size: tl.constexpr, block: tl.constexpr):
+def rms_norm_kernel(
+    x, weight, y, eps, size: tl.constexpr, block: tl.constexpr, early: tl.constexpr
+):
     """y[m] = weight · x[m] / sqrt(mean(x[m]²) + eps); one row a program."""
+    overlap(early)
     row = tl.program_id(0).to(tl.int64)
     col = tl.arange(0, block)
     inside = col < size
@@ -39,8 +42,9 @@ def rms_norm_kernel(x, weight, y, eps, size: tl.constexpr, block: tl.constexpr):
 
 
 @triton.jit
-def silu_mul_kernel(x, y, size: tl.constexpr, block: tl.constexpr):
+def silu_mul_kernel(x, y, size: tl.constexpr, block: tl.constexpr, early: tl.constexpr):
     """y[m] = silu(gate) · up of rows x[m] = [gate | up]."""
+    overlap(early)
     row = tl.program_id(0).to(tl.int64)
     col = tl.program_id(1) * block + tl.arange(0, block)
     inside = col < size
@@ -193,13 +197,14 @@ def combine_kernel(
 @triton.jit
 def rotate_kernel(
     qkv, cos, sin, query, keys, values, length, capacity, start,
-    heads: tl.constexpr, kv_heads: tl.constexpr, half: tl.constexpr,
+    heads: tl.constexpr, kv_heads: tl.constexpr, half: tl.constexpr, early: tl.constexpr,
 ):
     """Prefill: rows of [q | k | v] to rotated queries, and rotated keys and values in the cache.
 
     One head of one token a program; tokens of a sequence follow one another from position
     `start`.
     """
+    overlap(early)
     token = tl.program_id(0)
     part = tl.program_id(1)
     sequence = token // length

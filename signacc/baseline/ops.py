@@ -25,22 +25,25 @@ def early(overlap: bool) -> dict[str, object]:
     return {"early": True, "launch_pdl": True} if overlap else {"early": False}
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Return the normed rows of ``x [M, K]``."""
+def rms_norm(x: Tensor, weight: Tensor, eps: float, overlap: bool = False) -> Tensor:
+    """Return the normed rows of ``x [M, K]``; `overlap` as in :func:`gemv`."""
     y = torch.empty_like(x)
     size = x.shape[1]
     block = triton.next_power_of_2(size)
     kernels.rms_norm_kernel[(len(x),)](
-        x, weight, y, eps, size=size, block=block, num_warps=min(16, max(4, block // 512))
+        x, weight, y, eps, size=size, block=block, num_warps=min(16, max(4, block // 512)),
+        **early(overlap),
     )
     return y
 
 
-def silu_mul(x: Tensor) -> Tensor:
-    """Return ``silu(gate)·up [M, K]`` of ``x [M, 2K]`` = [gate | up]."""
+def silu_mul(x: Tensor, overlap: bool = False) -> Tensor:
+    """Return ``silu(gate)·up [M, K]`` of ``x [M, 2K]`` = [gate | up]; see :func:`rms_norm`."""
     size = x.shape[1] // 2
     y = empty((len(x), size), dtype=x.dtype, device=x.device)
-    kernels.silu_mul_kernel[(len(x), triton.cdiv(size, 1024))](x, y, size=size, block=1024)
+    kernels.silu_mul_kernel[(len(x), triton.cdiv(size, 1024))](
+        x, y, size=size, block=1024, **early(overlap)
+    )
     return y
 
 
@@ -115,18 +118,18 @@ def attend(
 
 def rotate(
     qkv: Tensor, cos: Tensor, sin: Tensor, keys: Tensor, values: Tensor, *, heads: int,
-    start: int = 0,
+    start: int = 0, overlap: bool = False,
 ) -> Tensor:
     """Return rotated queries ``[B, heads, T, D]``; write keys and values of T positions.
 
     ``qkv [B·T, (heads + 2 kv)·D]``, tokens of a sequence together; the cache is as in
-    :func:`attend` and is written from position `start`.
+    :func:`attend` and is written from position `start`; so is `overlap`.
     """
     batch, kv_heads, capacity, dim = keys.shape
     length = len(qkv) // batch
     query = empty((batch, heads, length, dim), dtype=qkv.dtype, device=qkv.device)
     kernels.rotate_kernel[(len(qkv), heads + 2 * kv_heads)](
         qkv, cos, sin, query, keys, values, length, capacity, start,
-        heads=heads, kv_heads=kv_heads, half=dim // 2, num_warps=1,
+        heads=heads, kv_heads=kv_heads, half=dim // 2, num_warps=1, **early(overlap),
     )
     return query

@@ -55,8 +55,8 @@ class Path(ABC):
         Bits of quantized activations; None if they stay floating point.
     frame
         Embedding, head and norms.
-    overlap
-        Whether kernels start while the one ahead still runs.
+    overlap, overlap_many
+        Whether kernels start while the one ahead still runs: those of few vectors, and of many.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Path(ABC):
     def __init__(self, config: ModelConfig, device: torch.device) -> None:
         self.config = config
         self.device = device
-        self.overlap = ops.can_overlap(device)
+        self.overlap = self.overlap_many = ops.can_overlap(device)
         self.frame: Frame = random_frame(config, self.dtype, device)
 
     @property
@@ -97,8 +97,9 @@ class Path(ABC):
     def prepare(self, layer: int, part: str, x: Tensor) -> Tensor:
         """Return f(x) as a tensor of its own."""
         if PROLOGUES[part] == NORM:
-            return ops.rms_norm(x, self.gain(layer, part), self.config.rms_norm_eps)
-        return ops.silu_mul(x) if PROLOGUES[part] == SILU else x
+            gain, eps = self.gain(layer, part), self.config.rms_norm_eps
+            return ops.rms_norm(x, gain, eps, self.overlap_many)
+        return ops.silu_mul(x, self.overlap_many) if PROLOGUES[part] == SILU else x
 
     def head(self, x: Tensor) -> Tensor:
         """Return logits ``[M, vocab]`` of the residual stream; full precision in every path."""
@@ -106,7 +107,7 @@ class Path(ABC):
         if len(x) == 1:
             y = torch.empty((1, len(weight)), dtype=x.dtype, device=x.device)
             return self.fused_gemv(weight, x, y, NORM, self.frame.final_norm, False)
-        return F.linear(ops.rms_norm(x, self.frame.final_norm, eps), weight)
+        return F.linear(ops.rms_norm(x, self.frame.final_norm, eps, self.overlap_many), weight)
 
     def fused_gemv(
         self, weight: Tensor, x: Tensor, y: Tensor, prologue: int, gain: Tensor | None,

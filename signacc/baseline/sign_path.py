@@ -181,5 +181,6 @@ class SignPath(Path):
     ) -> None:
         before = fold if self.act_bits == 16 else quantize
         eps = self.config.rms_norm_eps
-        vectors = before(x, matrix.signs, prologue, gain, eps, self.gemm.early)
-        self.gemm.run(matrix.words, vectors, y, residual, matrix.signs.rows)
+        vectors = before(x, matrix.signs, prologue, gain, eps, self.overlap_many)
+        rows = matrix.signs.rows
+        self.gemm.run(matrix.words, vectors, y, residual, rows, self.overlap_many)
