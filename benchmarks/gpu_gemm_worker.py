@@ -245,7 +245,7 @@ def layers(tasks: Tasks, model: str) -> None:
             tasks.run({"key": name, "part": "layer", "count": count},
                       lambda count=count: product(path, count))
 
-    few, many = (4, 16), (64, 256)
+    few, many = (1, 4, 16), (64, 256)
     apart = ", no kernel starts early"
     dense = DensePath(config, device)
     series(dense, "bf16", few + many)

@@ -136,22 +136,6 @@ sign_wgmma(const __grid_constant__ TensorMap map, const u32 *bits, const float *
         }
         barriers_visible();
     }
-    // a group's time is less than that of a load from memory unless vectors are many; signs are the only
-    // input that no kernel wrote, so they come while the one before ends
-    if (threadIdx.x == 128 * CONSUMERS && blockIdx.y == 0 && begin < finish_group)
-        for (int row = 0; row < ROWS * CONSUMERS; ++row)
-            fetch_ahead(signs_of(bits, tile, row, outputs, groups) + begin * 512,
-                        (finish_group - begin) * 2048);
-    wait_for_previous();
-    for (int v = threadIdx.x; v < VECTORS; v += THREADS) {
-        const bool inside = start_m + v < count;
-        const int at = tile.set * count + start_m + v;
-        vectors.shift[v] = inside ? shifts[at] : 0.0f;
-#if BITS == 8
-        vectors.scale[v] = inside ? scales[at] : 0.0f;
-        vectors.total[v] = inside ? totals[at] : 0;
-#endif
-    }
     block_sync();
 
     if (warpgroup == CONSUMERS) {
@@ -161,6 +145,13 @@ sign_wgmma(const __grid_constant__ TensorMap map, const u32 *bits, const float *
         fewer_registers<32>();
 #endif
         if (threadIdx.x == 128 * CONSUMERS) {
+            // a group takes less time than a load from memory unless vectors are many; signs are the
+            // only input that no kernel wrote, so they come while the one before ends
+            if (blockIdx.y == 0 && begin < finish_group)
+                for (int row = 0; row < ROWS * CONSUMERS; ++row)
+                    fetch_ahead(signs_of(bits, tile, row, outputs, groups) + begin * 512,
+                                (finish_group - begin) * 2048);
+            wait_for_previous();
             const int last = finish_group * GROUP_STAGES;
             for (int k = begin * GROUP_STAGES, s = 0, round = 0; k < last; ++k) {
                 // the first round finds every place free
@@ -182,15 +173,25 @@ sign_wgmma(const __grid_constant__ TensorMap map, const u32 *bits, const float *
 #pragma unroll
         for (int row = 0; row < ROWS; ++row)
             from[row] = signs_of(bits, tile, warpgroup * ROWS + row, outputs, groups) + thread * 4;
+        u32 words[ROWS][4], ahead[ROWS][4], a[2][ROWS][4];
+#pragma unroll
+        for (int row = 0; row < ROWS; ++row) load_four(ahead[row], from[row] + begin * 512);
+        wait_for_previous();
+        for (int v = threadIdx.x; v < VECTORS; v += 128 * CONSUMERS) {
+            const bool inside = start_m + v < count;
+            const int at = tile.set * count + start_m + v;
+            vectors.shift[v] = inside ? shifts[at] : 0.0f;
+#if BITS == 8
+            vectors.scale[v] = inside ? scales[at] : 0.0f;
+            vectors.total[v] = inside ? totals[at] : 0;
+#endif
+        }
         Sum sums[ROWS][SUMS];
 #pragma unroll
         for (int row = 0; row < ROWS; ++row)
 #pragma unroll
             for (int i = 0; i < SUMS; ++i) sums[row][i] = 0;
         const u32 mask = constant<BITS == 16 ? 0x80008000 : 0x01010101>();
-        u32 words[ROWS][4], ahead[ROWS][4], a[2][ROWS][4];
-#pragma unroll
-        for (int row = 0; row < ROWS; ++row) load_four(ahead[row], from[row] + begin * 512);
         int s = 0, before = -1;
         u32 parity = 0;
         for (int group = begin; group < finish_group; ++group) {
@@ -229,7 +230,8 @@ sign_wgmma(const __grid_constant__ TensorMap map, const u32 *bits, const float *
         for (int row = 0; row < ROWS; ++row)
 #pragma unroll
             for (int i = 0; i < SUMS; ++i) settle(sums[row][i]);
-        named_sync<128 * CONSUMERS>();  // nobody reads the ring any more: it takes sums and results
+        // nobody reads the ring any more: it takes sums and results; and `vectors` is written
+        named_sync<128 * CONSUMERS>();
         const u32 results = ring + EXCHANGE + (threadIdx.x / 32 & 3) * 32;
 #if SPLIT > 1
         const u32 mine = ring + warpgroup * ROWS * SUMS * 512 + thread * 16;
