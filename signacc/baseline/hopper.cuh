@@ -101,6 +101,11 @@ INSIDE void barrier_wait(u32 bar, u32 parity) {
     } while (!done);
 }
 
+// Bring the map itself to where copies read it.
+INSIDE void fetch_map(const TensorMap &map) {
+    asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
 // Copy a box of the map, from element k of vector m of a set on, and arrive at the barrier.
 INSIDE void copy_box(u32 to, const TensorMap &map, u32 bar, int k, int m, int set) {
     asm volatile(

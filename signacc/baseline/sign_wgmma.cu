@@ -145,6 +145,7 @@ sign_wgmma(const __grid_constant__ TensorMap map, const u32 *bits, const float *
         fewer_registers<32>();
 #endif
         if (threadIdx.x == 128 * CONSUMERS) {
+            fetch_map(map);
             // a group takes less time than a load from memory unless vectors are many; signs are the
             // only input that no kernel wrote, so they come while the one before ends
             if (blockIdx.y == 0 && begin < finish_group)
@@ -177,7 +178,8 @@ sign_wgmma(const __grid_constant__ TensorMap map, const u32 *bits, const float *
 #pragma unroll
         for (int row = 0; row < ROWS; ++row) load_four(ahead[row], from[row] + begin * 512);
         wait_for_previous();
-        for (int v = threadIdx.x; v < VECTORS; v += 128 * CONSUMERS) {
+#pragma unroll 1
+        for (int v = threadIdx.x; v < VECTORS; v += 128 * CONSUMERS) {  // once or twice
             const bool inside = start_m + v < count;
             const int at = tile.set * count + start_m + v;
             vectors.shift[v] = inside ? shifts[at] : 0.0f;
