@@ -46,6 +46,8 @@ def plot_runs(runs: Mapping[str, Sequence[Row]], path: Path) -> Path:
                 axis.plot(*zip(*points, strict=True), label=name, linewidth=1)
         axis.set_xlabel("student tokens")
         axis.set_ylabel(label)
+        if column == "grad_norm":  # one bad start must not flatten the others
+            axis.set_yscale("log")
         axis.grid(alpha=0.3)
     axes.flat[0].legend(fontsize="small")
     path = Path(path)

@@ -159,6 +159,58 @@ def test_model_page_quotes_the_zero_shot_records():
         assert f"| {task} | {metric} | {' | '.join(cells)} | {error:.1f} |" in text
 
 
+def test_training_page_quotes_the_flagship():
+    text = (ROOT / "docs/training.md").read_text()
+    results = ROOT / "benchmarks/results"
+    folder = results / "train-fbi-135m"
+    found = json.loads((folder / "eval.json").read_text())
+    slices, sampled = ("wiki", "c4", "tiny"), found["held_out_sampled"]
+    for name, key, per in (
+        ("FBI-LLM, packed, perplexity", "fbi", "perplexity"),
+        ("full-precision twin", "twin", "perplexity"),
+        ("teacher, per student token", "teacher", "perplexity_per_student_token"),
+    ):
+        cells = [f"{part[key][per]:.2f}" for part in (*(found[s] for s in slices), sampled)]
+        assert f"| {name} | {' | '.join(cells)} |" in text
+    for name in slices:
+        ratio = found[name]["fbi_over_twin"]
+        low, high = ratio["ci95"]
+        assert f"{ratio['ratio']:.3f}" in text
+        assert f"({low:.3f}–{high:.3f})" in text
+    ours, twins = (
+        json.loads((folder / f"zero-shot-{who}.json").read_text())["results"]
+        for who in ("fbi", "twin")
+    )
+    for task, metric in ours["metric"].items():
+        mine, theirs = ours["accuracy"]["float"][task], twins["accuracy"]["twin"][task]
+        cells = [f"{100 * x:.1f}" for x in (mine[metric], theirs[metric], mine[f"{metric}_stderr"])]
+        assert f"| {task} | {metric} | {' | '.join(cells)} |" in text
+    golden = json.loads((results / "perplexity-fbi-135m.json").read_text())["results"]["texts"]
+    for arithmetic in ("float", "A16", "A8"):
+        cells = [
+            f"{part['perplexity']:.4f}"
+            + (f" ({part['against_float_percent']:+.3f} %)" if arithmetic != "float" else "")
+            for part in (golden[name][arithmetic] for name in slices)
+        ]
+        assert f"| {arithmetic} | {' | '.join(cells)} |" in text
+
+
+def test_training_page_quotes_the_studies():
+    text = (ROOT / "docs/training.md").read_text()
+    for study in ("loss", "axis"):
+        path = ROOT / f"benchmarks/results/studies/{study}.json"
+        for number, row in enumerate(json.loads(path.read_text())["results"]["summary"]):
+            differences = ["", ""] if number == 0 else [
+                f"{row[f'{of}against_first']:+.3f} ± {row[f'{of}against_first_ci95']:.3f}"
+                for of in ("", "cross_entropy_")
+            ]  # fmt: skip
+            cells = [
+                f"{row['held_out_loss']:.3f}", differences[0], f"{row['cross_entropy']:.3f}",
+                differences[1], f"{1000 * row['flip_flop']:.2f}", f"{row['grad_norm']:.1f}",
+            ]  # fmt: skip
+            assert f" | {' | '.join(cells)} |" in text
+
+
 def test_the_document_of_the_buses_quotes_their_record():
     text = (ROOT / "docs/axi.md").read_text()
     record = json.loads((ROOT / "benchmarks/results/axi_cost.json").read_text())
