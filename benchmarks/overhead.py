@@ -21,6 +21,7 @@ from record import write_record
 from hw.config import PRESETS, EngineConfig
 from hw.verilog import generate
 from signacc.fpga.cells import RULES, Count, cells_of, count
+from signacc.fpga.steps import TECHMAPS
 from signacc.fpga.tools import Job, find_yosys, run
 
 FAMILY = "xcup"
@@ -41,7 +42,10 @@ def synthesize(designs: Sequence[tuple[str, str]], jobs: int) -> list[dict[str, 
             folder = Path(name) / str(number)
             folder.mkdir()
             (folder / "engine.v").write_text(text)
-            script = ["read_verilog engine.v", f"{SYNTHESIS} -top {top}", "write_json netlist.json"]
+            script = [
+                "read_verilog engine.v", *(f"techmap -map {path}" for path in TECHMAPS[FAMILY]),
+                f"{SYNTHESIS} -top {top}", "write_json netlist.json",
+            ]
             (folder / "script.ys").write_text("\n".join(script) + "\n")
             command = (*find_yosys().command, "script.ys")
             work.append(Job(f"Yosys, {top}", command, folder, folder / "yosys.log"))

@@ -118,6 +118,15 @@ def leading_one(m: Module, value: Value, name: str) -> Signal:
     return bind(m, Cat(*reversed(position)) if position else Value.cast(0)[:1], name)
 
 
+def one_hot(number: Value, *, down: bool = False) -> Value:
+    """Return a bit for every value of `number`, 1 for the one it has; `down`: the last one lowest.
+
+    As a factor it shifts: a multiplier's block is a shifter, and each bit here is a look-up table.
+    """
+    bits = [equals(number, i) for i in range(1 << len(number))]
+    return Cat(reversed(bits) if down else bits)
+
+
 def select(m: Module, options: Sequence[Value], index: Value, name: str) -> Value:
     """Return ``options[index]``; an index beyond the last option gives any of them."""
     options = list(options)

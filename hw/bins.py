@@ -14,7 +14,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind, select, shift_left
+from .arith import bind, select, shift_left, tree
 from .config import BIN_BANKS, SIGNIFICAND_SHIFT_BITS, EngineConfig, clog2
 from .tree import delay, register
 
@@ -33,12 +33,11 @@ class Bins(wiring.Component):
         Of a chunk of products, SHIFT_BIAS included; the first, the last of its vector.
     significands : In
         Of the chunk of the cycle before, already shifted by SIGNIFICAND_SHIFT_BITS of its shifts.
-    read_bin, read_lane, read_bank : In
+    read_bin, read_lane, read_bank, read_en : In
         A bin to be read.
-    read_data, read_used : Out
+    read_data : Out
         Its sum, signed bin_bits, in units of 2**(product_lsb_exp - SHIFT_BIAS) times
-        2**(bin * 2**bin_digit), in the same cycle, and whether there is one: a bin that was not
-        used is 0.
+        2**(bin * 2**bin_digit), a cycle later; 0 if it was not used, and without `read_en`.
     """
 
     def __init__(self, config: EngineConfig):
@@ -53,8 +52,8 @@ class Bins(wiring.Component):
                 "read_bin": In(clog2(config.bins)),
                 "read_lane": In(max(1, clog2(config.act_par))),
                 "read_bank": In(1),
+                "read_en": In(1),
                 "read_data": Out(signed(config.bin_bits)),
-                "read_used": Out(1),
             }
         )
 
@@ -75,6 +74,9 @@ class Bins(wiring.Component):
         with m.If(valid & last):
             m.d.sync += [copy.eq(~copy) for copy in (bank, *banks)]
         address_bits = clog2(config.bins)
+        # Both reads go to a register: a block memory's own. What is read while it is written is
+        # not used: such a chunk's sum is in `last_sum`.
+        in_block = {"ram_style": "block", "no_rw_check": 1} if config.in_blocks else {}
         outputs, holds = [], []
         for lane in range(config.act_par):
             asked = bind(m, self.shifts[lane][digit:][:address_bits], f"asked_{lane}")
@@ -115,7 +117,8 @@ class Bins(wiring.Component):
                     m.d.sync += kept[i].eq(after)
 
             m.submodules[f"bins_{lane}"] = storage = memory.Memory(
-                shape=unsigned(config.bin_bits), depth=BIN_BANKS << address_bits, init=[]
+                shape=unsigned(config.bin_bits), depth=BIN_BANKS << address_bits, init=[],
+                attrs=in_block,
             )
             write = storage.write_port()
             old, out = storage.read_port(domain="comb"), storage.read_port(domain="comb")
@@ -144,11 +147,27 @@ class Bins(wiring.Component):
                 )
             )
             outputs.append(out.data)
-        m.d.comb += [
-            self.read_data.eq(select(m, outputs, self.read_lane, "out")),
-            self.read_used.eq(select(m, holds, self.read_lane, "holds")),
-        ]
+        if config.in_blocks:
+            # A register for each lane, of which the others are 0.
+            reads = [
+                _read(m, out, self.read_en & (self.read_lane == lane) & held, f"read_{lane}")
+                for lane, (out, held) in enumerate(zip(outputs, holds, strict=True))
+            ]
+            data = tree(reads, lambda a, b: a | b)
+        else:
+            used = select(m, holds, self.read_lane, "holds")
+            data = _read(m, select(m, outputs, self.read_lane, "out"), self.read_en & used, "read")
+        m.d.comb += self.read_data.eq(data)
         return m
+
+
+def _read(m: Module, data: Value, counts: Value, name: str) -> Signal:
+    """Return `data` a cycle later, 0 if it does not count: by the register's reset."""
+    target = Signal(len(data), name=name, reset_less=True)
+    m.d.sync += target.eq(data)
+    with m.If(~counts):
+        m.d.sync += target.eq(0)
+    return target
 
 
 def _filled(bits: Value, address_bits: int) -> list[Value]:

@@ -67,6 +67,8 @@ STRUCTURES = ("direct", "triple", "shared", "tables")
 """How a row finds the signed sum of a group of inputs; see EngineConfig."""
 WEIGHTS = ("stream", "memory")
 """Where weights come from; see EngineConfig."""
+AROUND = ("luts", "blocks")
+"""What the logic around the array is made of; see EngineConfig."""
 SCALES_OUT = ("none", "row", "groups")
 """Scales on the output axis; see EngineConfig."""
 SCALE_LATENCY = 5
@@ -139,6 +141,10 @@ class EngineConfig:
         Activations (with their scale and shift) that the front end takes per cycle; divides k_par.
     out_par
         Results that the drain rounds per cycle; divides n_par.
+    around
+        What takes look-up tables around the array, where there is a choice: ``luts``; ``blocks``:
+        multipliers, their adders and block memory instead, for devices that have more of these than
+        an engine needs. It changes no cycle and no result.
     levels_per_stage
         Levels of the adder tree between two pipeline registers.
     clock_mhz
@@ -167,6 +173,7 @@ class EngineConfig:
     n_max: int
     act_par: int = 1
     out_par: int = 1
+    around: str = "luts"
     levels_per_stage: int = 2
     clock_mhz: float = 100.0
 
@@ -229,6 +236,8 @@ class EngineConfig:
                 "scale_out groups needs structure direct, triple or shared: with tables, "
                 "the sums of a group are not together before the next group begins"
             )
+        if self.around not in AROUND:
+            raise ConfigError(f"around must be one of {', '.join(AROUND)}, not {self.around!r}")
         if self.weights not in WEIGHTS:
             raise ConfigError(f"weights must be one of {', '.join(WEIGHTS)}, not {self.weights!r}")
         if (self.weights == "memory") != (self.weight_words > 0):
@@ -424,6 +433,11 @@ class EngineConfig:
     def resident(self) -> bool:
         """Whether weights lie in the engine's own memory."""
         return self.weights == "memory"
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether multipliers and block memory do what look-up tables could around the array."""
+        return self.around == "blocks"
 
     @property
     def words_outer(self) -> bool:

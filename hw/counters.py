@@ -15,7 +15,8 @@ from .config import clog2
 
 
 def credits(
-    m: Module, most: int, *, given: Value, taken: Value, name: str, init: int | None = None
+    m: Module, most: int, *, given: Value, taken: Value, name: str, init: int | None = None,
+    count: Signal | None = None,
 ) -> tuple[Signal, Signal]:
     """Count credits; return whether there is one, a register, and whether there will be one.
 
@@ -29,9 +30,13 @@ def credits(
         One bit: a credit goes. None goes where there is none.
     init
         Credits at the start; default `most`.
+    count
+        Is driven with how many there are, if that is asked for.
     """
     init = most if init is None else init
-    count = Signal(range(most + 1), init=init, name=f"{name}_count")
+    asked, count = count, Signal(range(most + 1), init=init, name=f"{name}_count")
+    if asked is not None:
+        m.d.comb += asked.eq(count)
     some = Signal(init=init > 0, name=name)
     several = [count[1:].any()] if len(count) > 1 else []
     follows = bind(

@@ -112,6 +112,8 @@ class Drain(wiring.Component):
         Pulse: the reduced shift sum of a vector, in the order of vectors.
     slots_freed : Out
         Vectors that need their windows no more.
+    pending : Out
+        Results of chunks that entered have not been taken.
     scale : In stream, only with scales on the output axis
         The scales of each chunk that enters.
     result : Out stream
@@ -131,6 +133,7 @@ class Drain(wiring.Component):
                 "window": In(layouts.window(config)),
                 "window_valid": In(1),
                 "slots_freed": Out(clog2(config.m_par + 1)),
+                "pending": Out(1),
                 "result": Out(stream.Signature(layouts.results(config))),
             }
             | ({"scale": In(stream.Signature(layouts.scales(config)))} if config.scales else {})
@@ -178,6 +181,7 @@ class Drain(wiring.Component):
             command_last &= self.tile.group_last
         m.d.comb += [
             self.part.eq(chunk),
+            self.pending.eq(room != depth),
             self.tile_taken.eq(pop & chunk_last & vector_last),
             self.slots_freed.eq(Mux(self.tile_taken & command_last, self.tile.vectors, 0)),
             windows.freed.eq(self.slots_freed),

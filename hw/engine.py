@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amaranth import Cat, Module, Signal
 from amaranth.hdl import Value
-from amaranth.lib import fifo, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
@@ -23,7 +23,7 @@ from .drain import Drain
 from .frontend import FrontEnd
 from .memories import BlockMemory, TileHold, TileQueue
 from .quantizer import Quantizer
-from .queues import InputRegister, ShiftQueue
+from .queues import InputRegister, KeptQueue, ShiftQueue
 from .sequencer import Sequencer, TableSequencer
 from .tables import TableArray, TableControl
 from .tree import delay
@@ -135,9 +135,9 @@ class Engine(wiring.Component):
 
         # ---- front end to quantizer ----------------------------------------------------
         m.submodules.shapes = shapes = ShiftQueue(layouts.command(config).size, VECTORS_AHEAD)
-        m.submodules.summaries = summaries = fifo.SyncFIFO(
-            width=layouts.summary(config).size, depth=VECTORS_AHEAD
-        )
+        # The front end keeps a summary until the next vector's last chunk, which has to wait while
+        # VECTORS_AHEAD = 2 are not taken.
+        m.submodules.summaries = summaries = KeptQueue(layouts.summary(config).size)
         m.d.comb += [
             product_buffer.write_data.eq(front_end.product),
             product_buffer.write_valid.eq(front_end.product_valid),
@@ -155,7 +155,7 @@ class Engine(wiring.Component):
             summaries.r_en.eq(quantizer.source_taken),
             quantizer.source.layer.eq(shapes.r_data),
             quantizer.source.summary.eq(summaries.r_data),
-            quantizer.source_valid.eq(summaries.r_rdy),  # its shape came long before
+            quantizer.source_valid.eq(summaries.r_valid),  # its shape came long before
             front_end.vector_taken.eq(quantizer.source_taken),
         ]
 
@@ -169,13 +169,11 @@ class Engine(wiring.Component):
             ]
 
         # ---- status --------------------------------------------------------------------
-        # At most: those between command and drain, and those whose results wait.
-        most = config.vector_slots + config.result_queue_depth + config.result_latency
-        inside = Signal(range(most + 1))
-        entered = front_end.layer_valid
-        left = self.result.valid & self.result.ready & self.result.payload.last
-        m.d.sync += inside.eq(up_down(inside, entered, left))
-        m.d.comb += [self.busy.eq((inside != 0) | entered), self.error.eq(front_end.error)]
+        # A vector has a slot from the cycle after it began until its last chunk is in the drain.
+        m.d.comb += [
+            self.busy.eq(front_end.layer_valid | front_end.inside | drain.pending),
+            self.error.eq(front_end.error),
+        ]
         return m
 
     def _batches(self, m: Module, quantizer: Quantizer, name: str, depth: int, sink) -> None:
@@ -268,6 +266,9 @@ class Engine(wiring.Component):
             quantizer.bank_freed.eq(control.bank_freed),
             control.table_freed.eq(sequencer.table_freed),
             sequencer.table_made.eq(made),
+            sequencer.table_last.eq(
+                delay(m, control.last, config.table_latency - 1, "made_last")
+            ),
             sequencer.tile_freed.eq(drain.tile_taken),
             tiles.info.eq(sequencer.tile),
             tiles.info_valid.eq(sequencer.tile_valid),

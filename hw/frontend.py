@@ -13,7 +13,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind, leading_one, negate, select, shift_left
+from .arith import at_most, bind, equals, leading_one, negate, select, shift_left
 from .bins import Bins
 from .config import SHIFT_BIAS, SIGNIFICAND_SHIFT_BITS, EngineConfig, clog2
 from .floats import FP16, FloatFormat
@@ -57,6 +57,8 @@ class FrontEnd(wiring.Component):
     slots_freed : In
         Vectors whose windows are not needed any more from the next cycle on; vector_slots may
         be between command and here.
+    inside : Out
+        Vectors need their windows still.
     error : Out
         Sticky: a command with K, N or M out of range was dropped.
     """
@@ -79,6 +81,7 @@ class FrontEnd(wiring.Component):
                 "window": Out(layouts.window(config)),
                 "window_valid": Out(1),
                 "slots_freed": In(clog2(config.m_par + 1)),
+                "inside": Out(1),
                 "error": Out(1),
             }
         )
@@ -103,6 +106,7 @@ class FrontEnd(wiring.Component):
             loader.slots_freed.eq(self.slots_freed),
             self.layer.eq(loader.layer),
             self.layer_valid.eq(loader.layer_valid),
+            self.inside.eq(loader.inside),
             self.error.eq(loader.error),
         ]
 
@@ -159,6 +163,20 @@ class FrontEnd(wiring.Component):
                         scaled[lane].shift.eq(exponent),
                         scaled[lane].negative.eq(register(m, negative, f"negative_{lane}")),
                     ]
+                    continue
+                if config.in_blocks:
+                    # The product is shifted by another, with a power of two that has the sign.
+                    left = register(m, mantissa, f"shift_{lane}_left", copy=True)
+                    right = register(m, other["mantissa"], f"shift_{lane}_right")
+                    power = register(
+                        m,
+                        _power(exponent[:SIGNIFICAND_SHIFT_BITS],
+                               register(m, negative, f"shift_{lane}_negative")),
+                        f"shift_{lane}_power",
+                    )
+                    product = register(m, left * right, f"shift_{lane}_product")
+                    exponents.append(register(m, exponent, f"shift_{lane}_exp_late"))
+                    m.d.sync += shifted[lane].eq(product * power.as_signed())
                     continue
                 # The sign goes through the multiplier. A copy of x, since the other's registers can
                 # move into its multiplier.
@@ -244,12 +262,21 @@ class FrontEnd(wiring.Component):
             bins.read_bin.eq(reducer.read_bin),
             bins.read_lane.eq(reducer.read_lane),
             bins.read_bank.eq(reducer.read_bank),
+            bins.read_en.eq(reducer.read_en),
             reducer.read_data.eq(bins.read_data),
-            reducer.read_used.eq(bins.read_used),
             self.window.eq(reducer.window),
             self.window_valid.eq(reducer.window_valid),
         ]
         return m
+
+
+def _power(exponent: Value, negative: Value) -> Value:
+    """Return ``2**exponent``, or less 0 if `negative`: signed, a look-up table a bit."""
+    bits = [
+        Mux(negative, at_most(exponent, place), equals(exponent, place))
+        for place in range(1 << len(exponent))
+    ]
+    return Cat(bits, negative)
 
 
 def _level(m: Module, items: list[Value], combine, name: str) -> list[Value]:

@@ -36,6 +36,8 @@ class Loader(wiring.Component):
         be between command and here.
     layer, layer_valid : Out
         Pulse: a vector begins, and what its command asks for; the cycle after it was taken.
+    inside : Out
+        Vectors need their windows still.
     error : Out
         Sticky: a command with K, N or M out of range was dropped.
     """
@@ -59,6 +61,7 @@ class Loader(wiring.Component):
                 "slots_freed": In(clog2(config.m_par + 1)),
                 "layer": Out(layouts.command(config)),
                 "layer_valid": Out(1),
+                "inside": Out(1),
                 "error": Out(1),
             }
         )
@@ -84,8 +87,10 @@ class Loader(wiring.Component):
         has_bank, _ = credits(
             m, BIN_BANKS, given=self.window_valid, taken=begun, name="free_banks"
         )
+        free_slots = Signal(range(config.vector_slots + 1))
         has_slot, _ = credits(
-            m, config.vector_slots, given=self.slots_freed, taken=begun, name="free_slots"
+            m, config.vector_slots, given=self.slots_freed, taken=begun, name="free_slots",
+            count=free_slots,
         )
 
         # Whether a command is in range is known in the cycle after it was taken.
@@ -121,6 +126,7 @@ class Loader(wiring.Component):
             begun.eq(begins_before & known_legal),
             self.layer.eq(asked),
             self.layer_valid.eq(begun),
+            self.inside.eq(~free_slots[-1]),  # their number is a power of two
             self.error.eq(told | dropped),
         ]
         m.d.sync += [begins_before.eq(begins), told.eq(self.error)]

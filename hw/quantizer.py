@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import at_most, bind, equals, shift_right_sticky, up_down
+from .arith import at_most, bind, equals, one_hot, shift_right_sticky, up_down
 from .config import BANKS, MEMORY_LATENCY, SHIFT_BIAS, EngineConfig, clog2
 from .counters import count_down
 from .tree import delay, register
@@ -164,18 +164,31 @@ class Quantizer(wiring.Component):
             product = self.product[lane]
             # magnitude * 2**(shift - bias - exponent), computed as one right shift of
             # magnitude * 2**(A - 2), which the exponent's rule makes never negative.
-            amount = (exponent - product.shift)[: config.exponent_bits]
-            amount = register(m, amount, f"amount_{lane}")
+            moved = bind(m, (exponent - product.shift)[: config.exponent_bits], f"moved_by_{lane}")
+            amount = register(m, moved, f"amount_{lane}")
             magnitude = register(m, Mux(real, product.magnitude, 0), f"product_{lane}")
             negative = delay(m, product.negative, 3, f"negative_{lane}")
             wide = Cat(Const(0, bits - 1), magnitude)
             covered = clog2(len(wide))
-            far, lost = shift_right_sticky(
-                m, wide, Cat(Const(0, 4), amount[4:covered], amount[covered:].any()), f"far_{lane}"
-            )
-            far, lost = register(m, far, f"far_{lane}_r"), register(m, lost, f"far_{lane}_l")
-            near = register(m, amount[:4], f"near_{lane}")
-            value, lost = shift_right_sticky(m, far, near, f"shift_{lane}", lost=lost)
+            if config.in_blocks:
+                # As a product: 15 places to the left less those to the right, then whole sixteens.
+                power = register(m, one_hot(moved[:4], down=True), f"power_{lane}")
+                far = register(m, magnitude * power, f"moved_{lane}")
+                far = Cat(Const(0, bits - 1), far)
+                near = register(
+                    m, Cat(amount[4:covered], amount[covered:].any()), f"near_{lane}"
+                )
+                value, lost = shift_right_sticky(
+                    m, far[15:], Cat(Const(0, 4), near), f"shift_{lane}", lost=far[:15].any()
+                )
+            else:
+                far, lost = shift_right_sticky(
+                    m, wide, Cat(Const(0, 4), amount[4:covered], amount[covered:].any()),
+                    f"far_{lane}",
+                )
+                far, lost = register(m, far, f"far_{lane}_r"), register(m, lost, f"far_{lane}_l")
+                near = register(m, amount[:4], f"near_{lane}")
+                value, lost = shift_right_sticky(m, far, near, f"shift_{lane}", lost=lost)
             aligned = register(m, value[:bits], f"aligned_{lane}")
             sticky = register(m, lost, f"sticky_{lane}")
 

@@ -80,3 +80,42 @@ class ShiftQueue(wiring.Component):
             left = loads
         m.d.comb += [self.r_data.eq(stages[0][0]), self.r_valid.eq(stages[0][1])]
         return m
+
+
+class KeptQueue(wiring.Component):
+    """A queue of two entries whose second place is the writer's own register.
+
+    An entry written in cycle t is at the output from t + 1 on, or from the cycle after the entry
+    before it was read. Until then the writer keeps `w_data`: it writes nothing while two entries
+    wait.
+
+    Members
+    -------
+    w_data, w_en : In
+        An entry; `w_data` may change when the entry has left it.
+    r_data, r_valid : Out, r_en : In
+        The oldest; it is read in a cycle with `r_en`.
+    """
+
+    def __init__(self, width: int):
+        super().__init__(
+            {
+                "w_data": In(width),
+                "w_en": In(1),
+                "r_data": Out(width),
+                "r_valid": Out(1),
+                "r_en": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Build the output register and what says that the writer's holds an entry."""
+        m = Module()
+        held = Signal(len(self.r_data), reset_less=True)
+        waits = Signal()
+        free = bind(m, ~self.r_valid | self.r_en, "free")
+        m.d.comb += self.r_data.eq(held)
+        m.d.sync += waits.eq((waits | self.w_en) & ~free)
+        with m.If(free):
+            m.d.sync += [held.eq(self.w_data), self.r_valid.eq(waits | self.w_en)]
+        return m

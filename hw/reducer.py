@@ -16,6 +16,7 @@ from amaranth.lib.wiring import In, Out
 
 from . import layouts
 from .arith import bind, equals
+from .blocks import TOTAL_BITS, Total
 from .config import SHIFT_BIAS, SMALLEST_STEP, EngineConfig, clog2
 
 
@@ -29,8 +30,8 @@ class Reducer(wiring.Component):
     summary, summary_valid : In
         Pulse: the next vector's products are all in the bins. Whoever sends it sees to it that at
         most one vector waits.
-    read_bin, read_lane, read_bank : Out, read_data, read_used : In
-        A bin of :class:`hw.bins.Bins`.
+    read_bin, read_lane, read_bank, read_en : Out, read_data : In
+        A bin of :class:`hw.bins.Bins`, and the sum that it holds, a cycle later.
     window, window_valid : Out
         Pulse: the window of the oldest vector.
     """
@@ -44,8 +45,8 @@ class Reducer(wiring.Component):
                 "read_bin": Out(clog2(config.bins)),
                 "read_lane": Out(max(1, clog2(config.act_par))),
                 "read_bank": Out(1),
+                "read_en": Out(1),
                 "read_data": In(signed(config.bin_bits)),
-                "read_used": In(1),
                 "window": Out(layouts.window(config)),
                 "window_valid": Out(1),
             }
@@ -71,11 +72,11 @@ class Reducer(wiring.Component):
             m.d.sync += [waiting.eq(1), asked.eq(self.summary)]
 
         # ---- bits of the sum, lowest first ---------------------------------------------------
-        carry = Signal(
-            signed(config.product_significand + (1 << config.bin_digit) + clog2(config.k_max) + 2)
+        carry_bits = (
+            config.product_significand + (1 << config.bin_digit) + clog2(config.k_max) + 2
         )
+        carry = Signal(signed(carry_bits))
         adding = Signal()
-        addend = Signal(signed(config.bin_bits), reset_less=True)
         lane = Signal(range(config.act_par + 1))
         number = Signal(range(config.bins + 1))  # bins that have been added
         digits = max(1 << config.bin_digit, -first_place)
@@ -85,14 +86,20 @@ class Reducer(wiring.Component):
         m.d.comb += [
             self.read_bin.eq(number),
             self.read_lane.eq(lane),
+            self.read_en.eq(adding & ~added),
         ]
-        m.d.sync += [
+        halved = carry[1:].as_signed()
+        if config.in_blocks and carry_bits <= TOTAL_BITS:
+            m.submodules.carry_total = total = Total(config.bin_bits, carry_bits - 1, carry_bits)
+            m.d.comb += [
+                carry.eq(total.y), total.a.eq(self.read_data), total.c.eq(halved),
+                total.keep.eq(adding), total.clear.eq(begin),
+            ]  # fmt: skip
+        else:
             # With the choice second it fits the adder's look-up table.
-            carry.eq(addend + Mux(adding, carry, carry[1:].as_signed())),
-            addend.eq(self.read_data),
-        ]
-        with m.If(~(adding & ~added & self.read_used)):
-            m.d.sync += addend.eq(0)
+            m.d.sync += carry.eq(self.read_data + Mux(adding, carry, halved))
+            with m.If(begin):
+                m.d.sync += carry.eq(0)
         with m.If(shift):
             m.d.sync += digit.eq(digit - 1)
             with m.If((digit == 1) & (number != config.bins)):
@@ -105,7 +112,7 @@ class Reducer(wiring.Component):
                     digit.eq(1 << config.bin_digit),
                 ]  # fmt: skip
         with m.If(begin):
-            m.d.sync += [carry.eq(0), digit.eq(-first_place - SHIFT_BIAS), number.eq(0), lane.eq(0)]
+            m.d.sync += [digit.eq(-first_place - SHIFT_BIAS), number.eq(0), lane.eq(0)]
         bit = carry[0]
 
         # ---- where the bit is: above the smallest normal number's lead, below the sums' unit -----

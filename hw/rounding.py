@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 
-from .arith import bind, leading_one, select, shift_right_sticky
+from .arith import bind, leading_one, one_hot, select, shift_right_sticky
+from .blocks import TOTAL_BITS, Total
 from .config import EngineConfig
 from .tree import delay, register
 
@@ -29,8 +30,16 @@ def round_sum(
     p = config.float.significand
     bits = config.wide_bits - 1  # of a magnitude
     # ---- the one sum; bits below the sums' unit pass by the adder --------------------------
-    upper = (base[p:].as_signed() + value)[: bits + 1 - p]
-    total = register(m, Cat(base[:p], upper), f"{name}_total")
+    above = base[p:].as_signed()
+    total = Signal(bits + 1, name=f"{name}_total", reset_less=True)
+    if config.in_blocks and bits + 1 - p <= TOTAL_BITS:
+        m.submodules[f"{name}_total"] = block = Total(len(value), len(above), bits + 1 - p)
+        m.d.comb += [
+            block.a.eq(value), block.c.eq(above),
+            total.eq(Cat(register(m, base[:p], f"{name}_below_total"), block.y)),
+        ]  # fmt: skip
+    else:
+        m.d.sync += total.eq(Cat(base[:p], (above + value)[: bits + 1 - p]))
     minus = total[-1]
     # ---- one's complement: it is one less than the magnitude, which rounding makes up for. It is
     # taken of the few bits that are looked at, not of the sum.
@@ -57,7 +66,8 @@ def round_sum(
     limited = bind(m, lead < 0, f"{name}_limited")
     drop = register(m, Mux(limited, 0, lead)[: config.place_bits], f"{name}_drop")
     furthest = config.place_offset.bit_length()
-    amount = register(m, Mux(limited, ~place, top)[:furthest], f"{name}_amount")
+    places = bind(m, Mux(limited, ~place, top)[:furthest], f"{name}_places")
+    amount = register(m, places, f"{name}_amount")
     sticky = delay(m, sticky, 2, f"{name}_below")
     # ---- two steps: move, keep a rounding bit and what was lost --------------------------------
     # Lost bits are those of the sum, before the complement.
@@ -67,8 +77,14 @@ def round_sum(
     )
     far = register(m, far, f"{name}_far_r")
     lost = register(m, lost, f"{name}_far_l")
-    near = register(m, amount[:4], f"{name}_near")
-    value, lost = shift_right_sticky(m, far, near, f"{name}_near_shift", lost=lost)
+    if config.in_blocks:
+        # As a product: 15 places to the left less those to the right.
+        power = delay(m, one_hot(places[:4], down=True), 2, f"{name}_power")
+        moved = bind(m, far[: p + 16].as_signed() * power, f"{name}_moved")
+        value, lost = moved[15 : p + 16], lost | moved[:15].any()
+    else:
+        near = register(m, amount[:4], f"{name}_near")
+        value, lost = shift_right_sticky(m, far, near, f"{name}_near_shift", lost=lost)
     negative = register(m, far[-1], f"{name}_kept_n")
     kept = register(m, value[: p + 1], f"{name}_kept")
     lost = register(m, lost, f"{name}_lost")

@@ -182,6 +182,8 @@ class TableSequencer(wiring.Component):
         Weight beats, tiles inner, words outer; or ``weight_addr``, Out: the beat's place in memory.
     table_made : In, table_freed : Out
         Pulses: one more word's tables can be read; the oldest are not read any more.
+    table_last : In
+        With `table_made`: the word is the last of its batch.
     issue, bank, first, last : Out
         A beat was taken; its tables; it starts / completes its tile's sums.
     tile_index : Out
@@ -198,6 +200,7 @@ class TableSequencer(wiring.Component):
             {
                 "batch": In(stream.Signature(layouts.batch(config))),
                 "table_made": In(1),
+                "table_last": In(1),
                 "table_freed": Out(1),
                 "issue": Out(1),
                 "bank": Out(1),
@@ -226,15 +229,23 @@ class TableSequencer(wiring.Component):
             m, asked.n, config.n_max, config.n_par, load=begin, advance=issue, again=True, name="n"
         )
         word_done = bind(m, issue & tiles.last, "word_done")
-        words = steps(
-            m, asked.k, config.k_max, config.k_par, load=begin, advance=word_done, again=False,
-            name="k",
-        )
-        batch_done = bind(m, word_done & words.last, "batch_done")
-        runs = bind(m, begin | (running & ~batch_done), "runs")
         _, tables_follow = credits(
             m, TABLE_BANKS, given=self.table_made, taken=word_done, name="tables", init=0
         )
+        # Whether the word of each bank's tables is its batch's last one; known with the tables, so
+        # also in the cycle before the word's first beat.
+        word_last, lasts, made_bank = Signal(), Signal(TABLE_BANKS), Signal()
+        next_bank = bind(m, self.bank ^ word_done, "next_bank")
+        arrives = bind(m, self.table_made & (made_bank == next_bank), "arrives")
+        last_follows = bind(
+            m, Mux(arrives, self.table_last, Mux(next_bank, lasts[1], lasts[0])), "last_follows"
+        )
+        m.d.sync += [word_last.eq(last_follows), made_bank.eq(made_bank ^ self.table_made)]
+        for i in range(TABLE_BANKS):
+            with m.If(self.table_made & (made_bank == i)):
+                m.d.sync += lasts[i].eq(self.table_last)
+        batch_done = bind(m, word_done & word_last, "batch_done")
+        runs = bind(m, begin | (running & ~batch_done), "runs")
         _, room_follows = credits(
             m, config.tile_slots, given=self.tile_freed, taken=self.tile_valid, name="free_tiles"
         )
@@ -251,16 +262,16 @@ class TableSequencer(wiring.Component):
             self.batch.ready.eq(~running),
             self.issue.eq(issue),
             self.first.eq(first),
-            self.last.eq(words.last),
+            self.last.eq(word_last),
             self.table_freed.eq(word_done),
-            self.tile_valid.eq(issue & words.last),
+            self.tile_valid.eq(issue & word_last),
             *_fill_tile(config, self.tile, current, tiles),
         ]
         m.d.sync += [
             running.eq(runs),
             wait.eq(wait_follows),
             # All of it from registers: the weight port's ready is one, and so is every enable.
-            go.eq(runs & tables_follow & ~wait_follows[0] & (~words.follows | room_follows)),
+            go.eq(runs & tables_follow & ~wait_follows[0] & (~last_follows | room_follows)),
         ]
         with m.If(begin):
             m.d.sync += [current.eq(self.batch.payload), first.eq(1)]

@@ -17,6 +17,7 @@ from amaranth.lib.wiring import In, Out
 from . import layouts
 from .arith import bind, select
 from .array import Parts
+from .blocks import FIELD_BITS, TOTAL_BITS, Sums
 from .config import MEMORY_LATENCY, TABLE_BANKS, EngineConfig, clog2
 from .counters import credits, steps
 from .memories import BlockMemory
@@ -110,6 +111,19 @@ class SerialTableMaker(wiring.Component):
         clear = decode(lambda step: step.lane is None, 1, "clear")
         subtract = decode(lambda step: step.negative, 1, "subtract")
         double = decode(lambda step: step.double, int(not config.ternary), "double")
+        fields = [bits for bits in FIELD_BITS if config.term_bits <= bits]
+        if config.in_blocks and fields:
+            per_block = TOTAL_BITS // fields[0]
+            for first in range(0, config.part_lanes, per_block):
+                lanes = range(first, min(first + per_block, config.part_lanes))
+                block = Sums(len(lanes), config.act_bits, config.term_bits)
+                m.submodules[f"sums_{first}"] = block
+                m.d.comb += [
+                    block.clear.eq(clear), block.subtract.eq(subtract), block.double.eq(double),
+                    block.x.eq(Cat(self.word[g] for g in lanes)),
+                    self.entry[first * config.term_bits:][: len(block.y)].eq(block.y),
+                ]  # fmt: skip
+            return m
         for g, value in enumerate(self.word):
             addend = value if config.ternary else Mux(double, value << 1, value)
             total = Signal(signed(config.term_bits), name=f"sum_{g}", reset_less=True)
@@ -137,8 +151,8 @@ class TableControl(wiring.Component):
     step, entry, bank : Out
         An entry of a bank's tables is to be computed, from the word read in the same cycle: of the
         groups of a turn, a bit of `step` each.
-    made : Out
-        Pulse: with the last entry of a table.
+    made, last : Out
+        Pulse: with the last entry of a table; it is of its vector's last word.
     table_freed : In
         Pulse: the oldest table is not read any more.
     bank_freed : Out
@@ -156,6 +170,7 @@ class TableControl(wiring.Component):
                 "bank": Out(1),
                 "step": Out(config.table_turns),
                 "made": Out(1),
+                "last": Out(1),
                 "table_freed": In(1),
                 "bank_freed": Out(1),
             }
@@ -185,6 +200,7 @@ class TableControl(wiring.Component):
             self.batch.ready.eq(~running),
             *self._places(m, go, Cat(vector_bank, word)),
             self.made.eq(end),
+            self.last.eq(words.last),
             self.bank_freed.eq(vector_end),
         ]
         # Whether there is a step is known the cycle before.

@@ -17,9 +17,10 @@ from amaranth.lib.wiring import Out
 
 from .adders import ADDERS_VERILOG, JOIN_MODULE, PAIR_MODULE, JoinAdder, PairAdder
 from .array import Array, Cluster, Parts
+from .blocks import BLOCKS_VERILOG, SUMS_MODULE, TOTAL_MODULE
 from .config import IDENTIFIER, ConfigError, EngineConfig
 from .engine import Engine
-from .place import placed
+from .place import VERILOG, placed
 from .row import Row
 from .tables import TableArray, TableCluster, TableRow
 from .triple_row import TripleRow
@@ -113,8 +114,12 @@ def convert(component, name: str) -> str:
     Memories get no initial value: nothing reads a word before it was written, and a line for every
     word, or a loop that synthesis unrolls, is most of the text and of the time to read it.
     """
-    text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
-    return _ZEROED.sub("", text)
+    text = verilog.convert(
+        component, name=name, platform=VERILOG, emit_src=False, strip_internal_attrs=True
+    )
+    text = _ZEROED.sub("", text)
+    blocks = any(f" {module} " in text for module in (TOTAL_MODULE, SUMS_MODULE))
+    return BLOCKS_VERILOG + text if blocks else text
 
 
 def repeated_parts(config: EngineConfig, prefix: str) -> tuple[str, Parts]:

@@ -371,8 +371,8 @@ def _synthesis(design: Design, target: Target, options: Options, yosys: Tool,
         command.append("-noiopads")
     if target.family == "nexus" and framed:
         command.append("-noiopad")
-    techmap = TECHMAPS.get(target.family)
-    files = {} if techmap is None else {techmap.name: techmap.read_text(encoding="utf-8")}
+    techmaps = TECHMAPS.get(target.family, ())
+    files = {path.name: path.read_text(encoding="utf-8") for path in techmaps}
     script = [
         *(f"techmap -map {name}" for name in files),
         f"hierarchy -top {design.top}", *KEEP_COPIES, " ".join(command),

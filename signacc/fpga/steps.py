@@ -13,5 +13,6 @@ KEEP_COPIES = (
 )
 """Passes on an elaborated design that keep the copies of registers apart."""
 
-TECHMAPS = {"xcup": Path(__file__).parent / "xcup_adders.v"}
+_HERE = Path(__file__).parent
+TECHMAPS = {"xcup": (_HERE / "xcup_adders.v", _HERE / "xcup_blocks.v")}
 """What replaces modules of the design by cells of a family, before anything else is done."""

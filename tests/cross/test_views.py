@@ -65,6 +65,12 @@ CORNERS = [
         _SMALL, name="bf16_tables_row", act_format="bf16", act_bits=16, structure="tables", group=2,
         scale_out="row",
     ),
+    # Multipliers and block memory around the array.
+    replace(_SMALL, name="blocks", around="blocks", act_par=2, k_par=4, m_par=2),
+    replace(
+        _SMALL, name="blocks_tables", structure="tables", group=4, k_par=12, around="blocks",
+        k_max=100,
+    ),
     # Chunks of one group follow each other as fast as they can: all outputs leave at once.
     replace(_SMALL, name="group_scales", scale_out="groups", ternary=True, m_par=2, out_par=4),
 ]

@@ -28,9 +28,14 @@ CONFIGS = [
     replace(BASE, n_par=24, out_par=1, m_par=3),  # 72 chunks: three stages of selection
     replace(BASE, act_format="bf16"),
     replace(BASE, act_format="bf16", n_par=6, out_par=1, act_bits=16, k_max=65536, m_par=2),
+    replace(BASE, around="blocks"),
+    replace(BASE, around="blocks", n_par=6, out_par=1, act_bits=16, k_max=65536),
+    replace(BASE, around="blocks", act_format="bf16"),
+    replace(BASE, around="blocks", act_bits=24, k_max=65536),  # too wide for a block
 ]
 IDS = [
-    f"{c.n_par}/{c.out_par} A{c.act_bits} K{c.k_max} M{c.m_par} {c.act_format}" for c in CONFIGS
+    f"{c.n_par}/{c.out_par} A{c.act_bits} K{c.k_max} M{c.m_par} {c.act_format} {c.around}"
+    for c in CONFIGS
 ]
 
 

@@ -37,11 +37,13 @@ CONFIGS = [
     replace(BASE, k_par=2, act_par=1, n_par=7, n_max=7, structure="tables", group=2, ternary=True),
     replace(BASE, act_format="bf16"),
     replace(BASE, act_bits=24, structure="tables", group=2, act_format="bf16"),
+    replace(BASE, around="blocks"),
+    replace(BASE, k_par=12, act_par=1, structure="tables", group=4, around="blocks"),
 ]
 
 
 def label(c) -> str:
-    kind = f"{c.structure} {c.group}{' ternary' * c.ternary}"
+    kind = f"{c.structure} {c.group}{' ternary' * c.ternary} {c.around}"
     return f"{kind} {c.k_par}x{c.n_par}x{c.m_par} A{c.act_bits} {c.act_format}"
 
 

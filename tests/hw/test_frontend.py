@@ -26,8 +26,13 @@ CONFIGS = [
     replace(BASE, m_par=2, k_max=5),
     replace(BASE, act_format="bf16"),
     replace(BASE, act_format="bf16", act_par=1, act_bits=16, scale_out="row"),
+    replace(BASE, around="blocks", act_par=1, act_bits=16),
+    replace(BASE, around="blocks", act_format="bf16"),
 ]
-IDS = [f"{c.act_par} lanes A{c.act_bits} K{c.k_max} M{c.m_par} {c.act_format}" for c in CONFIGS]
+IDS = [
+    f"{c.act_par} lanes A{c.act_bits} K{c.k_max} M{c.m_par} {c.act_format} {c.around}"
+    for c in CONFIGS
+]
 EXTREMES = (0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0x7BFF, 0xFBFF)
 SPECIAL = (0x7C00, 0xFC00, 0x7E00, 0x7C01, 0xFFFF)
 BF16_EXTREMES = (0x0000, 0x8000, 0x0001, 0x8001, 0x007F, 0x0080, 0x3F80, 0x7F7F, 0xFF7F)

@@ -24,9 +24,13 @@ CONFIGS = [
     replace(BASE, m_par=2, act_par=4, k_max=4),
     replace(BASE, act_format="bf16"),
     replace(BASE, k_par=1, act_par=1, act_bits=24, act_format="bf16"),
+    # A multiplier is the shifter.
+    replace(BASE, around="blocks"),
+    replace(BASE, around="blocks", k_par=1, act_par=1, act_bits=24, k_max=2),
+    replace(BASE, around="blocks", act_bits=4, act_format="bf16"),
 ]
 IDS = [
-    f"{c.k_par}/{c.act_par} A{c.act_bits} K{c.k_max} M{c.m_par} {c.act_format}"
+    f"{c.k_par}/{c.act_par} A{c.act_bits} K{c.k_max} M{c.m_par} {c.act_format} {c.around}"
     + f" in {c.word_parts} parts" * (c.word_parts > 1)
     for c in CONFIGS
 ]

@@ -37,13 +37,18 @@ CONFIGS = [
     replace(BASE, k_par=24, k_max=72),
     replace(BASE, k_par=12, group=2, act_bits=5, n_par=1),
     replace(BASE, k_par=20, group=2, ternary=True, n_par=3),
+    # By blocks: fields of 12 bits, of 24, and too wide for one.
+    replace(BASE, k_par=24, k_max=72, around="blocks"),
+    replace(BASE, k_par=60, k_max=60, group=3, n_par=1, act_bits=16, around="blocks"),
+    replace(BASE, k_par=15, group=3, ternary=True, n_par=1, around="blocks"),
+    replace(BASE, k_par=12, act_bits=24, around="blocks"),
 ]
 TREES = [config for config in CONFIGS if config.serial_steps is None]
 SERIAL = [config for config in CONFIGS if config.serial_steps is not None]
 
 
 def label(c) -> str:
-    kind = f"group {c.group}{' ternary' * c.ternary}"
+    kind = f"{c.around}: group {c.group}{' ternary' * c.ternary}"
     if c.serial_steps is not None:
         kind += f" in {c.table_turns}"
     return f"{kind} {c.k_par}x{c.n_par} A{c.act_bits} {c.generator_stages}+{c.tree_stages} stages"
