@@ -15,6 +15,7 @@ from amaranth.lib.wiring import In, Out
 
 from . import layouts
 from .arith import bind, select, shift_left, tree
+from .blocks import TOTAL_BITS, Total
 from .config import BIN_BANKS, SIGNIFICAND_SHIFT_BITS, EngineConfig, clog2
 from .tree import delay, register
 
@@ -24,8 +25,8 @@ _SHARED = 16  # bits of a bin that share a register that says whether it counts
 class Bins(wiring.Component):
     """Per lane a small memory of bins, in BIN_BANKS banks: a vector uses one, the next the other.
 
-    A chunk stands in its bins three cycles after its shifts came. Every lane adds to bins of its
-    own.
+    A chunk stands in its bins three cycles after its shifts came, four with `around` blocks. Every
+    lane adds to bins of its own.
 
     Members
     -------
@@ -122,21 +123,32 @@ class Bins(wiring.Component):
             )
             write = storage.write_port()
             old, out = storage.read_port(domain="comb"), storage.read_port(domain="comb")
-            last_sum = Signal(signed(config.bin_bits), name=f"last_sum_{lane}", reset_less=True)
             stood = register(m, old.data, f"stood_{lane}")
-            agains = Cat(
-                register(m, again, f"again_{lane}_{i}", copy=True).replicate(_SHARED)
-                for i in range(0, config.bin_bits, _SHARED)
-            )[: config.bin_bits]
-            before = (last_sum | (stood & agains)).as_signed()
-            total = bind(m, (term + before)[: config.bin_bits].as_signed(), f"sum_{lane}")
-            m.d.sync += last_sum.eq(total)
-            with m.If(~at_once):
-                m.d.sync += last_sum.eq(0)
+            place, written = Cat(write_bin, banks[2 * lane + 1]), valid
+            if config.in_blocks and config.bin_bits <= TOTAL_BITS:
+                # The block's sum is a register, written a cycle later: the sum before it counts,
+                # too, if it is of the same bin.
+                at_twice = register(
+                    m, ~self.first & ~first_before & valid & (asked == chosen), f"at_twice_{lane}"
+                )
+                # Of the numbers of Plus: the last sum, that before it, what stood there, nothing.
+                plus = Cat(at_once | ~(at_twice | again), at_once | (again & ~at_twice))
+                m.submodules[f"sum_{lane}"] = block = Total(
+                    len(term), config.bin_bits, config.bin_bits, before=True
+                )
+                m.d.comb += [
+                    block.a.eq(term), block.c.eq(stood),
+                    block.plus.eq(register(m, plus, f"plus_{lane}")),
+                ]  # fmt: skip
+                total = block.y
+                place = register(m, place, f"write_place_{lane}")
+                written = delay(m, valid, 1, f"written_{lane}", reset_less=False)
+            else:
+                total = self._sum(m, lane, term, stood, again, at_once)
             m.d.comb += [
                 old.addr.eq(Cat(read_bin, banks[2 * lane])),
-                write.addr.eq(Cat(write_bin, banks[2 * lane + 1])),
-                write.en.eq(valid),
+                write.addr.eq(place),
+                write.en.eq(written),
                 write.data.eq(total),
                 out.addr.eq(Cat(self.read_bin, self.read_bank)),
             ]
@@ -159,6 +171,24 @@ class Bins(wiring.Component):
             data = _read(m, select(m, outputs, self.read_lane, "out"), self.read_en & used, "read")
         m.d.comb += self.read_data.eq(data)
         return m
+
+
+    def _sum(
+        self, m: Module, lane: int, term: Value, stood: Value, again: Value, at_once: Value
+    ) -> Signal:
+        """Return the sum of `term` and what stood in its bin; of what is known a cycle before."""
+        width = self.config.bin_bits
+        last_sum = Signal(signed(width), name=f"last_sum_{lane}", reset_less=True)
+        agains = Cat(
+            register(m, again, f"again_{lane}_{i}", copy=True).replicate(_SHARED)
+            for i in range(0, width, _SHARED)
+        )[:width]
+        before = (last_sum | (stood & agains)).as_signed()
+        total = bind(m, (term + before)[:width].as_signed(), f"sum_{lane}")
+        m.d.sync += last_sum.eq(total)
+        with m.If(~at_once):
+            m.d.sync += last_sum.eq(0)
+        return total
 
 
 def _read(m: Module, data: Value, counts: Value, name: str) -> Signal:

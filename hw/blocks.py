@@ -7,6 +7,8 @@ UltraScale+, whose blocks (DSP48E2, AMD UG579) have an adder of 48 bits with a r
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -22,17 +24,24 @@ FIELD_BITS = (12, 24)
 BLOCKS_VERILOG = """\
 `ifndef SIGNACC_BLOCKS
 `define SIGNACC_BLOCKS
-// A register: 0 after clear, else a + (keep ? the register : c), signed.
+// A register: 0 after clear, else a and, as `plus` says, 0 what the register held before its sum,
+// 1 nothing, 2 c, 3 the register; signed. BEFORE 0: plus is not 0.
 (* use_dsp = "yes" *)
-module signacc_total #(parameter WA = 8, WC = 8, W = 8) (
-  input clk, clear, keep,
+module signacc_total #(parameter WA = 8, WC = 8, W = 8, BEFORE = 0) (
+  input clk, clear,
+  input [1:0] plus,
   input signed [WA-1:0] a,
   input signed [WC-1:0] c,
   output reg signed [W-1:0] y
 );
-  always @(posedge clk)
+  reg signed [W-1:0] before;
+  wire signed [W-1:0] low = plus[0] ? {W{1'b0}} : BEFORE != 0 ? before : {W{1'b0}};
+  wire signed [W-1:0] high = plus[0] ? y : c;
+  always @(posedge clk) begin
+    before <= y;
     if (clear) y <= {W{1'b0}};
-    else y <= a + (keep ? y : c);
+    else y <= a + (plus[1] ? high : low);
+  end
 endmodule
 // N registers of W bits: 0 after clear, else less or more by x, signed, or twice x.
 (* use_dsp = "yes" *)
@@ -58,17 +67,30 @@ endmodule
 """What the placed sums are instances of; the same as the components below."""
 
 
+class Plus(IntEnum):
+    """What is added in a :class:`Total`."""
+
+    BEFORE = 0
+    NOTHING = 1
+    C = 2
+    SUM = 3
+
+
 class Total(wiring.Component):
-    """A registered sum: ``y = 0 if clear else a + (y if keep else c)``, a cycle later.
+    """A registered sum: ``y = 0 if clear else a + what `plus` says``, a cycle later.
 
     Parameters
     ----------
     a, c, width
         Signed widths of `a`, `c` and `y`; the sum is taken modulo ``2**width``.
+    before
+        Whether it can be added to the sum before the last one: a second block holds that.
 
     Members
     -------
-    clear, keep : In
+    clear : In
+    plus : In
+        A number of :class:`Plus`: `y` as it is, `y` as it was a cycle before, `c`, nothing.
     a, c : In, signed
     y : Out, signed
 
@@ -80,14 +102,14 @@ class Total(wiring.Component):
 
     reset_less = True
 
-    def __init__(self, a: int, c: int, width: int):
+    def __init__(self, a: int, c: int, width: int, *, before: bool = False):
         if width > TOTAL_BITS:
             raise ValueError(f"a block's sum must have at most {TOTAL_BITS} bits, not {width}")
-        self.parameters = {"WA": a, "WC": c, "W": width}
+        self.parameters = {"WA": a, "WC": c, "W": width, "BEFORE": int(before)}
         super().__init__(
             {
                 "clear": In(1),
-                "keep": In(1),
+                "plus": In(2),
                 "a": In(signed(a)),
                 "c": In(signed(c)),
                 "y": Out(signed(width)),
@@ -99,9 +121,20 @@ class Total(wiring.Component):
         if platform is VERILOG:
             return instance(self, TOTAL_MODULE)
         m = Module()
-        held = Signal.like(self.y, reset_less=True)
+        held, before = (
+            Signal(self.y.shape(), name=name, reset_less=True) for name in ("held", "before")
+        )
+        addend = Signal(self.y.shape())
+        with m.Switch(self.plus):
+            if self.parameters["BEFORE"]:
+                with m.Case(Plus.BEFORE):
+                    m.d.comb += addend.eq(before)
+            with m.Case(Plus.C):
+                m.d.comb += addend.eq(self.c)
+            with m.Case(Plus.SUM):
+                m.d.comb += addend.eq(held)
         m.d.comb += self.y.eq(held)
-        m.d.sync += held.eq(self.a + Mux(self.keep, held, self.c))
+        m.d.sync += [before.eq(held), held.eq(self.a + addend)]
         with m.If(self.clear):
             m.d.sync += held.eq(0)
         return m

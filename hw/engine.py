@@ -267,7 +267,7 @@ class Engine(wiring.Component):
             control.table_freed.eq(sequencer.table_freed),
             sequencer.table_made.eq(made),
             sequencer.table_last.eq(
-                delay(m, control.last, config.table_latency - 1, "made_last")
+                delay(m, control.bank_freed, config.table_latency - 1, "made_last")
             ),
             sequencer.tile_freed.eq(drain.tile_taken),
             tiles.info.eq(sequencer.tile),

@@ -16,7 +16,7 @@ from amaranth.lib.wiring import In, Out
 
 from . import layouts
 from .arith import bind, equals
-from .blocks import TOTAL_BITS, Total
+from .blocks import TOTAL_BITS, Plus, Total
 from .config import SHIFT_BIAS, SMALLEST_STEP, EngineConfig, clog2
 
 
@@ -91,9 +91,10 @@ class Reducer(wiring.Component):
         halved = carry[1:].as_signed()
         if config.in_blocks and carry_bits <= TOTAL_BITS:
             m.submodules.carry_total = total = Total(config.bin_bits, carry_bits - 1, carry_bits)
+            assert (Plus.C, Plus.SUM) == (2, 3)  # the one or the other by the lowest bit
             m.d.comb += [
                 carry.eq(total.y), total.a.eq(self.read_data), total.c.eq(halved),
-                total.keep.eq(adding), total.clear.eq(begin),
+                total.plus.eq(Cat(adding, Const(1, 1))), total.clear.eq(begin),
             ]  # fmt: skip
         else:
             # With the choice second it fits the adder's look-up table.

@@ -6,7 +6,7 @@ from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 
 from .arith import bind, leading_one, one_hot, select, shift_right_sticky
-from .blocks import TOTAL_BITS, Total
+from .blocks import TOTAL_BITS, Plus, Total
 from .config import EngineConfig
 from .tree import delay, register
 
@@ -35,7 +35,7 @@ def round_sum(
     if config.in_blocks and bits + 1 - p <= TOTAL_BITS:
         m.submodules[f"{name}_total"] = block = Total(len(value), len(above), bits + 1 - p)
         m.d.comb += [
-            block.a.eq(value), block.c.eq(above),
+            block.a.eq(value), block.c.eq(above), block.plus.eq(Plus.C),
             total.eq(Cat(register(m, base[:p], f"{name}_below_total"), block.y)),
         ]  # fmt: skip
     else:

@@ -151,8 +151,8 @@ class TableControl(wiring.Component):
     step, entry, bank : Out
         An entry of a bank's tables is to be computed, from the word read in the same cycle: of the
         groups of a turn, a bit of `step` each.
-    made, last : Out
-        Pulse: with the last entry of a table; it is of its vector's last word.
+    made : Out
+        Pulse: with the last entry of a table.
     table_freed : In
         Pulse: the oldest table is not read any more.
     bank_freed : Out
@@ -170,7 +170,6 @@ class TableControl(wiring.Component):
                 "bank": Out(1),
                 "step": Out(config.table_turns),
                 "made": Out(1),
-                "last": Out(1),
                 "table_freed": In(1),
                 "bank_freed": Out(1),
             }
@@ -200,7 +199,6 @@ class TableControl(wiring.Component):
             self.batch.ready.eq(~running),
             *self._places(m, go, Cat(vector_bank, word)),
             self.made.eq(end),
-            self.last.eq(words.last),
             self.bank_freed.eq(vector_end),
         ]
         # Whether there is a step is known the cycle before.

@@ -151,6 +151,7 @@ def test_tiles_inside_words(config, chance):
         clock, number = Clock(ctx), 0
         tables = waiting = 0  # tables that can be read; tiles that the drain has not done with
         to_make = [-(-k // config.k_par) for k, _, _ in layers]
+        lasts = [w == count - 1 for count in to_make for w in range(count)]
         total = sum(-(-k // config.k_par) * -(-n // config.n_par) for k, n, _ in layers)
         made, words = 0, sum(to_make)
         offered = weight = False
@@ -163,6 +164,7 @@ def test_tiles_inside_words(config, chance):
             ctx.set(dut.weight.valid, weight)
             make = made < words and tables < TABLE_BANKS and source.random() < chance
             ctx.set(dut.table_made, make)
+            ctx.set(dut.table_last, lasts[made] if make else source.getrandbits(1))
             freed = waiting > 0 and source.random() < chance
             ctx.set(dut.tile_freed, freed)
             issue = ctx.get(dut.issue)
@@ -226,9 +228,13 @@ def test_few_tiles_wait_for_their_partial_sums(tiles):
         ctx.set(dut.batch.valid, 1)
         ctx.set(dut.batch.payload.layer, {"k": 12, "n": 2 * tiles})
         ctx.set(dut.weight.valid, 1)
+        made = 0
         for cycle in range(80):
             # A new table as soon as one is given back: there are always enough of them.
-            ctx.set(dut.table_made, cycle < TABLE_BANKS or ctx.get(dut.table_freed))
+            make = cycle < TABLE_BANKS or ctx.get(dut.table_freed)
+            ctx.set(dut.table_made, make)
+            ctx.set(dut.table_last, made % 3 == 2)
+            made += make
             ctx.set(dut.tile_freed, ctx.get(dut.tile_valid))
             if ctx.get(dut.issue):
                 issued.append(cycle)
@@ -252,8 +258,12 @@ def test_the_last_word_waits_for_room():
         ctx.set(dut.batch.valid, 1)
         ctx.set(dut.batch.payload.layer, {"k": 8, "n": 16})
         ctx.set(dut.weight.valid, 1)
+        made = 0
         for cycle in range(60):
-            ctx.set(dut.table_made, cycle < 2 or ctx.get(dut.table_freed))
+            make = cycle < 2 or ctx.get(dut.table_freed)
+            ctx.set(dut.table_made, make)
+            ctx.set(dut.table_last, made % 2 == 1)
+            made += make
             ctx.set(dut.tile_freed, cycle in (40, 50))
             if ctx.get(dut.issue):
                 issued.append(cycle)
