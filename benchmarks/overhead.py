@@ -43,7 +43,8 @@ def synthesize(designs: Sequence[tuple[str, str]], jobs: int) -> list[dict[str, 
             folder.mkdir()
             (folder / "engine.v").write_text(text)
             script = [
-                "read_verilog engine.v", *(f"techmap -map {path}" for path in TECHMAPS[FAMILY]),
+                "read_verilog engine.v",
+                *(f"techmap -map {path}" for path in TECHMAPS[FAMILY].values()),
                 f"{SYNTHESIS} -top {top}", "write_json netlist.json",
             ]
             (folder / "script.ys").write_text("\n".join(script) + "\n")

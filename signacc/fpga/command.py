@@ -162,6 +162,7 @@ def flow_files(
     from importlib import metadata
 
     from .core_file import core_files
+    from .steps import replaced_modules
     from .targets import TARGETS
     from .vivado import vivado_script
 
@@ -178,7 +179,7 @@ def flow_files(
     if core:
         texts = core_files(
             top=generated.top, verilog=verilog.name, version=metadata.version("signacc"),
-            targets=list(TARGETS.values()), triple=config.structure == "triple",
+            targets=list(TARGETS.values()), modules=replaced_modules(config),
         )
         files |= {verilog.with_name(name): text for name, text in texts.items()}
     if vivado_part is not None:

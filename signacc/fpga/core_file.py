@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .steps import KEEP_COPIES, TECHMAPS
@@ -21,7 +21,7 @@ class _Fileset:
 
 def core_files(
     *, top: str, verilog: str, version: str, targets: Sequence[Target] = (),
-    triple: bool = False,
+    modules: Collection[str] = (),
 ) -> dict[str, str]:
     """Return the text of a ``.core`` file, and of the files beside it that it names.
 
@@ -36,9 +36,8 @@ def core_files(
     targets
         Each gives a synthesis target of its own for Yosys by way of Edalize, which does what
         ``signacc pnr`` does.
-    triple
-        Whether the engine's structure is ``triple``: families that have its adders as cells get
-        them.
+    modules
+        What the design has of ``steps.TECHMAPS``: families that have it as cells get them.
     """
     stem = verilog.removesuffix(".v")
     filesets = {
@@ -46,10 +45,14 @@ def core_files(
         "copies": _script(f"{stem}_copies.tcl", _copies(top)),
     }
     wanted = {target.name: ["rtl", "copies"] for target in targets}
-    for family, techmap in TECHMAPS.items() if triple else ():
-        name = f"{family}_adders"
+    techmaps = [
+        (family, kind, path)
+        for family, kinds in TECHMAPS.items() for kind, path in kinds.items() if kind in modules
+    ]
+    for family, kind, techmap in techmaps:
+        name = f"{family}_{kind}"
         cells = f"{stem}_{techmap.name}"
-        script = _script(f"{stem}_{name}.tcl", _adders(cells))
+        script = _script(f"{stem}_{name}.tcl", _cells(cells))
         filesets[name] = _Fileset(
             {cells: "user", **script.files},
             {cells: techmap.read_text(encoding="utf-8"), **script.texts},
@@ -70,13 +73,13 @@ def _script(name: str, text: str) -> _Fileset:
     return _Fileset({name: "tclSource"}, {name: text})
 
 
-def _adders(cells: str) -> str:
-    """Return Tcl that replaces the engine's adders by the modules of `cells`, beside the script.
+def _cells(cells: str) -> str:
+    """Return Tcl that replaces modules of the engine by those of `cells`, beside the script.
 
     Edalize reads Verilog without elaborating it (``-defer``): a techmap would find nothing yet.
     """
     return (
-        "# The adders of structure triple as cells of the device, in place of the engine's sums.\n"
+        "# Adders as cells of the device, in place of the engine's sums.\n"
         f"yosys read_verilog -overwrite [file join [file dirname [info script]] {word(cells)}]\n"
     )
 

@@ -371,7 +371,7 @@ def _synthesis(design: Design, target: Target, options: Options, yosys: Tool,
         command.append("-noiopads")
     if target.family == "nexus" and framed:
         command.append("-noiopad")
-    techmaps = TECHMAPS.get(target.family, ())
+    techmaps = TECHMAPS.get(target.family, {}).values()
     files = {path.name: path.read_text(encoding="utf-8") for path in techmaps}
     script = [
         *(f"techmap -map {name}" for name in files),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hw.config import EngineConfig
+
 # Yosys merges registers that hold the same value, also where the copies are there to divide a
 # fan-out, and an attribute `keep` on the register's net does not stop it: one on the cell does.
 KEEP_COPIES = (
@@ -14,5 +16,11 @@ KEEP_COPIES = (
 """Passes on an elaborated design that keep the copies of registers apart."""
 
 _HERE = Path(__file__).parent
-TECHMAPS = {"xcup": (_HERE / "xcup_adders.v", _HERE / "xcup_blocks.v")}
+TECHMAPS = {"xcup": {"adders": _HERE / "xcup_adders.v", "blocks": _HERE / "xcup_blocks.v"}}
 """What replaces modules of the design by cells of a family, before anything else is done."""
+
+
+def replaced_modules(config: EngineConfig) -> tuple[str, ...]:
+    """Return which of TECHMAPS find modules in the Verilog of `config`."""
+    adders = ("adders",) if config.structure == "triple" else ()
+    return adders + (("blocks",) if config.in_blocks else ())

@@ -12,7 +12,7 @@ from bare import random_power_up, without_initial_values
 from generators import random_run
 from test_engine import check_values
 
-from hw.config import PRESETS
+from hw.config import PRESETS, EngineConfig
 from hw.verilog import generate
 from signacc.cosim.build import build
 from signacc.cosim.run import execute_runs
@@ -22,13 +22,18 @@ from sim.stalls import StallPattern
 pytestmark = pytest.mark.rtl
 
 
-@pytest.fixture(scope="module", params=["tiny", "tables"])
+@pytest.fixture(scope="module", params=["tiny", "tables", "blocks"])
 def bare(request):
     """A configuration and its engine without initial values."""
     if request.param == "tiny":
         config = PRESETS["tiny"]
-    else:
+    elif request.param == "tables":
         config = request.getfixturevalue("tables_config")
+    else:
+        config = EngineConfig(
+            name="blocks", k_par=12, n_par=4, act_bits=8, structure="tables", group=4, k_max=100,
+            n_max=60, around="blocks",
+        )
     generated = generate(config, top=f"signacc_{config.name}_bare")
     text, count = without_initial_values(generated.text)
     assert count > 100

@@ -16,7 +16,7 @@ from signacc.fpga.targets import named_target
 
 from .yosys import need_yosys, yosys
 
-TECHMAP = TECHMAPS["xcup"].read_text()
+TECHMAP = TECHMAPS["xcup"]["adders"].read_text()
 
 
 def placed(module: str, widths: dict[str, int], **parameters: str | int) -> str:

@@ -12,7 +12,7 @@ from hw.config import PRESETS
 from hw.verilog import generate_array
 from signacc.fpga.core_file import core_files
 from signacc.fpga.flow import Design, Options, implement
-from signacc.fpga.steps import TECHMAPS
+from signacc.fpga.steps import TECHMAPS, replaced_modules
 from signacc.fpga.targets import TARGETS, named_target
 from signacc.fpga.vivado import vivado_script
 
@@ -51,12 +51,12 @@ def test_core_file():
 
 
 def test_triple_adders_are_cells_where_the_family_has_them():
-    files = core_files(top="e", verilog="e.v", version="1.0.0", triple=True,
+    files = core_files(top="e", verilog="e.v", version="1.0.0", modules=("adders",),
                        targets=[named_target("ecp5-85k"), named_target("xcup-k26")])
     assert files.keys() == {
         "e.core", "e_copies.tcl", "e_xcup_adders.tcl", "e_xcup_adders.v"
     }
-    assert files["e_xcup_adders.v"] == TECHMAPS["xcup"].read_text()
+    assert files["e_xcup_adders.v"] == TECHMAPS["xcup"]["adders"].read_text()
     core = core_of(files)
     assert core["filesets"]["xcup_adders"]["files"] == [
         {"e_xcup_adders.v": {"file_type": "user"}},
@@ -67,8 +67,17 @@ def test_triple_adders_are_cells_where_the_family_has_them():
     assert core["targets"]["default"]["filesets"] == ["rtl"]
 
 
+def test_sums_in_blocks_are_cells_where_the_family_has_them():
+    files = core_files(top="e", verilog="e.v", version="1.0.0", modules=("blocks",),
+                       targets=[named_target("ecp5-85k"), named_target("xcup-k26")])
+    assert files.keys() == {"e.core", "e_copies.tcl", "e_xcup_blocks.tcl", "e_xcup_blocks.v"}
+    core = core_of(files)
+    assert core["targets"]["xcup-k26"]["filesets"] == ["rtl", "xcup_blocks", "copies"]
+    assert core["targets"]["ecp5-85k"]["filesets"] == ["rtl", "copies"]
+
+
 def test_every_target_has_a_core_target():
-    core = core_of(core_files(top="e", verilog="e.v", version="1.0.0", triple=True,
+    core = core_of(core_files(top="e", verilog="e.v", version="1.0.0", modules=("adders",),
                               targets=list(TARGETS.values())))
     assert core["targets"].keys() == {"default", "lint", *TARGETS}
 
@@ -105,16 +114,23 @@ def as_edalize_does(folder, core, target):
 
 
 @pytest.mark.parametrize(
-    ("structure", "target"),
-    [("triple", "xcup-k26"), ("triple", "ecp5-85k"), ("direct", "xcup-k26")],
+    ("change", "target", "cell"),
+    [
+        ({"structure": "triple"}, "xcup-k26", "LUT6_2"),
+        ({"structure": "triple"}, "ecp5-85k", None),
+        ({"structure": "direct"}, "xcup-k26", None),
+        ({"structure": "tables", "group": 3, "k_par": 9, "around": "blocks"}, "xcup-k26",
+         "DSP48E2"),
+        ({"structure": "tables", "group": 3, "k_par": 9, "around": "blocks"}, "ecp5-85k", None),
+    ],
 )
-def test_a_core_target_gives_the_cells_of_pnr(structure, target, tmp_path):
+def test_a_core_target_gives_the_cells_of_pnr(change, target, cell, tmp_path):
     """Array with accumulators: every kind of cell as often as the project's own flow has it."""
     need_yosys()
-    config = replace(PRESETS["tiny"], structure=structure, k_par=7, act_par=1, n_par=2)
+    config = replace(PRESETS["tiny"], **{"k_par": 7, "act_par": 1, "n_par": 2} | change)
     design = generate_array(config)
     files = core_files(top=design.top, verilog="e.v", version="1.0.0",
-                       targets=[named_target(target)], triple=structure == "triple")
+                       targets=[named_target(target)], modules=replaced_modules(config))
     for name, text in (files | {"e.v": design.text}).items():
         (tmp_path / name).write_text(text)
     script = as_edalize_does(tmp_path, core_of(files), target)
@@ -126,7 +142,7 @@ def test_a_core_target_gives_the_cells_of_pnr(structure, target, tmp_path):
     mapped = {name: count for name, count in own.synthesis.mapped.items() if count}
     assert {name: count for name, count in found.items() if name in mapped or
             not name.startswith("$")} == mapped
-    assert ("LUT6_2" in found) == ((structure, target) == ("triple", "xcup-k26"))
+    assert {"LUT6_2", "DSP48E2"} & found.keys() == ({cell} if cell else set())
 
 
 def test_vivado_script():
