@@ -30,7 +30,7 @@ CONFIGS = [
     replace(PRESETS[name], name=f"{name}{suffix}", **change)
     for name in ("kv260", "kv260_a8")
     for suffix, change in (("_par1", {"act_par": 1, "out_par": 1}), ("", {}))
-]
+] + [PRESETS["kv260_lean"], PRESETS["kv260_a8_lean"]]
 ARRAY, MAKER = "array_0", "array_0.maker"
 
 

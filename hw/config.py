@@ -726,6 +726,10 @@ _KV260 = EngineConfig(
     out_par=4,
     clock_mhz=150.0,
 )
+# One activation and one result a cycle, multipliers and block memory instead of look-up tables: the
+# least around the same array. Streams of vectors do not notice if a layer has 1,024 inputs and
+# outputs or more; a vector alone takes longer.
+_KV260_LEAN = replace(_KV260, name="kv260_lean", act_par=1, out_par=1, around="blocks")
 
 PRESETS: dict[str, EngineConfig] = {
     "tiny": EngineConfig(
@@ -734,6 +738,8 @@ PRESETS: dict[str, EngineConfig] = {
     ),
     "kv260": _KV260,
     "kv260_a8": replace(_KV260, name="kv260_a8", act_bits=8),
+    "kv260_lean": _KV260_LEAN,
+    "kv260_a8_lean": replace(_KV260_LEAN, name="kv260_a8_lean", act_bits=8),
     "ulx3s": EngineConfig(
         # Holds every layer of fbi-1.3b; the board's 16-bit SDRAM bounds it long before the array.
         name="ulx3s", k_par=32, n_par=16, act_bits=8, structure="tables", group=4, k_max=5632,

@@ -52,8 +52,11 @@ def _check_sidecar(path: Path) -> None:
         )
 
 
-_SYSTEMS = "Named system: asic7, kv260, kv260_a8, tiny, u280, ulx3s"
-_preset = click.option("--preset", help="Engine preset: tiny, kv260, kv260_a8, ulx3s, u280, asic7.")
+_SYSTEMS = "Named system: asic7, kv260, kv260_a8, kv260_lean, kv260_a8_lean, tiny, u280, ulx3s"
+_preset = click.option(
+    "--preset",
+    help="Engine preset: tiny, kv260, kv260_a8, kv260_lean, kv260_a8_lean, ulx3s, u280, asic7.",
+)
 _config = click.option("--config", metavar="FILE", help="Engine configuration, a JSON file.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 _model = click.option(

@@ -553,6 +553,9 @@ def test_the_kv260_presets():
     assert kv260.weight_beat_bits / 8 * kv260.clock_mhz * 1e6 == 19.2e9
     assert kv260.act_bits == 16
     assert replace(kv260, name="kv260_a8", act_bits=8) == named_preset("kv260_a8")
+    lean = named_preset("kv260_lean")
+    assert replace(kv260, name=lean.name, act_par=1, out_par=1, around="blocks") == lean
+    assert replace(lean, name="kv260_a8_lean", act_bits=8) == named_preset("kv260_a8_lean")
     kv260.check_shape(11008, 4096)  # the largest layers of the 7B model
     kv260.check_shape(4096, 11008)
 

@@ -183,6 +183,7 @@ def test_results(config, ready):
             sent += send
             ctx.set(dut.result.ready, source.random() < ready)
             if ctx.get(dut.result.valid):
+                assert ctx.get(dut.pending)
                 entry = entry_at(ctx, config, dut)
                 assert held in (None, entry)  # stable until it is taken
                 held = entry
@@ -193,6 +194,7 @@ def test_results(config, ready):
             else:
                 assert held is None
             await clock.tick()
+        assert not ctx.get(dut.pending)  # since the last one was taken
 
     run(bench_dut, bench)
     assert got == want, seed

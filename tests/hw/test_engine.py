@@ -15,7 +15,7 @@ from golden.linear import fbi_linear
 from hw.config import ConfigError, EngineConfig
 from hw.drain import Windows
 from hw.engine import Engine
-from hw.queues import ShiftQueue
+from hw.queues import KeptQueue, ShiftQueue
 from hw.rounding import ENDS_DELAY
 from hw.streams import activation_chunks, coefficient_chunks, payload_integers, weight_beats
 
@@ -214,6 +214,29 @@ class QueueRule:
         self.most = max(self.most, len(self.written) - len(self.read))
 
 
+class KeptRule:
+    """Holds a KeptQueue's writer to what the queue asks of it."""
+
+    def __init__(self, queue):
+        self.queue = queue
+        self.inside = self.most = self.taken = 0
+        self.kept = None  # the entry that stands at its writer
+
+    def check(self, ctx, cycle):
+        """Call in every cycle, when all inputs stand."""
+        queue = self.queue
+        if self.kept is not None:
+            assert ctx.get(queue.w_data) == self.kept
+        if ctx.get(queue.w_en):
+            assert self.inside < 2
+            self.inside += 1
+        self.most = max(self.most, self.inside)
+        takes = ctx.get(queue.r_en)
+        self.kept = ctx.get(queue.w_data) if self.inside == 2 and not takes else None
+        self.inside -= takes
+        self.taken += takes
+
+
 @pytest.mark.parametrize("scarce", ["weight", "result", "act"])
 @pytest.mark.parametrize("structure", ["direct", "tables"])
 def test_queues_of_registers_are_used_as_they_ask(structure, scarce, monkeypatch):
@@ -227,7 +250,15 @@ def test_queues_of_registers_are_used_as_they_ask(structure, scarce, monkeypatch
             super().__init__(width, depth)
             rules.append(QueueRule(self))
 
+    summaries = []
+
+    class WatchedSummaries(KeptQueue):
+        def __init__(self, width):
+            super().__init__(width)
+            summaries.append(KeptRule(self))
+
     monkeypatch.setattr("hw.engine.ShiftQueue", Watched)
+    monkeypatch.setattr("hw.engine.KeptQueue", WatchedSummaries)
     dut = Engine(config)
 
     async def bench(ctx):
@@ -246,7 +277,7 @@ def test_queues_of_registers_are_used_as_they_ask(structure, scarce, monkeypatch
                 change += source.choice([1, 2, 3, 5, 40, 4 * config.reduce_cycles])
             command.offer()
             command.settle()
-            for rule in rules:
+            for rule in (*rules, *summaries):
                 rule.check(ctx, clock.cycle)
             await clock.tick()
 
@@ -254,6 +285,9 @@ def test_queues_of_registers_are_used_as_they_ask(structure, scarce, monkeypatch
     assert len(rules) == (3 if structure == "tables" else 2)
     for rule in rules:
         assert len(rule.read) > 5
+    (summary,) = summaries
+    assert summary.taken > 5
+    assert summary.most == 2 or (structure, scarce) != ("tables", "weight")
     if scarce == "weight":  # the queues before and behind the quantizer filled up
         assert sum(rule.most == rule.queue.depth for rule in rules) >= 2
 

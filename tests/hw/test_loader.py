@@ -64,6 +64,7 @@ def test_chunks_of_every_vector(config, chance):
             if offered and ctx.get(dut.command.ready):
                 rest.pop()
                 offered = False
+            assert ctx.get(dut.inside) == (slots > 0), seed
             # What is freed in this cycle is room in the next one.
             assert chunks + accept <= config.chunks_max, seed
             assert vectors + begun <= VECTORS_AHEAD, seed

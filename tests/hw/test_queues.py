@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from hw.queues import InputRegister, ShiftQueue
+from hw.queues import InputRegister, KeptQueue, ShiftQueue
 
 from ..simulation import Clock, run
 
@@ -87,3 +87,45 @@ def test_entries_move_on(depth, chance):
     ]
     assert seen_at == want, seed
     assert full or chance == 1, seed
+
+
+@pytest.mark.parametrize("chance", [1.0, 0.5, 0.2])
+def test_the_second_entry_waits_at_its_writer(chance):
+    """Each is at the output a cycle after it was written, or after the one before it was read."""
+    seed = f"kept {chance}"
+    source = random.Random(seed)
+    dut = KeptQueue(8)
+    entries = [source.getrandbits(8) for _ in range(120)]
+    written_at, seen_at, taken_at = [], [], []
+    most = 0
+
+    async def bench(ctx):
+        nonlocal most
+        clock = Clock(ctx)
+        while len(taken_at) < len(entries):
+            inside = len(written_at) - len(taken_at)
+            most = max(most, inside)
+            write = len(written_at) < len(entries) and inside < 2 and source.random() < chance
+            ctx.set(dut.w_en, write)
+            if write:
+                written_at.append(clock.cycle)
+            # The second entry stands there until it has moved; else nothing that counts.
+            kept = write or inside == 2
+            ctx.set(dut.w_data, entries[len(written_at) - 1] if kept else source.getrandbits(8))
+            valid = ctx.get(dut.r_valid)
+            if valid:
+                assert ctx.get(dut.r_data) == entries[len(taken_at)], seed
+                if len(seen_at) == len(taken_at):
+                    seen_at.append(clock.cycle)
+            take = valid and source.random() < chance
+            ctx.set(dut.r_en, take)
+            if take:
+                taken_at.append(clock.cycle)
+            await clock.tick()
+
+    run(dut, bench)
+    want = [
+        max(written + 1, taken_at[i - 1] + 1 if i else 0) for i, written in enumerate(written_at)
+    ]
+    assert seen_at == want, seed
+    assert most == 2 or chance == 1
