@@ -34,11 +34,11 @@ module signacc_total #(parameter WA = 8, WC = 8, W = 8, BEFORE = 0) (
   input signed [WC-1:0] c,
   output reg signed [W-1:0] y
 );
-  reg signed [W-1:0] before;
-  wire signed [W-1:0] low = plus[0] ? {W{1'b0}} : BEFORE != 0 ? before : {W{1'b0}};
+  reg signed [W-1:0] previous;
+  wire signed [W-1:0] low = plus[0] ? {W{1'b0}} : BEFORE != 0 ? previous : {W{1'b0}};
   wire signed [W-1:0] high = plus[0] ? y : c;
   always @(posedge clk) begin
-    before <= y;
+    previous <= y;
     if (clear) y <= {W{1'b0}};
     else y <= a + (plus[1] ? high : low);
   end
