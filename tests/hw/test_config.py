@@ -594,6 +594,17 @@ def test_formats_of_activations():
     assert refusal(act_format=["bf16"]) == "act_format must be one of fp16, bf16, not ['bf16']"
 
 
+def test_what_stands_around_the_array():
+    assert EngineConfig(**GOOD).around == "luts"
+    assert not EngineConfig(**GOOD).in_blocks
+    blocks = EngineConfig(**GOOD, around="blocks")
+    assert blocks.in_blocks
+    # Neither a cycle nor a width is another.
+    assert blocks.latency_cycles == EngineConfig(**GOOD).latency_cycles
+    assert refusal(around="dsp") == "around must be one of luts, blocks, not 'dsp'"
+    assert refusal(around=["luts"]) == "around must be one of luts, blocks, not ['luts']"
+
+
 def test_scales_on_the_output_axis():
     assert EngineConfig(**GOOD, scale_out="row").scales
     assert not EngineConfig(**GOOD).scales
