@@ -85,7 +85,10 @@ def total(cells: Mapping[str, Mapping[str, int]], among: Sequence[str]) -> Count
 def figures(config: EngineConfig, modules: Mapping[str, Any], top: str) -> dict[str, Any]:
     """Return the LUTs of array and overhead, and of every module of the overhead by itself."""
     cells = by_instance(modules, top)
-    inside = [p for p in cells if f"{p}.".startswith(f"{ARRAY}.") and p != MAKER]
+    inside = [
+        p for p in cells
+        if f"{p}.".startswith(f"{ARRAY}.") and not f"{p}.".startswith(f"{MAKER}.")
+    ]
     around = [p for p in cells if p not in inside]
     array, overhead = total(cells, inside), total(cells, around)
     assert not array.unknown, array.unknown
