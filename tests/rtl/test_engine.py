@@ -9,6 +9,8 @@ from generators import golden_output, random_layer, random_run
 from hw.config import PRESETS
 from signacc.cosim.job import Run
 from signacc.cosim.run import build_engine, execute_runs
+from sim.engine import simulate
+from sim.stalls import StallPattern
 
 pytestmark = pytest.mark.rtl
 
@@ -45,7 +47,7 @@ def test_random_traffic_on_tables(tables, tables_config):
     assert commands == {1, 2}  # whole commands and remainders
 
 
-@pytest.mark.parametrize("preset", ["kv260", "kv260_a8"])
+@pytest.mark.parametrize("preset", ["kv260", "kv260_a8", "kv260_a8_lean"])
 def test_thousand_lanes(preset):
     """1,024 lanes: shapes of the shipped model, some that divide nothing, stalls."""
     seed = 7
@@ -59,6 +61,9 @@ def test_thousand_lanes(preset):
     ]
     results = execute_runs(build_engine(config), config, runs)
     assert check_values(config, runs, results) == sum(m * n for m, _, n in shapes)
+    for run, result in zip(runs, results, strict=True):
+        stalls = StallPattern(run.stall_seed, run.stall_probability)
+        assert simulate(config, run.shapes(config.m_par), stalls).cycles == result.cycles
 
 
 def test_mismatch_would_be_seen(tiny):
