@@ -189,6 +189,12 @@ def test_training_page_quotes_the_flagship():
         mine, theirs = ours["accuracy"]["float"][task], twins["accuracy"]["twin"][task]
         cells = [f"{100 * x:.1f}" for x in (mine[metric], theirs[metric], mine[f"{metric}_stderr"])]
         assert f"| {task} | {metric} | {' | '.join(cells)} |" in text
+    golden = json.loads((folder / "zero-shot-golden.json").read_text())["results"]
+    for task, metric in golden["metric"].items():
+        found = [golden["accuracy"][way][task] for way in ("float", "A16", "A8")]
+        cells = [f"{100 * one[metric]:.1f}" for one in found]
+        error = 100 * found[0][f"{metric}_stderr"]
+        assert f"| {task} | {metric} | {' | '.join(cells)} | {error:.1f} |" in text
     golden = json.loads((results / "perplexity-fbi-135m.json").read_text())["results"]["texts"]
     for arithmetic in ("float", "A16", "A8"):
         cells = [
