@@ -197,37 +197,40 @@ def combine_kernel(
 @triton.jit
 def rotate_kernel(
     qkv, cos, sin, query, keys, values, length, capacity, start,
-    heads: tl.constexpr, kv_heads: tl.constexpr, half: tl.constexpr, early: tl.constexpr,
+    heads: tl.constexpr, kv_heads: tl.constexpr, half: tl.constexpr, block: tl.constexpr,
+    early: tl.constexpr,
 ):
-    """Prefill: rows of [q | k | v] to rotated queries, and rotated keys and values in the cache.
+    """Rows of [q | k | v] to rotated queries, and rotated keys and values in the cache.
 
-    One head of one token a program; tokens of a sequence follow one another from position
+    `block` heads of one token a program; tokens of a sequence follow one another from position
     `start`.
     """
-    overlap(early)
     token = tl.program_id(0)
-    part = tl.program_id(1)
     sequence = token // length
     position = token % length
-    d = tl.arange(0, half)
-    row = qkv + (token.to(tl.int64) * (heads + 2 * kv_heads) + part) * 2 * half
-    x1 = tl.load(row + d)
-    x2 = tl.load(row + half + d)
-    if part < heads + kv_heads:
-        c = tl.load(cos + (start + position) * half + d)
-        s = tl.load(sin + (start + position) * half + d)
-        f1 = x1.to(tl.float32)
-        f2 = x2.to(tl.float32)
-        x1 = (f1 * c - f2 * s).to(qkv.dtype.element_ty)
-        x2 = (f2 * c + f1 * s).to(qkv.dtype.element_ty)
-    if part < heads:
-        target = query + ((sequence * heads + part).to(tl.int64) * length + position) * 2 * half
-    elif part < heads + kv_heads:
-        at = (sequence * kv_heads + part - heads).to(tl.int64) * capacity + start + position
-        target = keys + at * 2 * half
-    else:
-        v_head = sequence * kv_heads + part - heads - kv_heads
-        at = v_head.to(tl.int64) * capacity + start + position
-        target = values + at * 2 * half
-    tl.store(target + d, x1)
-    tl.store(target + half + d, x2)
+    part = (tl.program_id(1) * block + tl.arange(0, block))[:, None]
+    d = tl.arange(0, half)[None, :]
+    parts: tl.constexpr = heads + 2 * kv_heads
+    inside = (part < parts) & (d < half)
+    c = tl.load(cos + (start + position) * half + d)
+    s = tl.load(sin + (start + position) * half + d)
+    overlap(early)
+    at = qkv + (token.to(tl.int64) * parts + part) * 2 * half + d
+    x1 = tl.load(at, mask=inside, other=0.0)
+    x2 = tl.load(at + half, mask=inside, other=0.0)
+    f1 = x1.to(tl.float32)
+    f2 = x2.to(tl.float32)
+    r1 = (f1 * c - f2 * s).to(qkv.dtype.element_ty)
+    r2 = (f2 * c + f1 * s).to(qkv.dtype.element_ty)
+    of_query = inside & (part < heads)
+    to = query + ((sequence * heads + part).to(tl.int64) * length + position) * 2 * half + d
+    tl.store(to, r1, mask=of_query)
+    tl.store(to + half, r2, mask=of_query)
+    row = (sequence * kv_heads + (part - heads) % kv_heads).to(tl.int64) * capacity
+    to = (row + start + position) * 2 * half + d
+    of_key = inside & (part >= heads) & (part < heads + kv_heads)
+    tl.store(keys + to, r1, mask=of_key)
+    tl.store(keys + to + half, r2, mask=of_key)
+    of_value = inside & (part >= heads + kv_heads)
+    tl.store(values + to, x1, mask=of_value)
+    tl.store(values + to + half, x2, mask=of_value)
