@@ -249,7 +249,7 @@ def layers(tasks: Tasks, model: str) -> None:
     apart = ", no kernel starts early"
     dense = DensePath(config, device)
     series(dense, "bf16", few + many)
-    dense.overlap_many = False
+    dense.start_early("none")
     series(dense, f"bf16{apart}", many)
     del dense
     for bits in (16, 8):
@@ -257,9 +257,11 @@ def layers(tasks: Tasks, model: str) -> None:
         path = SignPath(config, device, act_bits=bits, gemm="warpgroup")
         path.gemv_limit = 0
         series(path, f"sign-a{bits}, warpgroup", few + many)
-        path.overlap_many = False
+        path.start_early("none")
         series(path, f"sign-a{bits}, warpgroup{apart}", many)
         path.gemv_limit = max(few)
+        series(path, f"sign-a{bits}, GEMV{apart}", few)
+        path.start_early("all")
         series(path, f"sign-a{bits}, GEMV", few)
 
 

@@ -24,8 +24,8 @@ from torch.profiler import ProfilerActivity, profile
 from golden.config import named_model
 from golden.errors import InputError
 from signacc.baseline.device import require_gpu
-from signacc.baseline.measure import make_cache, release, step_of
-from signacc.baseline.plan import GEMMS, PATHS
+from signacc.baseline.measure import fastest_early, make_cache, release, step_of
+from signacc.baseline.plan import EARLY, GEMMS, PATHS
 from signacc.baseline.points import Point
 from signacc.baseline.run import make_decoder
 from signacc.baseline.timing import capture, repeated
@@ -77,15 +77,19 @@ def kinds_of(spans: list[Span]) -> dict[str, dict[str, float]]:
 
 
 def profile_step(
-    path: str, model: str, batch: int, context: int, gemm: str, gemv_limit: int | None, early: bool
+    path: str, model: str, batch: int, context: int, gemm: str, gemv_limit: int | None,
+    early: str | None,
 ) -> dict[str, object]:
     """Return the step's time and what its kernels take, of the middle one of three replays."""
     decoder = make_decoder(path, model, require_gpu(), gemm)
     if gemv_limit is not None and path.startswith("sign"):
         decoder.path.gemv_limit = gemv_limit
-    decoder.path.overlap_many &= early
     cache = make_cache(decoder.path, named_model(model), batch, context)
     step, _ = step_of(decoder, cache, Point(model, path, "decode", batch, context))
+    if early is None:
+        early = fastest_early(decoder.path, step, 0.3)
+    else:
+        decoder.path.start_early(early)
     graph = capture(step)
     times = repeated(graph.replay, seconds=0.5, repeats=5)
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
@@ -138,15 +142,16 @@ def table(results: list[Task]) -> str:
               help="Of the 1-bit paths.")
 @click.option("--gemv-limit", type=click.IntRange(0),
               help="Most vectors that 1-bit paths give to the GEMV.")
-@click.option("--early/--no-early", default=True, show_default=True,
-              help="Whether kernels of many vectors start while the one ahead ends.")
+@click.option("--early", type=click.Choice(EARLY),
+              help="Which kernels start while the one ahead ends [default: the fastest way].")
 @click.option("--seconds", default=180.0, show_default=True, type=click.FloatRange(1),
               help="Time of everything.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write figures here.")
 @click.option("--worker", type=click.Path(file_okay=False, path_type=Path), hidden=True)
 def main(
     model: str, paths: tuple[str, ...], batches: tuple[int, ...], context: int, gemm: str,
-    gemv_limit: int | None, early: bool, seconds: float, out: Path | None, worker: Path | None,
+    gemv_limit: int | None, early: str | None, seconds: float, out: Path | None,
+    worker: Path | None,
 ) -> None:
     """Print a step's time, and what each kind of kernel takes of it."""
     if worker is not None:

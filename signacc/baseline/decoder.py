@@ -73,7 +73,7 @@ class Decoder:
             )
         query = ops.rotate(
             qkv, self.cos, self.sin, keys, values, heads=heads, start=last,
-            overlap=self.path.overlap_many,
+            overlap=self.path.overlap_rope,
         )
         mixed = F.scaled_dot_product_attention(
             query, keys[:, :, : last + 1], values[:, :, : last + 1],
@@ -96,7 +96,7 @@ class Decoder:
             )
             qkv = self.path.linear(layer, "qkv", x, None)
             query = ops.rotate(
-                qkv, self.cos, self.sin, keys, values, heads=heads, overlap=self.path.overlap_many
+                qkv, self.cos, self.sin, keys, values, heads=heads, overlap=self.path.overlap_rope
             )
             mixed = F.scaled_dot_product_attention(
                 query, keys[:, :, :length], values[:, :, :length], is_causal=True,

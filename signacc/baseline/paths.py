@@ -18,6 +18,7 @@ from golden.config import ModelConfig
 
 from . import ops
 from .ops import NORM, PLAIN, SILU
+from .plan import EARLY
 from .weights import FUSED, Frame, Signs, random_frame, random_matrix
 
 PROLOGUES = {"qkv": NORM, "out": PLAIN, "gate_up": NORM, "down": SILU}
@@ -55,8 +56,9 @@ class Path(ABC):
         Bits of quantized activations; None if they stay floating point.
     frame
         Embedding, head and norms.
-    overlap, overlap_many
-        Whether kernels start while the one ahead still runs: those of few vectors, and of many.
+    overlap, overlap_many, overlap_rope
+        Whether kernels start while the one ahead still runs: those of few vectors, of many, and
+        RoPE ahead of the library's attention.
     """
 
     name: str
@@ -66,8 +68,18 @@ class Path(ABC):
     def __init__(self, config: ModelConfig, device: torch.device) -> None:
         self.config = config
         self.device = device
-        self.overlap = self.overlap_many = ops.can_overlap(device)
+        self.start_early(self.early_ways[0])
         self.frame: Frame = random_frame(config, self.dtype, device)
+
+    @property
+    def early_ways(self) -> tuple[str, ...]:
+        """What of :data:`.plan.EARLY` the device can."""
+        return EARLY if ops.can_overlap(self.device) else EARLY[-1:]
+
+    def start_early(self, way: str) -> None:
+        """Let the kernels of one of :data:`.plan.EARLY` start while the one ahead ends."""
+        self.overlap = self.overlap_many = way != "none"
+        self.overlap_rope = way == "all"
 
     @property
     @abstractmethod

@@ -31,6 +31,8 @@ class Result:
         Bytes and operations that the step must do, over its time and the ceiling of this run.
     limit_share
         The step's shortest possible time by either ceiling, over its time.
+    early
+        Which of :data:`.plan.EARLY` was the fastest, and is what was timed.
     """
 
     point: Point
@@ -44,6 +46,7 @@ class Result:
     watts: float | None = None
     energy_seconds: float | None = None
     energy_source: str | None = None
+    early: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return a flat dictionary."""

@@ -72,8 +72,10 @@ def check_path(
 
     path = make_path(name, shallow(named_model(model)), device, gemm)
     checks = []
-    for batch in CHECKED_BATCHES:
-        checks += check_model(path, batch=batch, past=333, length=40)
+    for way in dict.fromkeys((path.early_ways[-1], path.early_ways[0])):  # each kernel both ways
+        path.start_early(way)
+        for batch in CHECKED_BATCHES:
+            checks += check_model(path, batch=batch, past=333, length=40)
     if path.act_bits is not None:
         checks += [check_linears(path, count=count) for count in (1, 3, 40)]
     require(checks)
@@ -171,6 +173,7 @@ class Run:
                 limit_share=_digits(result.limit_share),
                 energy_source=result.energy_source,
                 energy_seconds=_digits(result.energy_seconds),
+                early=result.early,
             )
         )
 

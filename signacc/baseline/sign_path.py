@@ -22,7 +22,6 @@ from .vectors import fold, quantize
 from .weights import FUSED, Signs, dense_of, random_signs
 
 _WARPS = 8
-_LARGE = 4096  # hidden size from which starting kernels early costs more than it gains (H200)
 _STAGED = 4  # vectors whose bit planes lie in shared memory at once
 
 
@@ -107,7 +106,6 @@ class SignPath(Path):
         super().__init__(config, device)
         self.name = f"sign-a{act_bits}"
         self.act_bits = act_bits
-        self.overlap = self.overlap and config.hidden_size < _LARGE
         self.gemm = make_gemm(gemm, act_bits, device)
         self.gemv_limit = self.gemm.gemv_limit if gemv_limit is None else gemv_limit
         self.weights = [

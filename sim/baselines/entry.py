@@ -69,6 +69,7 @@ class Baseline:
     limit_share: float | None = None
     energy_source: str | None = None
     energy_seconds: float | None = None
+    early: str | None = None
 
     def __post_init__(self) -> None:
         for field in ("name", "model", "source"):
@@ -86,7 +87,7 @@ class Baseline:
             value = getattr(self, field)
             if value not in legal:
                 raise InputError(f"{field} must be one of {', '.join(legal)}, not {value!r}")
-        for field in ("command", "path"):
+        for field in ("command", "path", "early"):
             value = getattr(self, field)
             if value is not None and not is_text(value):
                 raise InputError(f"{field} must be a non-empty text or null, not {value!r}")

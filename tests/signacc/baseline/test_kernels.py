@@ -12,8 +12,10 @@ from golden.config import ModelConfig
 from golden.errors import InputError
 from model.fbi import FbiLlm
 from signacc.baseline import gate, ops, weights
+from signacc.baseline.decoder import LIBRARY_BATCH, Cache, Decoder
 from signacc.baseline.errors import GateError
 from signacc.baseline.paths import DensePath, dense_int4, quantize_int4
+from signacc.baseline.plan import EARLY
 from signacc.baseline.reference import Reference
 from signacc.baseline.sign_path import SignPath, split_for
 
@@ -54,6 +56,31 @@ def test_a_decoder_with_the_warpgroup_gemm_passes_the_check(monkeypatch, bits):
     assert gate.check_linears(whole, count=3).error < 0.9
     checks = gate.check_model(whole, batch=2, past=130, length=3)
     assert [check.passed for check in checks] == [True, True], checks
+
+
+def test_kernels_start_early_in_the_way_that_is_asked_for(monkeypatch):
+    """A CPU can none; the launches of a step of many vectors say what a GPU would be asked."""
+    dense = path("bf16", seed=1)
+    assert dense.early_ways == ("none",)
+    asked = []
+
+    def early(overlap):
+        asked.append(overlap)
+        return {"early": False}
+
+    monkeypatch.setattr(ops, "early", early)
+    monkeypatch.setattr(ops, "can_overlap", lambda device: True)
+    assert dense.early_ways == EARLY
+    decoder = Decoder(dense)
+    cache = Cache(CONFIG, LIBRARY_BATCH, 9, dense)
+    tokens = torch.zeros(LIBRARY_BATCH, dtype=torch.int64)
+    # norm, RoPE, norm, SwiGLU, norm
+    for way, launches in (("all", [1, 1, 1, 1, 1]), ("all but RoPE", [1, 0, 1, 1, 1]),
+                          ("none", [0, 0, 0, 0, 0])):
+        asked.clear()
+        dense.start_early(way)
+        decoder.decode(tokens, cache, 8)
+        assert asked == launches
 
 
 def test_a_wrong_weight_bit_fails_the_check():

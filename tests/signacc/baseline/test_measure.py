@@ -8,13 +8,13 @@ import torch
 from golden.config import named_model
 from signacc.baseline import measure, run, timing, work
 from signacc.baseline.errors import GateError
-from signacc.baseline.plan import Plan
+from signacc.baseline.plan import EARLY, Plan
 from signacc.baseline.points import Point, Result
 from sim.baselines import load_record
 
 
 def result(point):
-    return Result(point, 100.0, 0.01, 5, 0.5, 0.1, 0.5)
+    return Result(point, 100.0, 0.01, 5, 0.5, 0.1, 0.5, early="all")
 
 
 def test_out_of_memory_is_one_point_and_the_rest_goes_on(monkeypatch):
@@ -38,6 +38,45 @@ def test_out_of_memory_is_one_point_and_the_rest_goes_on(monkeypatch):
         measure.measure_all(Decoder(), points, None, None, seconds=1, energy_seconds=1)
     )
     assert [r is None for _, r in found] == [False, True, False]
+
+
+@pytest.mark.parametrize("fastest", EARLY)
+def test_the_fastest_way_to_start_kernels_early_is_kept(monkeypatch, fastest):
+    class Path:
+        early_ways, now, tried = EARLY, None, ()
+
+        def start_early(self, way):
+            self.now = way
+
+    class Graph:
+        def __init__(self, way):
+            self.way = way
+
+        def replay(self):
+            return self.way
+
+    path = Path()
+    monkeypatch.setattr(measure, "capture", lambda step: Graph(step()))
+
+    def times(run, *, seconds, repeats):
+        path.tried += (run(),)
+        return timing.Times(1.0 if run() == fastest else 2.0, 1.0, 0.0, repeats, 1)
+
+    monkeypatch.setattr(measure, "repeated", times)
+    assert measure.fastest_early(path, lambda: path.now, 0.1) == fastest
+    assert path.now == fastest
+    assert path.tried == EARLY
+
+
+def test_a_device_without_early_starts_has_no_choice(monkeypatch):
+    class Path:
+        early_ways, now = ("none",), None
+
+        def start_early(self, way):
+            self.now = way
+
+    path = Path()
+    assert measure.fastest_early(path, None, 0.1) == path.now == "none"
 
 
 class Board:
@@ -91,6 +130,7 @@ def test_a_run_records_figures_and_gaps_by_reason(machine, tmp_path):
     measured = run.Run(plan, name="gpu", command="signacc baseline", seconds=1, energy_seconds=5,
                        save=saved.append, say=lambda text: None)()
     assert saved[-1].baselines == measured.baselines
+    assert {entry.early for entry in measured.baselines} == {"all"}
     assert [(e.name, e.batch) for e in measured.baselines] == [("gpu-bf16", 1), ("gpu-sign-a16", 1)]
     reasons = {(gap.path, gap.batch): gap.reason for gap in measured.gaps}
     assert reasons["bf16", 256] == "out of memory"
