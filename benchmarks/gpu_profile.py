@@ -10,9 +10,11 @@ and the rest goes on (gpu_worker.py).
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -176,7 +178,10 @@ def main(
         command = [sys.executable, *sys.argv, "--worker", name]
         results = supervise(command, Path(name), seconds=seconds, still=60.0)
     if out is not None:
-        write_text(out, json.dumps({"steps": results}, indent=1) + "\n")
+        made = {"command": shlex.join(["python", "benchmarks/gpu_profile.py", *sys.argv[1:]]),
+                "date": datetime.now(UTC).date().isoformat(), "mark": "measured",
+                "gpu": torch.cuda.get_device_name(), "torch": torch.__version__}
+        write_text(out, json.dumps(made | {"steps": results}, indent=1) + "\n")
     click.echo(table(results))
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from signacc.validate import summaries
-from sim.baselines import load_file
+from sim.baselines import load_baselines, load_file
 from sim.validation import compare
 
 ROOT = Path(__file__).parents[1]
@@ -262,6 +262,7 @@ def test_the_baselines_page_quotes_the_warpgroup_gemm():
     for one in json.loads((ROOT / "benchmarks/results/gpu_gemm.json").read_text())["results"]:
         kind = one["key"].split()[0]
         if "seconds" in one and one["key"].startswith(("cublas bf16", "wgmma")):
+            assert kind == "cublas" or one["error_share"] <= 1
             place = found.setdefault(one["count"], {}).setdefault(kind, {})
             place[one["part"]] = min(one["seconds"], place.get(one["part"], 1.0))
     for count in (16, 64, 256, 4096):
@@ -272,11 +273,33 @@ def test_the_baselines_page_quotes_the_warpgroup_gemm():
         assert f"| {count:,} | {' | '.join(cells)} |" in text
 
 
+def test_the_baselines_page_quotes_the_profile():
+    """Where a step goes: time of each kind of kernel, us."""
+    text = (ROOT / "docs/baselines.md").read_text(encoding="utf-8")
+    record = json.loads((ROOT / "benchmarks/results/gpu_profile.json").read_text())
+    assert len(record["steps"]) == 8
+    for step in record["steps"]:
+        cells = [f"{step['step_us']:,.0f}", f"{step['idle_us']:.0f}"] + [
+            f"{step['kinds'][kind]['us']:,.0f}" if kind in step["kinds"] else "–"
+            for kind in ("before linears", "linears", "attention", "head", "other")
+        ]
+        row = f"| {step['path']} | {step['batch']} | {step['early']} | {' | '.join(cells)} |"
+        assert row in text
+
+
+def test_each_measured_point_is_shipped_once():
+    shipped = [
+        (e.name, e.model, e.phase, e.batch, e.context)
+        for e in load_baselines() if e.mark == "measured"
+    ]
+    assert len(shipped) == len(set(shipped))
+
+
 def test_readme_quotes_the_gpu():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found = {
         (e.path, e.phase, e.batch, e.context): e
-        for e in load_file(ROOT / "sim/baselines/h200-fbi-7b.json")
+        for file in (ROOT / "sim/baselines").glob("h200-fbi-7b*.json") for e in load_file(file)
     }
     for label, path in (
         ("bf16", "bf16"),
