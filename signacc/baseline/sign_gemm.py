@@ -31,6 +31,18 @@ def _normed(x, row, col, gain, eps, size: tl.constexpr, prologue: tl.constexpr):
 
 
 @triton.jit
+def _scales(
+    alpha, beta, first: tl.constexpr, col, size: tl.constexpr, sets: tl.constexpr,
+    block_g: tl.constexpr,
+):
+    """Return α and β ``[block_g, block]`` of the sets from `first` on."""
+    g = first + tl.arange(0, block_g)[:, None]
+    inside = (col < size) & (g < sets)
+    at = g * size + col
+    return tl.load(alpha + at, mask=inside, other=0.0), tl.load(beta + at, mask=inside, other=0.0)
+
+
+@triton.jit
 def fold_kernel(
     x, gain, alpha, beta, folded, shifts, count, eps,
     size: tl.constexpr, block: tl.constexpr, sets: tl.constexpr, block_g: tl.constexpr,
@@ -42,18 +54,20 @@ def fold_kernel(
     """
     row = tl.program_id(0).to(tl.int64)
     col = tl.arange(0, block)[None, :]
-    g = tl.arange(0, block_g)[:, None]
-    inside = (col < size) & (g < sets)
-    a = tl.load(alpha + g * size + col, mask=inside, other=0.0)
-    b = tl.load(beta + g * size + col, mask=inside, other=0.0)
+    a, b = _scales(alpha, beta, 0, col, size, sets, block_g)
     w = tl.load(gain + col, mask=col < size, other=0.0) if prologue == _NORM else 0.0
     overlap(early)
     value = _normed(x, row, col, w, eps, size, prologue)
-    at = g.to(tl.int64) * count + row
-    made = a.to(tl.float32) * value
-    tl.store(folded + at * size + col, made.to(folded.dtype.element_ty), mask=inside)
-    shift = tl.sum(b.to(tl.float32) * value, axis=1)
-    tl.store(shifts + at, shift[:, None], mask=g < sets)
+    for first in tl.static_range(0, sets, block_g):
+        if first > 0:
+            a, b = _scales(alpha, beta, first, col, size, sets, block_g)
+        g = first + tl.arange(0, block_g)[:, None]
+        inside = (col < size) & (g < sets)
+        at = g.to(tl.int64) * count + row
+        made = a.to(tl.float32) * value
+        tl.store(folded + at * size + col, made.to(folded.dtype.element_ty), mask=inside)
+        shift = tl.sum(b.to(tl.float32) * value, axis=1)
+        tl.store(shifts + at, shift[:, None], mask=g < sets)
 
 
 @triton.jit
@@ -114,26 +128,28 @@ def quantize_kernel(
     """
     row = tl.program_id(0).to(tl.int64)
     col = tl.arange(0, block)[None, :]
-    g = tl.arange(0, block_g)[:, None]
-    inside = (col < size) & (g < sets)
-    a = tl.load(alpha + g * size + col, mask=inside, other=0.0)
-    b = tl.load(beta + g * size + col, mask=inside, other=0.0)
+    a, b = _scales(alpha, beta, 0, col, size, sets, block_g)
     w = tl.load(gain + col, mask=col < size, other=0.0) if prologue == _NORM else 0.0
     overlap(early)
     value = _normed(x, row, col, w, eps, size, prologue).to(tl.float16).to(tl.float32)
-    product = a.to(tl.float32) * value
-    top = tl.max(tl.abs(product), axis=1)[:, None]
-    unit = tl.maximum((top.to(tl.int32, bitcast=True) >> 23) - 127 - 6, -48)
-    inverse = ((127 - unit) << 23).to(tl.float32, bitcast=True)
-    # adding and taking away 1.5·2^23 rounds to an integer, ties to even
-    q = (product * inverse + 12582912.0) - 12582912.0
-    q = tl.minimum(tl.maximum(q, -127.0), 127.0).to(tl.int32)
-    at = g.to(tl.int64) * count + row
-    tl.store(folded + at * size + col, q.to(tl.int8), mask=inside)
-    tl.store(totals + at, tl.sum(q, axis=1)[:, None], mask=g < sets)
-    tl.store(scales + at, ((127 + unit) << 23).to(tl.float32, bitcast=True), mask=g < sets)
-    shift = tl.sum(b.to(tl.float32) * value, axis=1)
-    tl.store(shifts + at, shift[:, None], mask=g < sets)
+    for first in tl.static_range(0, sets, block_g):
+        if first > 0:
+            a, b = _scales(alpha, beta, first, col, size, sets, block_g)
+        product = a.to(tl.float32) * value
+        top = tl.max(tl.abs(product), axis=1)[:, None]
+        unit = tl.maximum((top.to(tl.int32, bitcast=True) >> 23) - 127 - 6, -48)
+        inverse = ((127 - unit) << 23).to(tl.float32, bitcast=True)
+        # adding and taking away 1.5·2^23 rounds to an integer, ties to even
+        q = (product * inverse + 12582912.0) - 12582912.0
+        q = tl.minimum(tl.maximum(q, -127.0), 127.0).to(tl.int32)
+        g = first + tl.arange(0, block_g)[:, None]
+        inside = (col < size) & (g < sets)
+        at = g.to(tl.int64) * count + row
+        tl.store(folded + at * size + col, q.to(tl.int8), mask=inside)
+        tl.store(totals + at, tl.sum(q, axis=1)[:, None], mask=g < sets)
+        tl.store(scales + at, ((127 + unit) << 23).to(tl.float32, bitcast=True), mask=g < sets)
+        shift = tl.sum(b.to(tl.float32) * value, axis=1)
+        tl.store(shifts + at, shift[:, None], mask=g < sets)
 
 
 @triton.jit

@@ -11,6 +11,10 @@ from torch import Tensor
 from . import ops, sign_gemm
 from .weights import Signs
 
+_AT_ONCE = 128
+"""Most vectors whose sets of scales are folded in one pass, the faster for a row a processor; for
+more, one set after another is, as it needs fewer registers (H200, measured)."""
+
 
 @dataclass(frozen=True)
 class Vectors:
@@ -61,12 +65,10 @@ def _launch(
         made += [torch.empty(**each, dtype=dtype) for dtype in (torch.float32, torch.int32)]
     block = triton.next_power_of_2(inputs)
     warps = min(16, max(4, block // 512))
-    options = ops.early(overlap)
-    if bits == 8 and warps == 16:  # a processor's registers hold two rows, with a few spilled
-        options["maxnreg"] = 64
+    block_g = triton.next_power_of_2(sets) if len(x) <= _AT_ONCE else 1
     kernel[(len(x),)](
         x, x if gain is None else gain, signs.alpha, signs.beta, *made, len(x), eps,
-        size=inputs, block=block, sets=sets, block_g=triton.next_power_of_2(sets),
-        prologue=prologue, num_warps=warps, **options,
+        size=inputs, block=block, sets=sets, block_g=block_g,
+        prologue=prologue, num_warps=warps, **ops.early(overlap),
     )
     return Vectors(*made)

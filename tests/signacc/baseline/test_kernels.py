@@ -11,7 +11,7 @@ pytest.importorskip("triton")
 from golden.config import ModelConfig
 from golden.errors import InputError
 from model.fbi import FbiLlm
-from signacc.baseline import gate, ops, weights
+from signacc.baseline import gate, ops, vectors, weights
 from signacc.baseline.decoder import LIBRARY_BATCH, Cache, Decoder
 from signacc.baseline.errors import GateError
 from signacc.baseline.paths import DensePath, dense_int4, quantize_int4
@@ -45,6 +45,21 @@ def test_a_decoder_passes_the_check(name, batch):
 @pytest.mark.parametrize("name", ["16", "8"])
 def test_one_bit_linears_are_goldens(name):
     assert gate.check_linears(path(name, seed=5), count=2).error < 0.9
+
+
+@pytest.mark.parametrize("part", ["qkv", "gate_up"])
+@pytest.mark.parametrize("made", [vectors.fold, vectors.quantize])
+def test_sets_of_scales_one_by_one_are_those_at_once(monkeypatch, made, part):
+    torch.manual_seed(12)
+    signs = weights.random_signs(CONFIG, part, CPU)
+    x = torch.randn(3, CONFIG.hidden_size).half()
+    gain = torch.rand(CONFIG.hidden_size).half()
+    once = made(x, signs, ops.NORM, gain, 1e-5)
+    monkeypatch.setattr(vectors, "_AT_ONCE", 2)
+    each = made(x, signs, ops.NORM, gain, 1e-5)
+    assert len(signs.rows) == len(once.values) == {"qkv": 3, "gate_up": 2}[part]
+    for name, one in vars(once).items():
+        torch.testing.assert_close(getattr(each, name), one, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("bits", [16, 8])
