@@ -261,8 +261,9 @@ def layers(tasks: Tasks, model: str) -> None:
         series(path, f"sign-a{bits}, warpgroup{apart}", many)
         path.gemv_limit = max(few)
         series(path, f"sign-a{bits}, GEMV{apart}", few)
-        path.start_early("all")
-        series(path, f"sign-a{bits}, GEMV", few)
+        for way in ("all", "all, at once"):
+            path.start_early(way)
+            series(path, f"sign-a{bits}, GEMV, early: {way}", few)
 
 
 def main() -> None:

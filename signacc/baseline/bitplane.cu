@@ -8,8 +8,8 @@
 // Compiled by NVRTC, without headers. Macros: K inputs (a multiple of 256), PLANES 8 or 16; MODE (what
 // a linear does to its input: 0 nothing, 1 norm, 2 SwiGLU) for prepare and sign_gemv_one; SPLIT
 // (warps that share a tile of outputs) for the two GEMVs, BATCH (vectors staged at once) for
-// sign_gemv. AHEAD 1 fetches gain and scales before the kernel ahead has ended and lets the next start
-// only then, which pays for small models; 0 does neither. Blocks have 256 threads.
+// sign_gemv. AHEAD 1 fetches gain and scales before the kernel ahead has ended; LATE 1 lets the next
+// kernel start only then, and not at once. Blocks have 256 threads.
 
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -336,9 +336,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) sign_gemv_one(
     const int row0 = blockIdx.x * TILES * 16;
     const int set = (row0 >= first) + (row0 >= second);
     const Constants fetched = fetch_constants(gain, alpha + set * K, beta + set * K);
-    if (!AHEAD) let_next_start();
+    if (!LATE) let_next_start();
     wait_for_previous();
-    if (AHEAD) let_next_start();
+    if (LATE) let_next_start();
     const Vector v = quantize(
         x, gain, alpha + set * K, beta + set * K, fetched, (u16 *)memory, eps, scratch);
     __syncthreads();

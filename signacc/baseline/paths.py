@@ -73,13 +73,15 @@ class Path(ABC):
 
     @property
     def early_ways(self) -> tuple[str, ...]:
-        """What of :data:`.plan.EARLY` the device can."""
-        return EARLY if ops.can_overlap(self.device) else EARLY[-1:]
+        """What of :data:`.plan.EARLY` makes a difference to the path on this device."""
+        if not ops.can_overlap(self.device):
+            return ("none",)
+        return tuple(way for way in EARLY if way != "all, at once")
 
     def start_early(self, way: str) -> None:
         """Let the kernels of one of :data:`.plan.EARLY` start while the one ahead ends."""
         self.overlap = self.overlap_many = way != "none"
-        self.overlap_rope = way == "all"
+        self.overlap_rope = way.startswith("all") and way != "all but RoPE"
 
     @property
     @abstractmethod

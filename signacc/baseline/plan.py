@@ -14,8 +14,10 @@ GEMMS = ("triton", "warpgroup")
 """GEMMs of the 1-bit paths for many vectors, the default first: that of the shipped figures. The
 other is for Hopper alone; docs/design/0016 says what is to be measured before it is the default."""
 
-EARLY = ("all", "all but RoPE", "none")
-"""Which of a step's own kernels start while the one ahead ends, where a device can (Hopper on)."""
+EARLY = ("all", "all but RoPE", "all, at once", "none")
+"""Which of a step's own kernels start while the one ahead ends, where a device can (Hopper on).
+
+"at once" is of the 1-bit GEMV alone: it lets the next kernel start when it starts itself."""
 
 MODELS = ("fbi-130m", "fbi-1.3b", "fbi-7b")
 BATCHES = (1, 4, 16, 64, 256)

@@ -17,7 +17,7 @@ from .gemm import make_gemm
 from .nvrtc import Kernel, compile_cubin
 from .packing import TILE_K, TILE_N, tile_order
 from .paths import PROLOGUES, Path
-from .plan import GEMMS
+from .plan import EARLY, GEMMS
 from .vectors import fold, quantize
 from .weights import FUSED, Signs, dense_of, random_signs
 
@@ -113,6 +113,14 @@ class SignPath(Path):
             for _ in range(config.num_hidden_layers)
         ]
 
+    @property
+    def early_ways(self) -> tuple[str, ...]:
+        return EARLY if len(super().early_ways) > 1 else super().early_ways
+
+    def start_early(self, way: str) -> None:
+        super().start_early(way)
+        self.late = self.overlap and way != "all, at once"
+
     def _matrix(self, signs: Signs) -> _Matrix:
         return _Matrix(signs, tile_order(signs.packed), self.gemm.order(signs))
 
@@ -146,13 +154,14 @@ class SignPath(Path):
         split = split_for(outputs, inputs, signs.rows)
         blocks = outputs // TILE_N // (_WARPS // split)
         shape = {"K": inputs, "PLANES": self.act_bits, "AHEAD": int(self.overlap)}
+        late = {"LATE": int(self.late)}
         source = [_pointer(x), _pointer(x if gain is None else gain), _pointer(signs.alpha),
                   _pointer(signs.beta)]
         eps = c_float(self.config.rms_norm_eps)
         ends = [c_int(matrix.first), c_int(matrix.second), c_int(residual)]
         if count == 1:
             kernel = _kernel("sign_gemv_one", _plane_bytes(inputs, self.act_bits), MODE=prologue,
-                             SPLIT=split, **shape)
+                             SPLIT=split, **shape, **late)
             kernel.launch((blocks, 1), 32 * _WARPS,
                           [_pointer(matrix.tiles), *source, _pointer(y), eps, *ends], stream)
             return

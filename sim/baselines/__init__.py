@@ -25,8 +25,8 @@ entry has these keys; those after ``date`` may be left out:
 ``limit_share``      shortest time by either ceiling, over time; shares are above 0, at most 4
 ``energy_source``    ``counter`` or ``sampled``
 ``energy_seconds``   length of the steady state under the energy, s
-``early``            which kernels started while the one ahead ended: ``all``, ``all but RoPE`` or
-                     ``none``; the fastest of those, each tried at this point
+``early``            which kernels started while the one ahead ended: ``all``, ``all but RoPE``,
+                     ``all, at once`` (1-bit) or ``none``: the fastest, each tried at this point
 ===================  ===========================================================================
 
 ``signacc baseline`` writes schema ``signacc-baselines-2``: beside ``baselines`` an object

@@ -85,7 +85,14 @@ def test_kernels_start_early_in_the_way_that_is_asked_for(monkeypatch):
 
     monkeypatch.setattr(ops, "early", early)
     monkeypatch.setattr(ops, "can_overlap", lambda device: True)
-    assert dense.early_ways == EARLY
+    assert dense.early_ways == ("all", "all but RoPE", "none")
+    sign = path("16", seed=1)
+    assert sign.early_ways == EARLY
+    ahead_and_late = []
+    for way in EARLY:
+        sign.start_early(way)
+        ahead_and_late.append((sign.overlap, sign.late))
+    assert ahead_and_late == [(True, True), (True, True), (True, False), (False, False)]
     decoder = Decoder(dense)
     cache = Cache(CONFIG, LIBRARY_BATCH, 9, dense)
     tokens = torch.zeros(LIBRARY_BATCH, dtype=torch.int64)

@@ -25,8 +25,9 @@ def compiler():
     "defines",
     [
         {"K": 768, "PLANES": 16, "MODE": 1, "AHEAD": 1},
-        {"K": 768, "PLANES": 16, "MODE": 1, "SPLIT": 1, "AHEAD": 1},
-        {"K": 11008, "PLANES": 8, "MODE": 2, "SPLIT": 4, "AHEAD": 0},
+        {"K": 768, "PLANES": 16, "MODE": 1, "SPLIT": 1, "AHEAD": 1, "LATE": 1},
+        {"K": 4096, "PLANES": 16, "MODE": 1, "SPLIT": 2, "AHEAD": 1, "LATE": 0},
+        {"K": 11008, "PLANES": 8, "MODE": 2, "SPLIT": 4, "AHEAD": 0, "LATE": 0},
         {"K": 4096, "PLANES": 16, "SPLIT": 2, "BATCH": 4, "AHEAD": 0},
     ],
 )
