@@ -68,6 +68,12 @@ __device__ __forceinline__ float max_lanes(float v) {
     return v;
 }
 
+// To the nearest integer, ties to even, for |v| < 2^22: adding 1.5 * 2^23 leaves it in the low bits. The
+// conversion would run at an eighth of the rate.
+__device__ __forceinline__ int round_to_int(float v) {
+    return __float_as_int(v + 12582912.0f) - 0x4b400000;
+}
+
 // 16 consecutive binary16 numbers at an address that is a multiple of 32 bytes
 struct Sixteen {
     uint4 low, high;
@@ -157,7 +163,7 @@ __device__ __forceinline__ Vector quantize(
 #pragma unroll
             for (int i = 0; i < 16; i++) {
                 const float g = a[i];
-                value[r][i] = widen(narrow(g / (1.0f + __expf(-g)) * b[i]));
+                value[r][i] = widen(narrow(__fdividef(g, 1.0f + __expf(-g)) * b[i]));
             }
         } else {
 #pragma unroll
@@ -215,8 +221,8 @@ __device__ __forceinline__ Vector quantize(
         u32 row[8];
 #pragma unroll
         for (int j = 0; j < 8; j++) {
-            const int low = min(max(__float2int_rn(value[r][j] * inverse), -limit), limit);
-            const int high = min(max(__float2int_rn(value[r][j + 8] * inverse), -limit), limit);
+            const int low = min(max(round_to_int(value[r][j] * inverse), -limit), limit);
+            const int high = min(max(round_to_int(value[r][j + 8] * inverse), -limit), limit);
             total += low + high;
             row[j] = __byte_perm((u32)low, (u32)high, 0x5410);
         }
