@@ -129,7 +129,7 @@ def table(results: list[Task]) -> str:
         for kind in kinds:
             found = one["kinds"].get(kind, {"us": 0.0, "n": 0})
             line += f"{found['us']:11.0f} ({found['n']:4d})"
-        lines.append(line)
+        lines.append(line + (f"  early: {one['early']}" if "early" in one else ""))
     return "\n".join(lines)
 
 

@@ -119,11 +119,12 @@ def test_tables_show_figures_and_reasons(monkeypatch):
     assert f"out         16 {name}" in said
     assert "1 failed\ncublas bf16 out 16: out of memory" in said
     said = gpu_profile.table([
-        {"key": "bf16 batch 1", "step_us": 100.0, "idle_us": 3.0,
+        {"key": "bf16 batch 1", "step_us": 100.0, "idle_us": 3.0, "early": "all but RoPE",
          "kinds": {"head": {"us": 60.0, "n": 1}}},
         {"key": "sign-a8 batch 1", "reason": "no time was left: "},
     ])
-    assert said.splitlines()[1].split() == ["bf16", "batch", "1", "100", "3", "60", "(", "1)"]
+    assert said.splitlines()[1].split() == [
+        "bf16", "batch", "1", "100", "3", "60", "(", "1)", "early:", "all", "but", "RoPE"]
     assert "sign-a8 batch 1: no time was left" in said
     said = gpu_sanitize.table(
         {"memcheck": [{"key": "a", "error_share": 0.1}, {"key": "b", "reason": "wrong"}]},
