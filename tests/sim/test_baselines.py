@@ -132,6 +132,7 @@ def test_every_key_is_required_by_name(key):
         ({"notes": None}, "notes must be a text, not None"),
         ({"phase": "train"}, "phase must be one of decode, prefill, not 'train'"),
         ({"path": ""}, "path must be a non-empty text or null, not ''"),
+        ({"early": " "}, "early must be a non-empty text or null, not ' '"),
         ({"spread": -0.1}, "spread must be a finite number of at least 0, not -0.1"),
         ({"repeats": 0}, "repeats must be a positive integer, not 0"),
         ({"limit_share": 5}, "limit_share must be above 0 and at most 4, not 5"),
