@@ -8,6 +8,12 @@ twin, at the same time; then three GPUs run the studies of a seed each, while bo
 are evaluated on what GPUs there are beside. A part that is done is not done again, and a training
 that was stopped goes on from its checkpoint: give the same command. Every part's output is in
 ``OUT/<part>.log``.
+
+`--only fbi` or `--only twin` gives all GPUs to one of the two and evaluates that one. With
+`--minutes` training stops in time, and the same command goes on. What the ratio of both needs is in
+``OUT/eval/losses-<model>.json``:
+
+    python -m model.loss_files one/eval/losses-fbi.json other/eval/losses-twin.json --out ratio.json
 """
 
 from __future__ import annotations
@@ -24,8 +30,11 @@ from pathlib import Path
 import click
 import torch
 
+from model.metrics import read_metrics
+
 HERE = Path(__file__).resolve().parent
 STUDIES = ("loss", "axis")
+BOTH = ("fbi", "twin")
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,13 @@ class Parts:
             time.sleep(0.2)
         return ends
 
+    def end(self) -> None:
+        """Name the parts that failed, if any, and end the program."""
+        if self.failed:
+            names = ", ".join(self.failed)
+            click.echo(f"failed: {names}; see their logs in {self.out}", err=True)
+            raise SystemExit(1)
+
 
 def python(*arguments: object) -> list[str]:
     return [sys.executable, *map(str, arguments)]
@@ -132,16 +148,25 @@ def training(gpus: tuple[int, ...], port: int, *options: object) -> list[str]:
 @click.option("--study-steps", default=0, show_default=True, help="0: no studies.")
 @click.option("--study-batch", default=64, show_default=True)
 @click.option("--hold-rows", default=256, show_default=True, help="Rows that studies never read.")
+@click.option("--only", type=click.Choice(BOTH), help="Train and evaluate one, on all GPUs.")
+@click.option("--packed", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="With --only twin: an FBI-LLM made elsewhere, measured beside it.")
+@click.option("--minutes", type=float, help="Stop training after that time; it can go on.")
 def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, name: str,
          vocab: int, layers: int | None, context: int, batch: int, micro: int, steps: int,
          warmup: int, lr: float, real_share: float | None, sample_seconds: float,
          sample_batch: int, tokens: int, limit: int | None, study_steps: int, study_batch: int,
-         hold_rows: int) -> None:  # fmt: skip
+         hold_rows: int, only: str | None, packed: Path | None,
+         minutes: float | None) -> None:  # fmt: skip
+    if packed is not None and only != "twin":
+        raise click.UsageError("--packed needs --only twin: else the FBI-LLM is the one trained")
+    if minutes is not None and not minutes > 0:
+        raise click.UsageError(f"minutes must be above 0, not {minutes}")
     out.mkdir(parents=True, exist_ok=True)
     parts = Parts(out)
     gpus = tuple(range(torch.cuda.device_count()))
-    half = len(gpus) // 2
-    ours, theirs = (gpus[:half], gpus[half:]) if half else (gpus, gpus)
+    whose = BOTH if only is None else (only,)
+    half = len(gpus) // 2 if only is None else 0
     shape = [] if layers is None else ["--layers", layers]
     share = [] if real_share is None else ["--real-share", real_share]
     if sample_seconds and not parts.together([[Part("sample", (), python(
@@ -153,36 +178,56 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
     common = ["--teacher", teacher, "--data", data, "--model", name, "--vocab", vocab, *shape,
               "--context", context, "--batch", batch, "--micro", micro, "--steps", steps,
               "--warmup", warmup, "--lr", lr, *share, "--checkpoint-every", max(1, steps // 2),
-              "--log-every", 20, "--resume"]  # fmt: skip
-    fbi = Part("fbi", ours, training(ours, 29511, *common, "--out", out / "fbi"))
-    twin = Part("twin", theirs, training(theirs, 29512, *common, "--twin", "--out", out / "twin"))
-    trained = parts.together([[fbi], [twin]] if half else [[fbi, twin]])
+              "--log-every", 20, "--resume",
+              *([] if minutes is None else ["--minutes", minutes])]  # fmt: skip
+    sides = (gpus[:half], gpus[half:]) if half else (gpus, gpus)
+    training_of = {
+        who: Part(who, mine, training(
+            mine, port, *common, *(["--twin"] if who == "twin" else []), "--out", out / who))
+        for who, mine, port in zip(BOTH, sides, (29511, 29512), strict=True) if who in whose
+    }  # fmt: skip
+    trainings = list(training_of.values())
+    trained = parts.together([[part] for part in trainings] if half else [trainings])
+    early = [w for w in whose if parts.done(w) and read_metrics(out / w)[-1]["step"] < steps]
+    if early:
+        for who in early:
+            (out / f"{who}.done").unlink()
+        click.echo(f"time is over before the last step of {', '.join(early)}; the same command "
+                   f"goes on")  # fmt: skip
+        parts.end()
+        return
 
     def place(lane: int) -> tuple[int, ...]:
         return (gpus[lane % len(gpus)],) if gpus else ()
 
-    packed = out / "fbi" / "packed"
+    if "fbi" in whose:
+        packed = out / "fbi" / "packed"
     count = 4 if len(gpus) > 1 else 1
     lanes: list[list[Part]] = [[] for _ in range(count)]
     # studies take the first three lanes, whose GPUs evaluation then leaves alone
     free = range(count)[3:] if study_steps and count > 1 else range(count)
     if trained:
-        lane = free[0]
-        lanes[lane].append(Part("measure", place(lane), python(
-            "-m", "model.measure", "--teacher", teacher, "--packed", packed, "--twin", out / "twin",
+        lanes[free[0]].append(Part("measure", place(free[0]), python(
+            "-m", "model.measure", "--teacher", teacher,
+            *([] if packed is None else ["--packed", packed]),
+            *(["--twin", out / "twin"] if "twin" in whose else []),
             "--slices", slices, "--out", out / "eval", "--tokens", tokens,
             "--new-tokens", min(150, context // 2),
             *(["--held-out", data / "held-out-sampled.npy"]
               if (data / "held-out-sampled.npy").is_file() else []),
         )))  # fmt: skip
-        for number, (who, which) in enumerate({
-            "fbi": ("--arithmetic", "float"), "twin": ("--twin", out / "twin"),
-            "teacher": ("--teacher", teacher),
-        }.items(), start=1):  # fmt: skip
+        answering = {
+            "fbi": ("--model", packed, "--arithmetic", "float"),
+            "twin": ("--twin", out / "twin", "--vocabulary", teacher),
+        }
+        wanted = {who: answering[who] for who in whose}
+        if "fbi" in whose:  # of one call for each model, the first
+            wanted["teacher"] = ("--teacher", teacher)
+        for number, (who, which) in enumerate(wanted.items(), start=1):
             lane = free[number % len(free)]
             lanes[lane].append(Part(f"zero-shot-{who}", place(lane), python(
                 HERE / "zero_shot.py", "--tasks-data", tasks_data, "--batch-tokens", 32 * context,
-                *([] if limit is None else ["--limit", limit]), "--model", packed, *which,
+                *([] if limit is None else ["--limit", limit]), *which,
                 "--out", out / f"zero-shot-{who}.json",
             )))  # fmt: skip
 
@@ -204,9 +249,7 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
     if study_steps:
         parts.together([[Part(f"study-{kind}", place(0), study(
             kind, ("--seeds", 3), out / f"study-{kind}.json"))] for kind in STUDIES])  # fmt: skip
-    if parts.failed:
-        click.echo(f"failed: {', '.join(parts.failed)}; see their logs in {out}", err=True)
-        raise SystemExit(1)
+    parts.end()
 
 
 if __name__ == "__main__":

@@ -48,16 +48,18 @@ PUBLISHED = {
 @click.option("--tasks-data", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--teacher", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--twin", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Run folder of the packed model's twin.")
+              help="Run folder of a full-precision twin.")
+@click.option("--vocabulary", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="GGUF file whose cut the twin reads [default: the packed model's tokenizer].")
 @click.option("--arithmetic", "arithmetics", multiple=True, help="Of the packed model.")
 @click.option("--model", default=None, help="Packed folder [default: the shipped model].")
 @click.option("--tasks", default=",".join(TASKS), show_default=True)
 @click.option("--limit", type=int, help="Items of each task [default: all].")
 @click.option("--batch-tokens", default=2048, show_default=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-def main(tasks_data: Path, teacher: Path | None, twin: Path | None, arithmetics: tuple[str, ...],
-         model: str | None, tasks: str, limit: int | None, batch_tokens: int,
-         out: Path) -> None:  # fmt: skip
+def main(tasks_data: Path, teacher: Path | None, twin: Path | None, vocabulary: Path | None,
+         arithmetics: tuple[str, ...], model: str | None, tasks: str, limit: int | None,
+         batch_tokens: int, out: Path) -> None:  # fmt: skip
     names = tasks.split(",")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     results: dict[str, dict] = {}
@@ -76,7 +78,11 @@ def main(tasks_data: Path, teacher: Path | None, twin: Path | None, arithmetics:
         answer("teacher", large.logits, read_vocabulary(teacher).build(), context=len(large.cos))
     if twin is not None:
         full = load_trained(twin).to(device)
-        answer("twin", full, load_tokenizer(model_folder(model)), begin=full.config.bos_token_id,
+        tokenizer = (
+            load_tokenizer(model_folder(model)) if vocabulary is None
+            else read_vocabulary(vocabulary).cut(full.config.vocab_size).build()
+        )  # fmt: skip
+        answer("twin", full, tokenizer, begin=full.config.bos_token_id,
                context=full.config.max_position_embeddings)  # fmt: skip
     for arithmetic in arithmetics:
         for evaluated in evaluate_tasks(

@@ -3,7 +3,9 @@
     python -m model.measure --teacher FILE.gguf --packed run-fbi/packed --twin run-twin \\
         --slices slices --held-out corpus/held-out.npy --out results
 
-`slices` holds ``*.utf8`` files of text that training has not seen.
+`slices` holds ``*.utf8`` files of text that training has not seen. The packed model may have been
+made elsewhere, and one of the two is enough: what the ratio needs is kept in
+``losses-<model>.json`` (`model.loss_files`).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from golden.generate import generate, load_tokenizer
 from .data import expand, load_shard
 from .evaluate import Logits, Perplexity, perplexity, ratio, window_losses
 from .fbi import FbiLlm
+from .loss_files import TextLosses, WindowLosses
 from .packed import load_float
 from .teacher import Teacher, load_teacher
 from .tokenizer import END_OF_TEXT, Vocabulary, pieces, read_vocabulary
@@ -152,7 +155,7 @@ def write_samples(model: FbiLlm, cut: Tokenizer, path: Path, device: str, new_to
 
 @click.command()
 @click.option("--teacher", type=click.Path(path_type=Path), required=True, help="GGUF file.")
-@click.option("--packed", type=click.Path(path_type=Path), required=True, help="Packed folder.")
+@click.option("--packed", type=click.Path(path_type=Path), help="The FBI-LLM's packed folder.")
 @click.option("--twin", type=click.Path(path_type=Path), help="The twin's run folder.")
 @click.option("--slices", type=click.Path(path_type=Path), required=True, help="*.utf8 texts.")
 @click.option("--held-out", type=click.Path(path_type=Path), help="Sampled shard not trained on.")
@@ -161,7 +164,7 @@ def write_samples(model: FbiLlm, cut: Tokenizer, path: Path, device: str, new_to
 @click.option("--new-tokens", default=150, show_default=True, help="Length of a sample.")
 def main(
     teacher: Path,
-    packed: Path,
+    packed: Path | None,
     twin: Path | None,
     slices: Path,
     held_out: Path | None,
@@ -169,15 +172,25 @@ def main(
     tokens: int,
     new_tokens: int,
 ) -> None:
-    """Write eval.json and samples.txt."""
+    """Write eval.json, losses-fbi.json and losses-twin.json, and samples.txt of the first."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        student = load_float(packed).to(device)
-        large = load_teacher(teacher).to(device)
-        full = read_vocabulary(teacher)
-        models: dict[str, Callable[[Tensor], Tensor]] = {"fbi": student}
+        if packed is None and twin is None:
+            raise InputError("a model is needed: --packed, --twin or both; there is none")
+        models: dict[str, FbiLlm] = {}
+        if packed is not None:
+            models["fbi"] = load_float(packed).to(device)
         if twin is not None:
             models["twin"] = load_trained(twin).to(device)
+        student = next(iter(models.values()))
+        for key in ("vocab_size", "max_position_embeddings"):
+            sizes = [getattr(model.config, key) for model in models.values()]
+            if len(set(sizes)) > 1:
+                raise InputError(f"both models must have one {key}, not {sizes[0]} and {sizes[1]}")
+        large = load_teacher(teacher).to(device)
+        full = read_vocabulary(teacher)
+        cut = full.cut(student.config.vocab_size).build() if packed is None else load_tokenizer(
+            packed)  # fmt: skip
         texts = sorted(slices.glob("*.utf8"))
         if not texts:
             raise InputError(f"{slices} must hold *.utf8 texts; it holds none")
@@ -186,11 +199,11 @@ def main(
         raise click.UsageError(str(error)) from None
     config = student.config
     window = config.max_position_embeddings
-    cut = load_tokenizer(packed)
     own = full.build()
     out.mkdir(parents=True, exist_ok=True)
     write_samples(student, cut, out / "samples.txt", device, new_tokens)
     result: dict[str, object] = {"window": window, "dtype": "float32", "device": device}
+    kept: dict[str, dict[str, TextLosses]] = {name: {} for name in models}
     for file in texts:
         text = Text.read(file.read_text(encoding="utf-8"), cut, own, tokens, window)
         scores: dict[str, object] = {
@@ -205,7 +218,9 @@ def main(
             for name, logits in models.items()
         }
         scores |= {name: _score(values, text, window) for name, values in losses.items()}
-        if "twin" in losses:
+        for name, values in losses.items():
+            kept[name][file.stem] = TextLosses.of(text.student, values)
+        if len(losses) == 2:
             scores["fbi_over_twin"] = ratio(losses["fbi"], losses["twin"])
         scores["teacher"] = score_teacher(large, text, device)
         rows_of_head = large.embedding[: config.vocab_size].t()
@@ -216,6 +231,8 @@ def main(
         scores["teacher_restricted_to_cut"] = _score(restricted, text, window)
         result[file.stem] = scores
         click.echo(f"{file.stem}: {json.dumps(scores)}")
+    for name, texts_of in kept.items():
+        WindowLosses(name, window, texts_of).write(out / f"losses-{name}.json")
     if rows is not None:
         result["held_out_sampled"] = score_rows(
             models, large, full, np.asarray(rows[:512]), config.vocab_size, window, device

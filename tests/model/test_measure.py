@@ -1,13 +1,18 @@
+import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from click.testing import CliRunner
 
 from golden.generate import generate
+from model import measure as measure_module
+from model.data import save_shard
+from model.loss_files import WindowLosses, ratios
 from model.measure import Text, main, score_rows, uncached
 
-from .tiny import SIZE, VOCABULARY, rows, teacher
+from .tiny import SETTINGS, SIZE, VOCABULARY, rows, run, teacher, write_gguf
 
 
 def test_text_is_cut_to_whole_windows_in_both_vocabularies():
@@ -49,3 +54,44 @@ def test_missing_files_are_named(tmp_path):
     result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "o")])
     assert result.exit_code == 2
     assert "there is none in" in result.output
+
+
+def test_two_calls_give_the_ratio_of_one(tmp_path, monkeypatch):
+    """Both models in one call, and each alone: the same losses, and from them the same ratio."""
+    monkeypatch.setattr(measure_module, "PROMPTS", ("then",))  # a context of 12 tokens
+    write_gguf(tmp_path / "t.gguf")
+    settings = replace(SETTINGS, steps=4, checkpoint_every=4)
+    run(tmp_path / "fbi", settings)
+    run(tmp_path / "twin", replace(settings, binary=False))
+    (tmp_path / "slice.utf8").write_text("then a ten\nthe bad hen " * 200)
+    save_shard(tmp_path / "held.npy", rows(5))
+    models = {
+        "fbi": ["--packed", str(tmp_path / "fbi/packed")],
+        "twin": ["--twin", str(tmp_path / "twin")],
+    }
+
+    def measure(out, *options):
+        result = CliRunner().invoke(main, [
+            "--teacher", str(tmp_path / "t.gguf"), "--slices", str(tmp_path), "--held-out",
+            str(tmp_path / "held.npy"), "--out", str(tmp_path / out), "--tokens", "600",
+            "--new-tokens", "2", *options,
+        ])  # fmt: skip
+        assert result.exit_code == 0, result.output
+        return json.loads((tmp_path / out / "eval.json").read_text())
+
+    both = measure("both", *models["fbi"], *models["twin"])
+    files = {}
+    for name, options in models.items():
+        alone = measure(name, *options)
+        assert "fbi_over_twin" not in alone["slice"]
+        assert alone["slice"][name] == both["slice"][name]
+        assert alone["held_out_sampled"][name] == both["held_out_sampled"][name]
+        files[name] = WindowLosses.read(tmp_path / name / f"losses-{name}.json")
+        assert files[name] == WindowLosses.read(tmp_path / "both" / f"losses-{name}.json")
+    found = ratios(files["fbi"], files["twin"])["slice"]
+    assert found | both["slice"]["fbi_over_twin"] == found
+    assert both["slice"]["fbi_over_twin"]["windows"] == 50
+    none = CliRunner().invoke(main, ["--teacher", str(tmp_path / "t.gguf"), "--slices",
+                                     str(tmp_path), "--out", str(tmp_path / "o")])  # fmt: skip
+    assert none.exit_code == 2
+    assert "a model is needed: --packed, --twin or both" in " ".join(none.output.split())
