@@ -59,8 +59,9 @@ def ad_loss(
 class FirstPiece:
     """Sums probabilities over the teacher's vocabulary into the student's by first piece.
 
-    Sums are in an order of their own, `columns`: student ids that begin several teacher tokens come
-    first, so that what must be added up stands in a few places next to each other.
+    Sums are in an order of their own, `columns`: student ids that begin most teacher tokens come
+    first, so that what must be added up stands in a few places next to each other, and neighbours
+    have about as much to add.
 
     Parameters
     ----------
@@ -87,12 +88,15 @@ class FirstPiece:
         if int(members.min()) < 1:
             raise InputError("every student id must begin at least one teacher token")
         leads = members.cumsum(0) - members  # where in `by_piece` each id's tokens begin
-        others = torch.ones(len(first), dtype=torch.bool)
-        others[leads] = False
-        self.columns = (members == 1).long().argsort(stable=True)
+        self.columns = members.argsort(stable=True, descending=True)
         self.place = self.columns.argsort()
-        self.order = torch.cat((by_piece[leads[self.columns]], by_piece[others]))
-        self.ends = (members[members > 1] - 1).cumsum(0).to(torch.int32)
+        leaders = by_piece[leads[self.columns]]
+        sums = self.place[first]
+        sums[leaders] = size  # the others' sums alone, and these behind them
+        others = sums.argsort(stable=True)[: len(first) - size]
+        self.order = torch.cat((leaders, others))
+        more = members[self.columns] - 1
+        self.ends = more[more > 0].cumsum(0).to(torch.int32)
 
     def to(self, device: torch.device | str) -> FirstPiece:
         """Move to a device, in place."""
