@@ -19,11 +19,13 @@ from typing import Any
 import click
 import torch
 from record import write_record
+from train_step import first_pieces
 
 from model.loss import FirstPiece, _loss_chunk, chunk_length
 
 LAUNCHES = (
     {"LANES": 512, "WARPS": 16, "REGISTERS": 64, "PROGRAMS": 2},
+    {"LANES": 512, "WARPS": 16, "REGISTERS": 128, "PROGRAMS": 1},
     {"LANES": 256, "WARPS": 8, "REGISTERS": 64, "PROGRAMS": 4},
     {"LANES": 256, "WARPS": 8, "REGISTERS": 80, "PROGRAMS": 3},
     {"LANES": 1024, "WARPS": 32, "REGISTERS": 64, "PROGRAMS": 1},
@@ -62,8 +64,7 @@ def main(vocab: int, teacher_vocab: int, positions: int, compiled: bool, repeats
     generator = torch.Generator(device).manual_seed(0)
     torch.manual_seed(0)
     rows = chunk_length(positions, vocab)
-    more = torch.randint(vocab, (teacher_vocab - vocab,))
-    pool = FirstPiece(torch.cat((torch.arange(vocab), more)), vocab).to(device)
+    pool = FirstPiece(first_pieces(vocab, teacher_vocab), vocab).to(device)
     student, teacher = (
         torch.empty(rows, n, device=device, dtype=torch.bfloat16).normal_(generator=generator)
         for n in (vocab, teacher_vocab)

@@ -90,6 +90,15 @@ def profiled(work: Callable[[], object], timer: Timer, most: int = 40) -> dict[s
     return {"together_s": round(sum(s for s, _, _ in taken), 6), "longest": longest}
 
 
+def first_pieces(vocab: int, teacher_vocab: int) -> torch.Tensor:
+    """Return ids that teacher tokens begin with, int64, spread about as SmolLM2's cut has them.
+
+    Of the cut of 32,000, 6,306 ids begin several tokens: a few a hundred, most of them two.
+    """
+    places = torch.rand(teacher_vocab - vocab).square() * (vocab // 5)
+    return torch.cat((torch.arange(vocab), torch.randperm(vocab)[places.long()]))
+
+
 def make_teacher(world: World, layers: int, context: int) -> Teacher:
     """Return a teacher of SmolLM2's shape with random weights, compiled on a GPU."""
     torch.manual_seed(1)
@@ -114,8 +123,8 @@ class Step:
         size = (micro, context)
         self.rows = torch.randint(SMOLLM2.vocab, size, generator=generator).to(device)
         self.tokens = torch.randint(vocab, size, generator=generator).to(device)
-        more = torch.randint(vocab, (SMOLLM2.vocab - vocab,), generator=generator)
-        pool = FirstPiece(torch.cat((torch.arange(vocab), more)), vocab)
+        torch.manual_seed(2)
+        pool = FirstPiece(first_pieces(vocab, SMOLLM2.vocab), vocab)
         self.head = teacher.embedding[pool.order.to(device)].contiguous()
         self.pool = pool.to(device)
         self.label = torch.roll(self.tokens, -1, 1).flatten()

@@ -30,9 +30,8 @@ LANES, WIDTH = 512, 8
 """Logits of a tile: 8 of bf16 are 16 bytes, the widest load of a thread."""
 
 DEEP, RANKS, SUMS = 128, 16, 1024
-"""Of the sums of several tokens, sorted by how many they have: the first 128 by 16 tokens at a time,
-all others by two tokens for each of 1,024 sums at a time.
-"""
+"""Of the sums of several tokens, sorted by how many they have: the first 128 by 16 tokens at a
+time, the others by two tokens for each of 1,024 sums at a time."""
 
 _LOG2E = tl.constexpr(1.4426950408889634)
 _LN2 = tl.constexpr(0.6931471805599453)
@@ -159,9 +158,8 @@ def _gradient_tile(
                 teacher + column, mask=inside, other=_LEAST, eviction_policy="evict_first"
             )
         target = _power(x.to(tl.float32), t_high) * t_part
-        if joined > 0:
-            if start < joined:
-                target += tl.load(memo + column, mask=column < joined, other=0.0)
+        if start < joined:
+            target += tl.load(memo + column, mask=column < joined, other=0.0)
     if (wanted >= start) & (wanted < start + block):
         target += tl.where(column == wanted, of_label, 0.0)
     gradient = tl.exp2(z) * z_part - target
