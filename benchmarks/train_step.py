@@ -9,7 +9,8 @@ for the device; `step_alone_s` has the device idle before and after. `mfu` is
 (6·P_student + 2·P_teacher) FLOPs a token over the device's rate of a large bf16 product (fp32 on a
 CPU), measured in the same run on random numbers. Parts are timed one after the other with the
 device idle between them, so they add up to a little more than the step. `--profile` adds the
-kernels of one more step, under PyTorch's profiler.
+kernels of one more step, and on a GPU where it was idle in two steps in a row (`gaps`), under
+PyTorch's profiler, which makes the host slower.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 import click
 import torch
 from record import write_record
+from step_profile import gaps, read_trace
 from torch.profiler import ProfilerActivity, profile
 
 from model import loss as loss_module
@@ -63,14 +65,15 @@ class Timer:
             times.append(time.perf_counter() - start)
         return statistics.median(times)
 
-    def in_a_row(self, work: Callable[[], object]) -> float:
-        """Return seconds of each of `repeats`, waiting for the device after the last alone."""
+    def in_a_row(self, work: Callable[[], object], count: int = 0) -> float:
+        """Return seconds of each of `count` [`repeats`], waiting after the last alone."""
+        count = count or self.repeats
         self.wait()
         start = time.perf_counter()
-        for _ in range(self.repeats):
+        for _ in range(count):
             work()
         self.wait()
-        return (time.perf_counter() - start) / self.repeats
+        return (time.perf_counter() - start) / count
 
 
 def profiled(work: Callable[[], object], timer: Timer, most: int = 40) -> dict[str, Any]:
@@ -241,6 +244,8 @@ def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int,
         results["parts_s"] = step.parts(timer)
     if profiles:
         results["kernels"] = profiled(step.whole, timer)
+        if world.cuda:
+            results["gaps"] = gaps(read_trace(lambda: timer.in_a_row(step.whole, 2)), 2)
     if world.rank == 0:
         write_record(out, results, ("torch", "numpy"))
         click.echo(out.read_text())
