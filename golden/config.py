@@ -206,6 +206,10 @@ MODELS: dict[str, ModelConfig] = {
         bos_token_id=0,
         eos_token_id=0,
     ),
+    # The published 130M shape with one table for embedding and head: 60 MB packed, not 109.
+    "fbi-110m": replace(
+        _llama(768, 2048, 12, 12), tie_word_embeddings=True, bos_token_id=0, eos_token_id=0
+    ),
     # The trained model that ships with signacc.
     "fbi-43m": replace(
         _llama(512, 1408, 12, 8, vocab=4096, context=512), bos_token_id=0, eos_token_id=0

@@ -342,8 +342,8 @@ def bitstream(**options: Any) -> None:
 
 @main.command()
 @click.option("--model", default="fbi-43m", show_default=True, metavar="NAME|FOLDER",
-              help="Model shape: fbi-43m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, or a folder's "
-                   "config.json.")
+              help="Model shape: fbi-43m, fbi-110m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, "
+                   "or a folder's config.json.")
 @click.option("--preset", metavar="NAME", help=f"{_SYSTEMS} [default: kv260].")
 @click.option("--system", metavar="FILE", help="A system of your own, a JSON file.")
 @click.option("--memory", help="Named memory in place of the system's own.")
@@ -383,8 +383,8 @@ def simulate(kv_bits: str, **options: Any) -> None:
 
 @main.command()
 @click.option("--model", default="fbi-7b", show_default=True, metavar="NAME|FOLDER",
-              help="Model shape: fbi-43m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, or a folder's "
-                   "config.json.")
+              help="Model shape: fbi-43m, fbi-110m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, "
+                   "or a folder's config.json.")
 @click.option("--batch", default="1,4,16", show_default=True, help="Sequences decoded at once.")
 @click.option("--context", default="128,512,2048", show_default=True,
               help="Positions that a token attends to.")
@@ -508,8 +508,8 @@ def explore(**options: Any) -> None:
 
 @main.command()
 @click.option("--model", default="fbi-43m", show_default=True, metavar="NAME|FOLDER",
-              help="Model shape: fbi-43m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, or a folder's "
-                   "config.json.")
+              help="Model shape: fbi-43m, fbi-110m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, "
+                   "or a folder's config.json.")
 @click.option("--preset", metavar="NAME",
               help=f"{_SYSTEMS}; one accelerator [default: kv260].")
 @click.option("--system", metavar="FILE", help="A system of your own, a JSON file.")

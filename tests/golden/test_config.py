@@ -130,6 +130,7 @@ def test_names_in_checkpoints():
         ("fbi-1.3b", 2048, 5632, 24, 32, 32000),
         ("fbi-7b", 4096, 11008, 32, 32, 32000),
         ("fbi-43m", 512, 1408, 12, 8, 4096),
+        ("fbi-110m", 768, 2048, 12, 12, 32000),
     ],
 )
 def test_named_models(name, hidden, ffn, layers, heads, vocab):

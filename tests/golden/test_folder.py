@@ -92,6 +92,14 @@ def test_size_is_the_bit_count(name):
     assert stored == bit_count(config.to_dict()) / 8  # no row of these needs padding
 
 
+def test_the_tied_130m_shape_fits_in_64_megabytes():
+    signs, table = 84_934_656 / 8, 2 * 768 * 32000
+    scales = 12 * 2 * 2 * (6 * 768 + 2048)  # alpha and beta of every input column
+    norms = 2 * 768 * (2 * 12 + 1)
+    assert bit_count(MODELS["fbi-110m"].to_dict()) / 8 == signs + table + scales + norms
+    assert signs + table + scales + norms == 60_126_720
+
+
 def test_the_file_is_its_bit_count_to_within_a_percent():
     folder = Path(__file__).parents[2] / "signacc/assets/fbi-43m"
     size = (folder / "model.safetensors").stat().st_size
