@@ -214,7 +214,8 @@ def _chunk_function(device: torch.device) -> Callable[..., tuple[Tensor, Tensor]
 def chunk_length(positions: int, vocab: int) -> int:
     """Return the longest divisor of `positions` whose logits stay within `CHUNK_LOGITS`."""
     most = max(1, CHUNK_LOGITS // vocab)
-    return max(d for d in range(1, min(positions, most) + 1) if positions % d == 0)
+    fewest = -(-positions // most)
+    return next(positions // n for n in range(fewest, positions + 1) if positions % n == 0)
 
 
 class _ChunkedLoss(torch.autograd.Function):

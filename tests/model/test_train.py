@@ -25,8 +25,9 @@ def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_loss_falls_and_the_model_is_exported(tmp_path):
-    model = run(tmp_path)
+@pytest.mark.parametrize("tied", [False, True])
+def test_loss_falls_and_the_model_is_exported(tmp_path, tied):
+    model = run(tmp_path, config=replace(CONFIG, tie_word_embeddings=tied))
     entries = log(tmp_path)
     assert [e["step"] for e in entries] == list(range(5, 41, 5))
     assert entries[-1]["loss"] < entries[0]["loss"] - 0.02
