@@ -195,50 +195,50 @@ def main(
         if not texts:
             raise InputError(f"{slices} must hold *.utf8 texts; it holds none")
         rows = load_shard(held_out) if held_out else None
+        config = student.config
+        window = config.max_position_embeddings
+        own = full.build()
+        out.mkdir(parents=True, exist_ok=True)
+        write_samples(student, cut, out / "samples.txt", device, new_tokens)
+        result: dict[str, object] = {"window": window, "dtype": "float32", "device": device}
+        kept: dict[str, dict[str, TextLosses]] = {name: {} for name in models}
+        for file in texts:
+            text = Text.read(file.read_text(encoding="utf-8"), cut, own, tokens, window)
+            scores: dict[str, object] = {
+                "bytes": text.bytes,
+                "student_tokens": len(text.student),
+                "teacher_tokens": len(text.teacher),
+                "student_bytes_per_token": round(text.bytes / len(text.student), 4),
+                "teacher_bytes_per_token": round(text.bytes / len(text.teacher), 4),
+            }
+            losses = {
+                name: window_losses(logits, text.student, window=window, device=device)
+                for name, logits in models.items()
+            }
+            scores |= {name: _score(values, text, window) for name, values in losses.items()}
+            for name, values in losses.items():
+                kept[name][file.stem] = TextLosses.of(text.student, values)
+            if len(losses) == 2:
+                scores["fbi_over_twin"] = ratio(losses["fbi"], losses["twin"])
+            scores["teacher"] = score_teacher(large, text, device)
+            rows_of_head = large.embedding[: config.vocab_size].t()
+            restricted = window_losses(
+                lambda t, head=rows_of_head: large(t) @ head, text.student, window=window,
+                device=device,
+            )  # fmt: skip
+            scores["teacher_restricted_to_cut"] = _score(restricted, text, window)
+            result[file.stem] = scores
+            click.echo(f"{file.stem}: {json.dumps(scores)}")
+        for name, texts_of in kept.items():
+            WindowLosses(name, window, texts_of).write(out / f"losses-{name}.json")
+        if rows is not None:
+            result["held_out_sampled"] = score_rows(
+                models, large, full, np.asarray(rows[:512]), config.vocab_size, window, device
+            )
+            click.echo(json.dumps(result["held_out_sampled"]))
+        (out / "eval.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     except InputError as error:
         raise click.UsageError(str(error)) from None
-    config = student.config
-    window = config.max_position_embeddings
-    own = full.build()
-    out.mkdir(parents=True, exist_ok=True)
-    write_samples(student, cut, out / "samples.txt", device, new_tokens)
-    result: dict[str, object] = {"window": window, "dtype": "float32", "device": device}
-    kept: dict[str, dict[str, TextLosses]] = {name: {} for name in models}
-    for file in texts:
-        text = Text.read(file.read_text(encoding="utf-8"), cut, own, tokens, window)
-        scores: dict[str, object] = {
-            "bytes": text.bytes,
-            "student_tokens": len(text.student),
-            "teacher_tokens": len(text.teacher),
-            "student_bytes_per_token": round(text.bytes / len(text.student), 4),
-            "teacher_bytes_per_token": round(text.bytes / len(text.teacher), 4),
-        }
-        losses = {
-            name: window_losses(logits, text.student, window=window, device=device)
-            for name, logits in models.items()
-        }
-        scores |= {name: _score(values, text, window) for name, values in losses.items()}
-        for name, values in losses.items():
-            kept[name][file.stem] = TextLosses.of(text.student, values)
-        if len(losses) == 2:
-            scores["fbi_over_twin"] = ratio(losses["fbi"], losses["twin"])
-        scores["teacher"] = score_teacher(large, text, device)
-        rows_of_head = large.embedding[: config.vocab_size].t()
-        restricted = window_losses(
-            lambda t, head=rows_of_head: large(t) @ head, text.student, window=window,
-            device=device,
-        )  # fmt: skip
-        scores["teacher_restricted_to_cut"] = _score(restricted, text, window)
-        result[file.stem] = scores
-        click.echo(f"{file.stem}: {json.dumps(scores)}")
-    for name, texts_of in kept.items():
-        WindowLosses(name, window, texts_of).write(out / f"losses-{name}.json")
-    if rows is not None:
-        result["held_out_sampled"] = score_rows(
-            models, large, full, np.asarray(rows[:512]), config.vocab_size, window, device
-        )
-        click.echo(json.dumps(result["held_out_sampled"]))
-    (out / "eval.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ def case(size, more, rows, dtype, seed=0, spread=3.0):
 def check(size, more, rows, dtype, shares, *, spread=3.0):
     first, logits, teacher, label, source = case(size, more, rows, dtype, spread=spread)
     pool = FirstPiece(first, size)
+    label[2:4] = pool.columns[[min(255, size - 1), size - 1]]  # the last of a tile, and of a row
     place = torch.where(label >= 0, pool.place[label.clamp_min(0)], label)
     given = logits[:, pool.columns].to(DEVICE)
     results = []
