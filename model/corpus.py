@@ -7,9 +7,11 @@ The folder holds ``real-<source>.npy``, ``sampled-….npy``, ``seeds.npy`` (begi
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -94,6 +96,12 @@ def text_shards(
     return shards
 
 
+def unused_seed(shards: Iterable[Shard]) -> int:
+    """Return the least seed above those of sampled shards: the same seed gives the same text."""
+    names = (re.fullmatch(r"sampled-(\d+)-\d+-\d+\.npy", shard.file) for shard in shards)
+    return max((int(name[1]) + 1 for name in names if name), default=0)
+
+
 def sampled_shards(
     teacher: Path, out: Path, held: HeldOut, *, length: int, text: int, seconds: float,
     batch: int, seed: int, hold: int,
@@ -163,7 +171,8 @@ def sampled_shards(
 @click.option("--hold-rows", default=1024, show_default=True,
               help="Sampled rows kept for evaluation.")
 @click.option("--compress", is_flag=True, help="Write text shards as .npy.xz, to be carried.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0),
+              help="[default: 0; for sampling, one that no sampled shard of OUT has]")
 def main(
     teacher: Path,
     out: Path,
@@ -175,7 +184,7 @@ def main(
     sample_length: int,
     hold_rows: int,
     compress: bool,
-    seed: int,
+    seed: int | None,
 ) -> None:
     """Prepare token shards with a manifest: source, licence, tokens, SHA-256 of each.
 
@@ -196,7 +205,7 @@ def main(
             held, entries = read_held_out(held_out, vocabulary)
             out.mkdir(parents=True, exist_ok=True)
             held.save(out / HASHES)
-            shards = text_shards(tree, out, vocabulary, held, length=length, seed=seed,
+            shards = text_shards(tree, out, vocabulary, held, length=length, seed=seed or 0,
                                  compress=compress)  # fmt: skip
             manifest = Manifest(
                 vocabulary=vocabulary_hash(vocabulary), vocabulary_size=len(vocabulary.tokens),
@@ -212,7 +221,8 @@ def main(
         if sample_seconds:
             added = sampled_shards(
                 teacher, out, held, length=manifest.length, text=sample_length,
-                seconds=sample_seconds, batch=sample_batch, seed=seed, hold=hold_rows,
+                seconds=sample_seconds, batch=sample_batch, hold=hold_rows,
+                seed=unused_seed(manifest.shards) if seed is None else seed,
             )  # fmt: skip
             new = {shard.file for shard in added}
             kept = [shard for shard in manifest.shards if shard.file not in new]

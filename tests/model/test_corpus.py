@@ -100,6 +100,14 @@ def test_the_teacher_writes_more(tree, shards, tmp_path):
     assert (stream[::12] == 0).all()
     entry = next(s for s in Manifest.read(out).shards if s.group == "sampled")
     assert (entry.source, entry.licence) == ("sampled from tiny", "CC0")
+    # once more: other text beside the first, which stays as it is
+    again = call(data_main, "--teacher", tree / "teacher.gguf", "--out", out,
+                 "--sample-seconds", 0.01, "--sample-batch", 256,
+                 "--sample-length", 12)  # fmt: skip
+    assert again.exit_code == 0, again.output
+    first, second = load_shards(out, VOCABULARY)["sampled"]
+    assert np.array_equal(first, joined)
+    assert not np.array_equal(second[: len(first)], first[: len(second)])
 
 
 def test_training_reads_the_folder(tree, shards, tmp_path):
