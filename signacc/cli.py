@@ -52,7 +52,7 @@ def _check_sidecar(path: Path) -> None:
         )
 
 
-_SYSTEMS = "Named system: asic7, kv260, kv260_a8, kv260_lean, kv260_a8_lean, tiny, u280, ulx3s"
+_SYSTEMS = "Named system: asic7, kv260, kv260_a8, kv260_a8_lean, kv260_lean, tiny, u280, ulx3s"
 _preset = click.option(
     "--preset",
     help="Engine preset: tiny, kv260, kv260_a8, kv260_lean, kv260_a8_lean, ulx3s, u280, asic7.",

@@ -163,6 +163,18 @@ def test_model_page_quotes_the_zero_shot_records():
         assert f"| {task} | {metric} | {' | '.join(cells)} | {error:.1f} |" in text
 
 
+def test_fpga_page_quotes_large_engines():
+    text = (ROOT / "docs/fpga.md").read_text()
+    rows = json.loads((ROOT / "benchmarks/results/large.json").read_text())["results"]
+    for row in rows:
+        assert row["lanes"] == 4096
+        cells = (
+            row["structure"], row["act_bits"], f"{row['generation_s']:.1f}", f"{row['lines']:,}",
+            f"{row['bytes'] / 1e6:.2f}", f"{row['build_s']:.0f}", f"{row['build_again_s']:.2f}",
+        )  # fmt: skip
+        assert f"| {' | '.join(map(str, cells))} |" in text
+
+
 def test_training_page_quotes_the_flagship():
     text = (ROOT / "docs/training.md").read_text()
     results = ROOT / "benchmarks/results"
