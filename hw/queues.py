@@ -9,6 +9,17 @@ from amaranth.lib.wiring import In, Out
 from .arith import bind
 
 
+def _queue(width: int) -> dict[str, wiring.Member]:
+    """Return the members of a queue without back-pressure: its writer counts room."""
+    return {
+        "w_data": In(width),
+        "w_en": In(1),
+        "r_data": Out(width),
+        "r_valid": Out(1),
+        "r_en": In(1),
+    }
+
+
 class InputRegister(wiring.Component):
     """One register on a stream; an item a cycle.
 
@@ -52,15 +63,7 @@ class ShiftQueue(wiring.Component):
 
     def __init__(self, width: int, depth: int):
         self.depth = depth
-        super().__init__(
-            {
-                "w_data": In(width),
-                "w_en": In(1),
-                "r_data": Out(width),
-                "r_valid": Out(1),
-                "r_en": In(1),
-            }
-        )
+        super().__init__(_queue(width))
 
     def elaborate(self, platform):
         """Build the chain, the output first."""
@@ -98,15 +101,7 @@ class KeptQueue(wiring.Component):
     """
 
     def __init__(self, width: int):
-        super().__init__(
-            {
-                "w_data": In(width),
-                "w_en": In(1),
-                "r_data": Out(width),
-                "r_valid": Out(1),
-                "r_en": In(1),
-            }
-        )
+        super().__init__(_queue(width))
 
     def elaborate(self, platform):
         """Build the output register and what says that the writer's holds an entry."""

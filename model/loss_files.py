@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor
 from golden.errors import InputError
 
 from .evaluate import Perplexity, ratio
+from .files import write_text
 
 FORMAT = "signacc-window-losses"
 VERSION = 1
@@ -63,11 +63,8 @@ class WindowLosses:
 
     def write(self, path: Path) -> None:
         """Write it as JSON, under a temporary name first; floats are read back to the bit."""
-        path = Path(path)
         text = json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)})
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(Path(path), text + "\n")
 
     @classmethod
     def read(cls, path: Path) -> WindowLosses:
@@ -144,9 +141,7 @@ def main(ours: Path, theirs: Path, out: Path | None) -> None:
         if out is not None:
             if not out.parent.is_dir():
                 raise InputError(f"the output file's folder must exist; there is none for {out}")
-            temporary = out.with_name(out.name + ".part")
-            temporary.write_text(text + "\n", encoding="utf-8")
-            os.replace(temporary, out)
+            write_text(out, text + "\n")
     except InputError as error:
         raise click.UsageError(str(error)) from None
     click.echo(text)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from golden.errors import InputError
 
 from .data import Mixture, load_shard
+from .files import write_text
 from .tokenizer import Vocabulary
 
 NAME = "manifest.json"
@@ -65,9 +65,7 @@ class Manifest:
         """Write it to `folder`, under a temporary name first."""
         path = Path(folder) / NAME
         text = json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1)
-        temporary = path.with_suffix(".part")
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(path, text + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

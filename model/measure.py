@@ -29,6 +29,7 @@ from golden.generate import generate, load_tokenizer
 from .data import expand, load_shard
 from .evaluate import Logits, Perplexity, perplexity, ratio, window_losses
 from .fbi import FbiLlm
+from .files import write_text
 from .loss_files import TextLosses, WindowLosses
 from .packed import load_float
 from .teacher import Teacher, load_teacher
@@ -236,7 +237,7 @@ def main(
                 models, large, full, np.asarray(rows[:512]), config.vocab_size, window, device
             )
             click.echo(json.dumps(result["held_out_sampled"]))
-        (out / "eval.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_text(out / "eval.json", json.dumps(result, indent=1) + "\n")
     except InputError as error:
         raise click.UsageError(str(error)) from None
 
