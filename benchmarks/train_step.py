@@ -32,7 +32,7 @@ from torch.profiler import ProfilerActivity, profile
 from model import loss as loss_module
 from model.loss import FirstPiece, Wanted, chunked_loss
 from model.metrics import flops_per_token, matmul_rate
-from model.parallel import Replica, World, compile_layers, repeat_to_the_bit, run_program
+from model.parallel import Replica, World, compile_decoder, repeat_to_the_bit, run_program
 from model.settings import PARALLEL, TrainSettings
 from model.targets import Example
 from model.teacher import Teacher, TeacherConfig
@@ -89,7 +89,7 @@ def profiled(work: Callable[[], object], timer: Timer, most: int = 40) -> dict[s
         if not getattr(e, "is_user_annotation", False) and not e.key.startswith("Optimizer.")
     ]
     taken.sort(reverse=True)
-    longest = [{"s": round(s, 6), "calls": n, "name": name[:90]} for s, n, name in taken[:most]]
+    longest = [{"s": round(s, 6), "calls": n, "name": name[:160]} for s, n, name in taken[:most]]
     return {"together_s": round(sum(s for s, _, _ in taken), 6), "longest": longest}
 
 
@@ -110,7 +110,7 @@ def make_teacher(world: World, layers: int, context: int) -> Teacher:
         for parameter in teacher.parameters():
             torch.nn.init.normal_(parameter, std=0.02)
     teacher = teacher.to(torch.bfloat16 if world.cuda else torch.float32)
-    compile_layers(teacher.layers, world.device)
+    compile_decoder(teacher, world.device)
     return teacher.eval().requires_grad_(False)
 
 

@@ -252,6 +252,11 @@ class FbiLlm(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The decoder layers, in order."""
+        return self.model.layers
+
     def features(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return the final normed hidden states ``[batch, seq, hidden]``, what the head reads.
 
@@ -281,6 +286,10 @@ class FbiLlm(nn.Module):
                 x = checkpoint(layer, x, cos, sin, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = layer(x, cos, sin, None if cache is None else (cache, i))
+        return self.finish(x)
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Return what the head reads of the last layer's ``x [batch, seq, hidden]``."""
         return self.model.norm(x)
 
     def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:

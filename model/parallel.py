@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -25,6 +25,7 @@ from .initial import initialise
 from .loss import chunked_loss
 from .settings import TrainSettings
 from .targets import Example
+from .teacher import Teacher
 
 BYTES_PER_PARAMETER = 16
 """fp32 parameter, gradient and the two moments of AdamW."""
@@ -122,16 +123,18 @@ def exact_backward() -> Iterator[None]:
         torch.use_deterministic_algorithms(wanted, warn_only=warned)
 
 
-def compile_layers(
-    layers: Iterable[nn.Module], device: torch.device, *, backend: str | Any = "inductor"
+def compile_decoder(
+    model: FbiLlm | Teacher, device: torch.device, *, backend: str | Any = "inductor"
 ) -> None:
-    """Compile the forward of decoder layers in place, on a GPU; all share one compiled graph.
+    """Compile decoder layers and the final norm in place, on a GPU; layers share one graph.
 
-    The forward alone, so that the hooks of FSDP2 around it stay outside of the graph.
+    The layers' forward alone, so that the hooks of FSDP2 around it stay outside of the graph. The
+    final norm would else be a dozen passes over the hidden states.
     """
     if device.type == "cuda" or backend != "inductor":
-        for layer in layers:
-            layer.forward = torch.compile(layer.forward, backend=backend)  # type: ignore[method-assign]
+        for layer in model.layers:
+            layer.forward = torch.compile(layer.forward, backend=backend)
+        model.finish = torch.compile(model.finish, backend=backend)  # type: ignore[method-assign]
 
 
 class Objective(nn.Module):
@@ -204,7 +207,7 @@ class Replica:
             fully_shard(objective, mesh=mesh, mp_policy=policy)
         objective.to_empty(device=world.device)
         initialise(student, settings.seed, given)
-        compile_layers(student.model.layers, world.device)
+        compile_decoder(student, world.device)
         student.recompute = settings.recompute
         self.student = student
         self._module: Any = objective

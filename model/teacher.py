@@ -156,6 +156,10 @@ class Teacher(nn.Module):
         cos, sin = (t[: tokens.shape[1]].to(x.dtype) for t in (self.cos, self.sin))
         for layer in self.layers:
             x = layer(x, cos, sin)
+        return self.finish(x)
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Return what the head reads of the last layer's ``x [batch, seq, hidden]``."""
         return rms_norm(x, self.norm, self.config.eps)
 
     def logits(self, tokens: Tensor) -> Tensor:

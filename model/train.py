@@ -29,7 +29,7 @@ from .export import export_packed
 from .fbi import FbiLlm
 from .initial import teacher_weights
 from .metrics import FlipFlop, Metrics, flops_per_token, matmul_rate
-from .parallel import Replica, World, compile_layers, repeat_to_the_bit
+from .parallel import Replica, World, compile_decoder, repeat_to_the_bit
 from .settings import TrainSettings
 from .targets import Targets
 from .teacher import Teacher
@@ -104,7 +104,7 @@ class Run:
         shares = settings.shares
         if teacher is not None and shares[0]:
             teacher = teacher.to(world.device, torch.bfloat16 if world.cuda else torch.float32)
-            compile_layers(teacher.layers, world.device)
+            compile_decoder(teacher, world.device)
         self.targets = Targets(
             vocabulary,
             size=config.vocab_size,

@@ -8,7 +8,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from model.fbi import FbiLlm
 from model.loss import FirstPiece, _loss_chunk
-from model.parallel import compile_layers
+from model.parallel import compile_decoder
 from model.targets import Targets
 
 from .test_initial import ALIKE
@@ -44,20 +44,21 @@ def test_a_student_layer_is_one_graph_and_keeps_the_stream_in_bf16(axis):
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo's too
-def test_all_layers_share_one_graph_and_learn_through_it():
+def test_all_layers_share_one_graph_the_final_norm_has_another_and_both_learn():
     torch.compiler.reset()
     counter = CompileCounterWithBackend("aot_eager")
     torch.manual_seed(0)
     model = FbiLlm(replace(ALIKE, num_hidden_layers=12))
-    compile_layers(model.model.layers, torch.device("cpu"), backend=counter)
+    compile_decoder(model, torch.device("cpu"), backend=counter)
     tokens = torch.randint(19, (2, 8))
     for _ in range(2):
         model(tokens).square().sum().backward()
-    assert counter.frame_count == 1
+    assert counter.frame_count == 2
     ours = [p.grad.clone() for p in model.parameters()]
     model.zero_grad()
     for layer in model.model.layers:
         del layer.forward  # the compiled one hides the class's
+    del model.finish
     for _ in range(2):
         model(tokens).square().sum().backward()
     for a, b in zip(ours, model.parameters(), strict=True):
