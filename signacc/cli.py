@@ -448,10 +448,9 @@ def validate(**options: Any) -> None:
               type=click.FloatRange(1, 3600), help="Steady state under each energy.")
 @click.option("--energy/--no-energy", default=True, show_default=True,
               help="Energy of a subset of the points.")
-@click.option("--gemm", default="triton", show_default=True, metavar="triton|warpgroup",
+@click.option("--gemm", default="auto", show_default=True, metavar="auto|triton|warpgroup",
               help="How the 1-bit paths multiply many vectors. warpgroup needs compute "
-                   "capability 9.0; docs/design/0016 says what is to be measured before it "
-                   "is the default.")
+                   "capability 9.0, and is what auto takes there.")
 @click.option("-o", "--output", required=True, metavar="FILE.json", help="File to write.")
 @_json
 def baseline(device: str, models: tuple[str, ...], paths: tuple[str, ...],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,17 +14,17 @@ from golden.errors import InputError
 from signacc.files import write_text
 
 from .errors import DeviceError
-from .plan import GEMMS, PATHS, PHASES, Plan
+from .plan import AUTO, GEMMS, PATHS, PHASES, Plan
 
 
 def checked_plan(
     models: Sequence[str], paths: Sequence[str], phases: Sequence[str], batches: Sequence[int],
-    contexts: Sequence[int], energy: bool, gemm: str = GEMMS[0],
+    contexts: Sequence[int], energy: bool, gemm: str = AUTO,
 ) -> Plan:
     """Return the plan; raises InputError for an unknown name or a context beyond the model's."""
     defaults = Plan()
     models = models or defaults.models
-    named = (("path", paths, PATHS), ("phase", phases, PHASES), ("GEMM", (gemm,), GEMMS))
+    named = (("path", paths, PATHS), ("phase", phases, PHASES), ("GEMM", (gemm,), (AUTO, *GEMMS)))
     for what, values, legal in named:
         for value in values:
             if value not in legal:
@@ -49,12 +50,12 @@ def run_command(
         raise InputError(f"the output's folder must exist; there is none at {path.parent}")
     if device != "cuda":
         raise DeviceError(f"baseline measures on the device cuda, not {device!r}")
-    from .device import require_gpu
+    from .device import fastest_gemm, require_gpu, require_hopper
 
     gpu = require_gpu()
-    if plan.gemm == "warpgroup":
-        from .sign_wgmma import require_hopper
-
+    if plan.gemm == AUTO:
+        plan = replace(plan, gemm=fastest_gemm(gpu))
+    elif plan.gemm == "warpgroup":
         require_hopper(gpu)
     from .run import Run
 

@@ -6,6 +6,9 @@ import torch
 
 from .errors import DeviceError
 
+WARPGROUP_CAPABILITY = (9, 0)
+"""Compute capability of Hopper: no earlier or later one has its warpgroup instructions."""
+
 
 def require_gpu() -> torch.device:
     """Return the current CUDA device; raises DeviceError without one, or without Triton."""
@@ -21,3 +24,24 @@ def require_gpu() -> torch.device:
             "baseline needs Triton, which comes with CUDA builds of PyTorch; it is not installed"
         ) from None
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def require_hopper(device: torch.device) -> None:
+    """Raise DeviceError unless the device has the warpgroup GEMM's instructions."""
+    found = f"the device {device.type}"
+    if device.type == "cuda":
+        capability = torch.cuda.get_device_capability(device)
+        if capability == WARPGROUP_CAPABILITY:
+            return
+        found = "{}.{} ({})".format(*capability, torch.cuda.get_device_name(device))
+    raise DeviceError(
+        "the warpgroup GEMM needs a GPU of compute capability {}.{} (Hopper), not {}".format(
+            *WARPGROUP_CAPABILITY, found
+        )
+    )
+
+
+def fastest_gemm(device: torch.device) -> str:
+    """Return which of :data:`.plan.GEMMS` is the fastest that `device` has."""
+    hopper = torch.cuda.get_device_capability(device) == WARPGROUP_CAPABILITY
+    return "warpgroup" if hopper else "triton"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from golden.errors import InputError
 
+from . import device as devices
 from . import sign_gemm, sign_wgmma
 from .packing import fragment_order, word_order
 from .plan import GEMMS
@@ -93,7 +94,7 @@ class WarpgroupGemm(Gemm):
 
     def __init__(self, bits: int, device: torch.device) -> None:
         super().__init__(bits)
-        sign_wgmma.require_hopper(device)
+        devices.require_hopper(device)
         self.processors = torch.cuda.get_device_properties(device).multi_processor_count
 
     def order(self, signs: Signs) -> Tensor:

@@ -24,6 +24,10 @@ CHUNK_TOKENS = 8192
 """Most tokens that a prefill handles at once; larger batches are prefilled part by part."""
 
 
+PATIENCE = 8.0
+"""Most time to wait for steady clocks, in units of a point's time."""
+
+
 def parts_of(batch: int, context: int) -> int:
     """Return into how many equal parts of the batch a prefill is cut."""
     sequences = max(1, CHUNK_TOKENS // context)
@@ -81,7 +85,9 @@ def measure(
     step, parts = step_of(decoder, cache, point)
     early = fastest_early(decoder.path, step, seconds / 2)
     graph = capture(step)
-    times = repeated(graph.replay, seconds=seconds, repeats=repeats)
+    times = repeated(
+        graph.replay, seconds=seconds, repeats=repeats, patience=PATIENCE * seconds
+    )
     median = times.median
     energy: dict[str, float | str] = {}
     tokens = point.batch * (1 if point.phase == "decode" else point.context)
@@ -111,14 +117,27 @@ def measure(
     byte_time = bytes_of(decoder.config, weight_bytes, point.batch, point.context) / (
         ceilings.copy_bytes_per_second
     )
-    flop_time = flops_of(decoder.config, point.batch, point.context) / (
-        ceilings.matmul_flop_per_second
+    flop_time = _flop_seconds(
+        flops_of(decoder.config, point.batch, point.context),
+        work.linear_flops(decoder.config, tokens), decoder.path.act_bits, ceilings,
     )
     return Result(
         point, tokens / whole, times.spread, times.repeats,
         byte_time / whole, flop_time / whole, max(byte_time, flop_time) / whole, early=early,
         **energy,
     )
+
+
+def _flop_seconds(
+    flops: int, linear: int, act_bits: int | None, ceilings: Ceilings
+) -> float:
+    """Return the shortest time of `flops`, s, of which `linear` are in the layers' linears.
+
+    Those run on int8 where activations have 8 bits, all else in 16-bit floating point.
+    """
+    wide = ceilings.matmul_flop_per_second
+    narrow = ceilings.int8_op_per_second if act_bits == 8 else None
+    return (flops - linear) / wide + linear / (narrow or wide)
 
 
 def measure_all(

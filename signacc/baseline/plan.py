@@ -11,8 +11,10 @@ PATHS = ("bf16", "sign-a16", "sign-a8", "int4")
 """Measured number formats: dense bf16, own 1-bit with 16- and 8-bit activations, library INT4."""
 
 GEMMS = ("triton", "warpgroup")
-"""GEMMs of the 1-bit paths for many vectors, the default first: that of the shipped figures. The
-other is for Hopper alone; docs/design/0016 says what is to be measured before it is the default."""
+"""1-bit GEMMs for many vectors: for any GPU; for Hopper alone, and the faster there."""
+
+AUTO = "auto"
+"""In place of one of :data:`GEMMS`: the faster of those that the device has."""
 
 EARLY = ("all", "all but RoPE", "all, at once", "none")
 """Which of a step's own kernels start while the one ahead ends, where a device can (Hopper on).
@@ -39,7 +41,7 @@ class Plan:
     batches: Sequence[int] = BATCHES
     contexts: Sequence[int] = CONTEXTS
     energy: bool = True
-    gemm: str = GEMMS[0]
+    gemm: str = AUTO
 
     def points(self, model: str, path: str) -> list[Point]:
         """Return the points of one decoder; phases of one batch and context share a cache."""

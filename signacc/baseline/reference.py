@@ -30,7 +30,8 @@ class Reference:
     dtype
         Of weights and arithmetic.
     act_bits
-        Quantize α·x of 1-bit linears to so many bits, as the contract says; None does not.
+        Quantize α·x of 1-bit linears to so many bits, as the contract says, and sum in float64;
+        None does not quantize.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Reference:
             y = (q * unit) @ bits[start : start + rows].T
             outputs.append(y + (x * signs.beta[i].double()).sum(-1, keepdim=True))
             start += rows
-        return torch.cat(outputs, -1)
+        return torch.cat(outputs, -1).to(self.dtype)
 
     def __call__(self, tokens: Tensor, keys: list[Tensor], values: list[Tensor]) -> Tensor:
         """Return logits ``[B, vocab]`` of the last of ``tokens [B, T]``.

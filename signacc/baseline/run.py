@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,8 @@ def check_path(
     for way in reversed(ways):  # the two ends have every kernel of many vectors
         path.start_early(way)
         for batch in CHECKED_BATCHES if way in (ways[0], ways[-1]) else CHECKED_BATCHES[:1]:
-            checks += check_model(path, batch=batch, past=333, length=40)
+            found = check_model(path, batch=batch, past=333, length=40)
+            checks += [replace(check, what=f"{check.what}, early starts {way}") for check in found]
     if path.act_bits is not None:
         checks += [check_linears(path, count=count) for count in (1, 3, 40)]
     require(checks)
@@ -200,6 +202,7 @@ class Run:
             gemm=self.plan.gemm if any(p.startswith("sign") for p in self.plan.paths) else None,
             copy_bytes_per_second=self.ceilings.copy_bytes_per_second,
             matmul_flop_per_second=self.ceilings.matmul_flop_per_second,
+            int8_op_per_second=self.ceilings.int8_op_per_second,
             checks=self.checks,
         )
 

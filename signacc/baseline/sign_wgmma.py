@@ -13,7 +13,6 @@ from torch import Tensor
 
 from golden.errors import InputError
 
-from .errors import DeviceError
 from .nvrtc import Kernel, compile_cubin
 from .packing import TILE_WGMMA
 from .tensor_map import ROW_BYTES, vectors_map
@@ -22,7 +21,6 @@ if TYPE_CHECKING:  # needs Triton
     from .vectors import Vectors
 
 ARCH = "sm_90a"
-CAPABILITY = (9, 0)  # no later one has these instructions
 _ALIGNMENT = 1024  # of the ring, for the swizzle
 
 
@@ -86,21 +84,6 @@ def check_rows(rows: tuple[int, ...]) -> None:
                 f"the warpgroup GEMM takes linears of a multiple of {TILE_WGMMA} outputs, "
                 f"not {outputs}"
             )
-
-
-def require_hopper(device: torch.device) -> None:
-    """Raise DeviceError unless the device has the kernel's instructions."""
-    found = f"the device {device.type}"
-    if device.type == "cuda":
-        capability = torch.cuda.get_device_capability(device)
-        if capability == CAPABILITY:
-            return
-        found = "{}.{} ({})".format(*capability, torch.cuda.get_device_name(device))
-    raise DeviceError(
-        "the warpgroup GEMM needs a GPU of compute capability {}.{} (Hopper), not {}".format(
-            *CAPABILITY, found
-        )
-    )
 
 
 def tiles_of(rows: tuple[int, ...], tile: WgmmaTile) -> int:

@@ -15,10 +15,21 @@ MATMUL_SIZE = 8192
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What the device reached in this run: copy, bytes/s (read + written); bf16 matmul, FLOP/s."""
+    """What the device reached in this run.
+
+    Attributes
+    ----------
+    copy_bytes_per_second
+        Read + written.
+    matmul_flop_per_second
+        Of a bf16 product.
+    int8_op_per_second
+        Of an int8 product with int32 sums; None where PyTorch has none for the device.
+    """
 
     copy_bytes_per_second: float
     matmul_flop_per_second: float
+    int8_op_per_second: float | None = None
 
 
 def capture(step: Callable[[], None], warmups: int = 1) -> torch.cuda.CUDAGraph:
@@ -57,15 +68,33 @@ class Times:
     steps: int
 
 
-def repeated(run: Callable[[], None], *, seconds: float, repeats: int) -> Times:
-    """Time `run` in `repeats` stretches of about `seconds` / `repeats` each."""
+STEADY = 0.02
+"""Spread at which a point's time is taken for steady."""
+
+
+def repeated(
+    run: Callable[[], None], *, seconds: float, repeats: int, patience: float = 0.0
+) -> Times:
+    """Time `run` in `repeats` stretches of about `seconds` / `repeats` each.
+
+    A GPU at its power limit lowers its clocks within the first seconds of work. With `patience` the
+    stretches go on, for so many seconds at most, until the spread of the last `repeats` is at most
+    :data:`STEADY`; these are what is returned, and their spread, be it steady or not.
+    """
     seconds_of(run, 1)
     guess = seconds_of(run, 1)
     steps = max(1, round(seconds / repeats / guess))
     seconds_of(run, max(1, steps // 2))  # clocks settle
     stretches = [seconds_of(run, steps) for _ in range(repeats)]
+    start = time.perf_counter()
+    while _spread(stretches) > STEADY and time.perf_counter() - start < patience:
+        stretches = [*stretches[1:], seconds_of(run, steps)]
     middle = statistics.median(stretches)
-    return Times(middle, min(stretches), (max(stretches) - min(stretches)) / middle, repeats, steps)
+    return Times(middle, min(stretches), _spread(stretches), repeats, steps)
+
+
+def _spread(stretches: list[float]) -> float:
+    return (max(stretches) - min(stretches)) / statistics.median(stretches)
 
 
 def steady(run: Callable[[], None], step_seconds: float, seconds: float) -> tuple[int, list[float]]:
@@ -80,11 +109,18 @@ def steady(run: Callable[[], None], step_seconds: float, seconds: float) -> tupl
 
 
 def measure_ceilings() -> Ceilings:
-    """Measure the copy bandwidth of 4 GiB and the rate of an 8192³ bf16 product, random data.
+    """Measure a copy of 4 GiB, and products of 8192³ in bf16 and int8, of random data.
 
     The fastest stretch of each counts: a ceiling is what the device can do at best.
     """
-    return Ceilings(2 * COPY_BYTES / _copy_seconds(), 2 * MATMUL_SIZE**3 / _product_seconds())
+    rate = 2 * MATMUL_SIZE**3
+    try:
+        int8 = rate / _product_seconds(torch.int8)
+    except (RuntimeError, NotImplementedError):
+        int8 = None
+    return Ceilings(
+        2 * COPY_BYTES / _copy_seconds(), rate / _product_seconds(torch.bfloat16), int8
+    )
 
 
 def _copy_seconds() -> float:
@@ -93,7 +129,13 @@ def _copy_seconds() -> float:
     return repeated(lambda: target.copy_(source), seconds=0.5, repeats=10).best
 
 
-def _product_seconds() -> float:
+def _product_seconds(dtype: torch.dtype) -> float:
     shape = (MATMUL_SIZE, MATMUL_SIZE)
-    a, b = (torch.randn(shape, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    return repeated(lambda: torch.mm(a, b), seconds=0.1, repeats=20).best
+    if dtype == torch.int8:
+        a, b = (torch.randint(-128, 128, shape, device="cuda", dtype=dtype) for _ in range(2))
+        product = torch._int_mm
+    else:
+        a, b = (torch.randn(shape, device="cuda", dtype=dtype) for _ in range(2))
+        product = torch.mm
+    b = b.t()  # both with K contiguous, the layout that int8 instructions read
+    return repeated(lambda: product(a, b), seconds=0.1, repeats=20).best

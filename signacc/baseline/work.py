@@ -26,6 +26,11 @@ def prefill_bytes(config: ModelConfig, weight_bytes: int, batch: int, context: i
     return decode_bytes(config, weight_bytes, batch, context)
 
 
+def linear_flops(config: ModelConfig, tokens: int) -> int:
+    """Return operations of `tokens` in the layers' linears: two a weight."""
+    return 2 * config.binary_weights * tokens
+
+
 def decode_flops(config: ModelConfig, batch: int, context: int) -> int:
     """Return operations of one decode step: two a weight and token, four a cached element."""
     width = config.num_attention_heads * config.head_dim

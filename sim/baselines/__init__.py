@@ -21,7 +21,8 @@ entry has these keys; those after ``date`` may be left out:
 ``spread``           (max − min) / median of the repeats
 ``repeats``          how many repeats
 ``bandwidth_share``  least bytes that must move, over time and measured copy bandwidth
-``compute_share``    operations, over time and measured bf16 matrix rate
+``compute_share``    operations, over time and measured matrix rate: of bf16, or of int8 for the
+                     linears of a path of 8-bit activations
 ``limit_share``      shortest time by either ceiling, over time; shares are above 0, at most 4
 ``energy_source``    ``counter`` or ``sampled``
 ``energy_seconds``   length of the steady state under the energy, s

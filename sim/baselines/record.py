@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
 from ..checks import is_number
@@ -33,6 +33,9 @@ class Provenance:
         Power of the board without work, W; None if not measured.
     copy_bytes_per_second, matmul_flop_per_second
         Ceilings measured in the same run: a copy (read + written), a bf16 matrix product.
+    int8_op_per_second
+        The same of an int8 product; None where there is none, or in an older file, whose
+        ``compute_share`` and ``limit_share`` of 8-bit paths are by the bf16 rate.
     checks
         What each path passed before it was timed: objects with ``path``, ``model``, ``what``,
         ``error``, ``allowed``.
@@ -57,6 +60,7 @@ class Provenance:
     matmul_flop_per_second: float
     checks: list[dict[str, object]] = field(default_factory=list)
     gemm: str | None = None
+    int8_op_per_second: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("gpu", "driver", "command"):
@@ -71,9 +75,10 @@ class Provenance:
                 f"energy_source must be one of {', '.join(ENERGY_SOURCES)} or null, "
                 f"not {self.energy_source!r}"
             )
-        for name in ("copy_bytes_per_second", "matmul_flop_per_second", "idle_watts"):
+        optional = ("idle_watts", "int8_op_per_second")
+        for name in ("copy_bytes_per_second", "matmul_flop_per_second", *optional):
             value = getattr(self, name)
-            if value is None and name == "idle_watts":
+            if value is None and name in optional:
                 continue
             if not is_number(value) or value <= 0:
                 raise InputError(f"{name} must be a finite number above 0, not {value!r}")
@@ -159,11 +164,12 @@ def _build(cls: type, data: object, where: str) -> object:
     if not isinstance(data, dict):
         raise InputError(f"{where} must be a JSON object, not {type(data).__name__}")
     known = {f.name for f in fields(cls)}
+    needed = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
     unknown = sorted(set(data) - known)
     if unknown:
         raise InputError(f"{where}: keys must be among {', '.join(sorted(known))}, "
                          f"not {', '.join(unknown)}")
-    missing = sorted(known - {"checks", "gemm"} - set(data))
+    missing = sorted(needed - set(data))
     if missing:
         raise InputError(f"{where} must give {', '.join(missing)}")
     try:

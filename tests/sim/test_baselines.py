@@ -219,6 +219,7 @@ def test_a_measured_file_is_read_and_written_back(tmp_path):
         ({"provenance": MEASURED | {"date": "x"}}, "provenance: date must be YYYY-MM-DD"),
         ({"provenance": MEASURED | {"versions": {"a": 1}}}, "versions must map names to texts"),
         ({"provenance": MEASURED | {"idle_watts": -1}}, "idle_watts must be a finite number"),
+        ({"provenance": MEASURED | {"int8_op_per_second": 0}}, "int8_op_per_second must be a fin"),
         ({"provenance": MEASURED | {"energy_source": "x"}}, "energy_source must be one of"),
         ({"provenance": MEASURED | {"checks": 1}}, "checks must be a list of objects"),
         ({"provenance": MEASURED | {"gemm": 1}}, "gemm must be a non-empty text or null, not 1"),

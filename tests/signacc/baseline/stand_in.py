@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from golden.cache import cache_root
+from signacc.baseline import device as devices
 from signacc.baseline import sign_wgmma
 
 HOPPER = Path(__file__).with_name("hopper.hpp")
@@ -71,7 +72,7 @@ class StandIn:
 
 def install(monkeypatch):
     """Let the stand-in run wherever the warpgroup GEMM would; 132 processors, as an H200."""
-    monkeypatch.setattr(sign_wgmma, "require_hopper", lambda device: None)
+    monkeypatch.setattr(devices, "require_hopper", lambda device: None)
     monkeypatch.setattr(sign_wgmma, "kernel_of", functools.cache(StandIn))
     monkeypatch.setattr(sign_wgmma, "vectors_map", lambda x, vectors: (x, vectors))
     device = SimpleNamespace(multi_processor_count=132)

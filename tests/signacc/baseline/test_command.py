@@ -2,6 +2,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from golden.errors import InputError
 from signacc.baseline import device
 from signacc.cli import main
 
@@ -18,7 +19,7 @@ def invoke(tmp_path, *arguments):
         (["--device", "tpu"], "baseline measures on the device cuda, not 'tpu'"),
         (["--path", "int3"], "a path is one of bf16, sign-a16, sign-a8, int4, not 'int3'"),
         (["--phase", "train"], "a phase is one of decode, prefill, not 'train'"),
-        (["--gemm", "cublas"], "a GEMM is one of triton, warpgroup, not 'cublas'"),
+        (["--gemm", "cublas"], "a GEMM is one of auto, triton, warpgroup, not 'cublas'"),
         (["--model", "gpt"], "a model is one of fbi-130m, "),
         (["--context", "4096"], "a context of fbi-130m must be at most 2048 positions, not 4096"),
     ],
@@ -52,9 +53,22 @@ def test_the_warpgroup_gemm_is_refused_on_other_gpus(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_says_where_it_stands_what_is_not_measured():
-    said = " ".join(CliRunner().invoke(main, ["baseline", "--help"]).stdout.split())
-    assert "what is to be measured before it is the default. [default: triton]" in said
+@pytest.mark.parametrize(
+    ("capability", "gemm"), [((8, 0), "triton"), ((9, 0), "warpgroup"), ((10, 0), "triton")]
+)
+def test_unless_asked_for_the_gemm_is_the_fastest_that_the_gpu_has(
+    tmp_path, monkeypatch, capability, gemm
+):
+    class Stop(InputError):
+        pass
+
+    def run(plan, **_):
+        raise Stop(f"the plan's GEMM is {plan.gemm}")
+
+    monkeypatch.setattr(device, "require_gpu", lambda: torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr("signacc.baseline.run.Run", run)
+    assert invoke(tmp_path).stderr == f"error: the plan's GEMM is {gemm}\n"
 
 
 def test_the_outputs_folder_must_exist(tmp_path):

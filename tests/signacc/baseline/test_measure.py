@@ -8,7 +8,7 @@ import torch
 from golden.config import named_model
 from signacc.baseline import measure, run, timing, work
 from signacc.baseline.errors import GateError
-from signacc.baseline.plan import EARLY, Plan
+from signacc.baseline.plan import AUTO, EARLY, Plan
 from signacc.baseline.points import Point, Result
 from sim.baselines import load_record
 
@@ -77,6 +77,37 @@ def test_a_device_without_early_starts_has_no_choice(monkeypatch):
 
     path = Path()
     assert measure.fastest_early(path, None, 0.1) == path.now == "none"
+
+
+@pytest.mark.parametrize(
+    ("stretches", "patience", "taken"),
+    [
+        ([1.0, 1.0, 1.01, 9.0], 9, [1.0, 1.0, 1.01]),
+        ([1.0, 1.2, 1.21, 1.2, 9.0], 9, [1.2, 1.21, 1.2]),  # clocks fell after the first
+        ([1.0, 1.2, 1.0, 9.0], 0, [1.0, 1.2, 1.0]),
+        ([1.0, 1.2, 1.0, 1.2, 1.0, 9.0], 2, [1.2, 1.0, 1.2]),  # never steady: the spread says so
+    ],
+)
+def test_a_time_is_taken_when_clocks_have_settled_or_patience_ends(
+    monkeypatch, stretches, patience, taken
+):
+    left = iter([0.1, 0.1, 0.1, *stretches])  # compiles, says how long a step takes, warms up
+    clock = iter(range(99))
+    monkeypatch.setattr(timing, "seconds_of", lambda run, steps: next(left))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
+    times = timing.repeated(None, seconds=1, repeats=3, patience=patience)
+    assert times.median == sorted(taken)[1]
+    assert times.best == min(taken)
+    assert times.spread == pytest.approx((max(taken) - min(taken)) / times.median)
+
+
+@pytest.mark.parametrize(
+    ("bits", "int8", "seconds"),
+    [(None, 4.0, 11.0), (16, 4.0, 11.0), (8, 4.0, 3 + 2.0), (8, None, 11.0)],
+)
+def test_linears_of_8_bit_activations_are_measured_by_the_int8_ceiling(bits, int8, seconds):
+    ceilings = timing.Ceilings(1.0, 1.0, int8)
+    assert measure._flop_seconds(11, 8, bits, ceilings) == seconds
 
 
 class Board:
@@ -151,7 +182,7 @@ def test_provenance_says_which_gemm(machine, gemm):
     assert record("sign-a16").provenance.gemm == gemm
     assert record("sign-a16").baselines[0].source == f"fake GPU, driver 1.2, 1-bit GEMM {gemm}"
     assert record("bf16").provenance.gemm is None
-    assert Plan().gemm == "triton"
+    assert Plan().gemm == AUTO
 
 
 def test_floors_of_the_7b_model():

@@ -11,6 +11,7 @@ from golden.errors import InputError
 from golden.pack import pack_signs
 from signacc.baseline import nvrtc
 from signacc.baseline import sign_wgmma as kernel
+from signacc.baseline.device import require_hopper
 from signacc.baseline.errors import DeviceError
 from signacc.baseline.packing import check_shape, fragment_order
 from signacc.baseline.sign_wgmma import WgmmaTile
@@ -114,14 +115,14 @@ def test_other_rows_are_refused():
 
 def test_other_devices_are_refused_by_name(monkeypatch):
     with pytest.raises(DeviceError, match=r"compute capability 9.0 \(Hopper\), not the device cpu"):
-        kernel.require_hopper(torch.device("cpu"))
+        require_hopper(torch.device("cpu"))
     capability = [9, 0]
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: tuple(capability))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
-    kernel.require_hopper(torch.device("cuda"))
+    require_hopper(torch.device("cuda"))
     capability[:] = 10, 0  # Blackwell has other instructions
     with pytest.raises(DeviceError, match=r"9.0 \(Hopper\), not 10.0 \(a GPU\)"):
-        kernel.require_hopper(torch.device("cuda"))
+        require_hopper(torch.device("cuda"))
 
 
 def test_shapes_are_checked_when_signs_are_packed():
