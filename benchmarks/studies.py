@@ -232,6 +232,8 @@ def write(outcomes: list[Outcome], missing: list[str], study: Study, out: Path) 
 
 @click.command()
 @click.option("--study", "name", type=click.Choice(tuple(STUDIES)), required=True)
+@click.option("--variant", "variants", multiple=True,
+              help="One of the study's; repeat for several [default: all].")
 @click.option("--teacher", type=click.Path(path_type=Path), required=True)
 @click.option("--data", type=click.Path(path_type=Path), required=True)
 @click.option("--run", "folder", type=click.Path(path_type=Path), required=True,
@@ -254,10 +256,15 @@ def write(outcomes: list[Outcome], missing: list[str], study: Study, out: Path) 
 @click.option("--hold-rows", default=256, show_default=True, help="Rows never trained on.")
 @click.option("--minutes", default=20.0, show_default=True, help="For all runs of this call.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
-def main(name: str, teacher: Path, data: Path, folder: Path, model: str, vocab: int | None,
-         layers: int | None, seeds: int, first_seed: int, hold_rows: int, minutes: float, out: Path,
-         real_share: float | None, **options: Any) -> None:  # fmt: skip
+def main(name: str, variants: tuple[str, ...], teacher: Path, data: Path, folder: Path, model: str,
+         vocab: int | None, layers: int | None, seeds: int, first_seed: int, hold_rows: int,
+         minutes: float, out: Path, real_share: float | None, **options: Any) -> None:  # fmt: skip
     end = time.monotonic() + 60 * minutes
+    for variant in variants:
+        if variant not in STUDIES[name]:
+            raise click.BadParameter(
+                f"a variant of {name} is one of {', '.join(STUDIES[name])}, not {variant!r}"
+            )
     try:
         world = World.join()
         vocabulary = read_vocabulary(teacher)
@@ -271,7 +278,7 @@ def main(name: str, teacher: Path, data: Path, folder: Path, model: str, vocab: 
         outcomes, missing = [], []
         # all variants of a seed before the next: pairs come first
         for seed in range(first_seed, first_seed + seeds):
-            for variant in STUDIES[name]:
+            for variant in (v for v in STUDIES[name] if not variants or v in variants):
                 mine = end - time.monotonic() if world.rank == 0 else 0.0
                 left = float(world.sum(torch.tensor(mine / 60, device=world.device)))
                 outcome = study.run(variant, seed, left)

@@ -94,3 +94,15 @@ def test_a_study_is_made_stopped_and_gone_on_with(studies, tmp_path):
     before = (tmp_path / "out.csv").read_text()
     assert CliRunner().invoke(studies.main, arguments).exit_code == 0  # nothing is made again
     assert (tmp_path / "out.csv").read_text() == before
+    pair = [*arguments[:-1], str(tmp_path / "pair.json"), "--variant", "CE", "--variant", "AD"]
+    assert CliRunner().invoke(studies.main, pair).exit_code == 0
+    record = json.loads((tmp_path / "pair.json").read_text())["results"]
+    assert [(r["variant"], r["runs"]) for r in record["summary"]] == [("AD", 2), ("CE", 2)]
+
+
+def test_an_unknown_variant_is_refused(studies):
+    bad = ["--study", "axis", "--variant", "AD", "--teacher", "t", "--data", "d", "--run", "r",
+           "--out", "o"]  # fmt: skip
+    result = CliRunner().invoke(studies.main, bad)
+    assert result.exit_code == 2
+    assert "a variant of axis is one of column, row, single, both, not 'AD'" in result.output
