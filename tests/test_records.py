@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from signacc.validate import summaries
@@ -326,3 +327,34 @@ def test_readme_quotes_the_gpu():
                 f"{entry.joule_per_token:.4g}",
             ]
         assert f"| {label} | {' | '.join(cells)} |" in text
+
+
+def test_the_loss_kernels_record_quotes_its_launches():
+    text = (ROOT / "docs/design/0018-loss-kernel.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "benchmarks/results/loss_kernel.json").read_text())["results"]
+    for one in found["kernel"]:
+        cells = (f"{32 * one['WARPS']:,}", one["REGISTERS"], one["PROGRAMS"], f"{one['ms']:.2f}")
+        assert f"| {' | '.join(map(str, cells))} |" in text
+    best = min(found["kernel"], key=lambda one: one["ms"])
+    assert loss_kernel_launch() == tuple(best[k] for k in ("LANES", "WARPS", "PROGRAMS"))
+
+
+def loss_kernel_launch():
+    """The launch that the sources have, read as text: Triton is not everywhere."""
+    source = (ROOT / "model/loss_kernel.py").read_text(encoding="utf-8")
+    warps = re.search(r"^WARPS, REGISTERS = (\d+), \d+$", source, re.M)
+    programs = re.search(r"^PROGRAMS = (\d+)$", source, re.M)
+    lanes = re.search(r"^LANES, WIDTH = (\d+), \d+$", source, re.M)
+    return tuple(int(found[1]) for found in (lanes, warps, programs))
+
+
+def test_training_page_quotes_the_steps():
+    text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    for model in ("130m", "110m"):
+        path = ROOT / f"benchmarks/results/train_step-{model}.json"
+        one = json.loads(path.read_text())["results"]
+        assert re.search(
+            rf"\| `fbi-{model}` \| 1 \| [^|]+ \| {1e3 * one['step_s']:.1f} \| "
+            rf"{one['tokens_per_s']:,.0f} \| \**{100 * one['mfu']:.1f} %\** \| "
+            rf"{one['matmul_tflops']:.0f} \| {one['peak_memory_gib']:.1f} \|", text,
+        )
