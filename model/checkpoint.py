@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,18 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.api import CheckpointException
 
+from golden.config import ModelConfig
 from golden.errors import InputError
 
 from .parallel import World
+from .settings import TrainSettings
 
 STATE = "state.json"
 KEPT = 2
 """Checkpoints kept: the newest, and the one before it."""
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""Of AdamW, first and second."""
 _FAILURES = (Exception, CheckpointException)  # the latter is a BaseException, and wraps all others
 
 
@@ -55,10 +59,10 @@ def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Te
         state = optimizer.state[parameter]
         if not state:
             state["step"] = torch.zeros((), device=parameter.device)
-            for moment in _MOMENTS:
+            for moment in MOMENTS:
                 state[moment] = torch.zeros_like(parameter)
         tensors[f"parameter.{name}"] = parameter.detach()
-        for moment in _MOMENTS:
+        for moment in MOMENTS:
             tensors[f"{moment}.{name}"] = state[moment]
     return tensors
 
@@ -99,6 +103,21 @@ def save_checkpoint(
     CheckpointError
         On every process, if one of them could not write; older checkpoints stay as they are.
     """
+    return write_tensors(run, lambda: _tensors(model, optimizer), state, world)
+
+
+def write_tensors(
+    run: Path,
+    tensors: Callable[[], dict[str, Tensor]],
+    state: dict[str, object],
+    world: World,
+) -> Path:
+    """Write a checkpoint of what `tensors` returns; see `save_checkpoint`.
+
+    Parameters
+    ----------
+    tensors : ``parameter.NAME``, ``exp_avg.NAME`` and ``exp_avg_sq.NAME`` of every parameter
+    """
     target = Path(run) / "checkpoints" / f"step-{state['step']:08d}"
     part = target.with_name(target.name + ".part")
 
@@ -110,8 +129,7 @@ def save_checkpoint(
 
     def write() -> None:
         writer = HuggingFaceStorageWriter(str(part), save_distributed=True)
-        tensors = _tensors(model, optimizer)
-        _quiet(dcp.save, tensors, storage_writer=writer, no_dist=world.size == 1)
+        _quiet(dcp.save, tensors(), storage_writer=writer, no_dist=world.size == 1)
 
     def finish() -> None:
         if world.rank == 0:
@@ -154,6 +172,34 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def check_continues(
+    state: dict[str, Any], settings: TrainSettings, config: ModelConfig, where: str
+) -> None:
+    """Refuse to continue the training of `state` with another shape or with other settings.
+
+    Parameters
+    ----------
+    state : of `read_state`
+    where : what the message names
+    """
+    for key, value in config.to_dict().items():
+        if state["config"].get(key) != value:
+            raise InputError(f"{where} was made with {key} {state['config'].get(key)}, not {value}")
+    settings.check_continues(state["settings"], state["step"], where)
+
+
+def _load(path: Path, tensors: Callable[[Any], dict[str, Tensor]], alone: bool) -> Any:
+    """Read what `tensors` returns for the checkpoint's reader, in place; return it."""
+    try:
+        reader = HuggingFaceStorageReader(str(path))
+        wanted = tensors(reader)
+        _quiet(dcp.load, wanted, storage_reader=reader, no_dist=alone)
+    except _FAILURES as error:
+        reason = _last_line(error)
+        raise InputError(f"{path} must be a checkpoint of this model: {reason}") from None
+    return wanted
+
+
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, world: World
 ) -> None:
@@ -166,11 +212,27 @@ def load_checkpoint(
     """
     step = float(read_state(path)["step"])
     tensors = _tensors(model, optimizer)
-    try:
-        reader = HuggingFaceStorageReader(str(path))
-        _quiet(dcp.load, tensors, storage_reader=reader, no_dist=world.size == 1)
-    except _FAILURES as error:
-        reason = _last_line(error)
-        raise InputError(f"{path} must be a checkpoint of this model: {reason}") from None
+    _load(path, lambda _: tensors, world.size == 1)
     for parameter in model.parameters():
         optimizer.state[parameter]["step"].fill_(step)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return a checkpoint's tensors whole, on the CPU, by the names of `write_tensors`.
+
+    One process alone calls it, whichever engine wrote the checkpoint.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or truncated.
+    """
+
+    def empty(reader: HuggingFaceStorageReader) -> dict[str, Tensor]:
+        entries = reader.read_metadata().state_dict_metadata
+        return {
+            name: torch.empty(entry.size, dtype=entry.properties.dtype)
+            for name, entry in entries.items()
+        }
+
+    return _load(path, empty, True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from golden.config import ModelConfig
 from golden.errors import InputError
 
 from .fbi import FbiLinear, FbiLlm
+from .files import write_text
 from .teacher import TeacherConfig
 
 COLUMNS: dict[str, str] = {
@@ -32,6 +34,15 @@ COLUMNS: dict[str, str] = {
 NAME = "metrics.csv"
 
 
+def metrics_text(rows: Iterable[dict[str, float | int | None]]) -> str:
+    """Return the text of a ``metrics.csv`` with these lines."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS)
+    writer.writeheader()
+    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
+    return file.getvalue()
+
+
 class Metrics:
     """Appends lines to ``metrics.csv`` of a run folder.
 
@@ -45,12 +56,7 @@ class Metrics:
         self.path = Path(run) / NAME
         kept = [row for row in read_metrics(run) if row["step"] <= step] if step else []
         self.seconds = float(kept[-1]["seconds"]) if kept else 0.0
-        temporary = self.path.with_name(NAME + ".part")
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in kept)
-        os.replace(temporary, self.path)
+        write_text(self.path, metrics_text(kept))
 
     def add(self, row: dict[str, float | int | None]) -> None:
         """Append one line; None leaves a place empty."""

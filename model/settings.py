@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from golden.errors import InputError
 
@@ -115,6 +116,14 @@ class TrainSettings:
     def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON holds them."""
         return {**asdict(self), "betas": list(self.betas)}
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str) -> TrainSettings:
+        """Read what `to_dict` gave; InputError that names `where` if `data` is of another kind."""
+        try:
+            return cls(**{**data, "betas": tuple(data["betas"])})
+        except (TypeError, KeyError) as error:
+            raise InputError(f"{where} must hold settings of training: {error!r}") from None
 
     def check_continues(self, saved: dict[str, object], step: int, where: str) -> None:
         """Refuse to continue a run at `step` that was made with other settings.

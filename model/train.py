@@ -23,7 +23,13 @@ from golden.config import ModelConfig
 from golden.errors import InputError
 
 from .batches import Batch, read_batches
-from .checkpoint import checkpoints, load_checkpoint, read_state, save_checkpoint
+from .checkpoint import (
+    check_continues,
+    checkpoints,
+    load_checkpoint,
+    read_state,
+    save_checkpoint,
+)
 from .data import Mixture
 from .export import export_packed
 from .fbi import FbiLlm
@@ -142,11 +148,7 @@ class Run:
     def _read(self, path: Path) -> int:
         """Return the step of a checkpoint that this run may continue from."""
         state = read_state(path)
-        for key, value in self.config.to_dict().items():
-            if state["config"].get(key) != value:
-                raise InputError(f"{path} was made with {key} {state['config'].get(key)}, "
-                                 f"not {value}")
-        self.settings.check_continues(state["settings"], state["step"], str(path))
+        check_continues(state, self.settings, self.config, str(path))
         return int(state["step"])
 
     def _kept(self) -> str:

@@ -27,7 +27,7 @@ def load_trained(run: Path) -> FbiLlm:
     if not found:
         raise InputError(f"a run folder must hold a checkpoint; there is none in {run}")
     state = read_state(found[-1])
-    settings = TrainSettings(**{**state["settings"], "betas": tuple(state["settings"]["betas"])})
+    settings = TrainSettings.from_dict(state["settings"], str(found[-1]))
     config = ModelConfig.from_dict(state["config"], where=str(found[-1]))
     model = FbiLlm(config, binary=settings.binary, scale_axis=settings.scale_axis)
     optimizer = torch.optim.AdamW(model.parameters())
