@@ -30,6 +30,9 @@ from .parallel import World
 from .settings import TrainSettings
 
 STATE = "state.json"
+COMPACT = "compact"
+"""Key in the ``state.json`` of a checkpoint that was restored from a compact state."""
+
 KEPT = 2
 """Checkpoints kept: the newest, and the one before it."""
 
@@ -170,6 +173,15 @@ def read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not {"step", "settings", "config"} <= state.keys():
         raise InputError(f"{path} must be a checkpoint of training; its {STATE} is of another kind")
     return state
+
+
+def resumptions(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return where the training that goes on from `state` was resumed, this time last.
+
+    Each entry has ``step`` and ``by``: ``checkpoint``, to the bit, or ``compact``, not so.
+    """
+    by = COMPACT if COMPACT in state else "checkpoint"
+    return [*state.get("resumed", []), {"step": state["step"], "by": by}]
 
 
 def check_continues(

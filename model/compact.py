@@ -25,6 +25,7 @@ from torch import Tensor
 from golden.errors import InputError
 
 from .checkpoint import (
+    COMPACT,
     MOMENTS,
     CheckpointError,
     checkpoints,
@@ -61,8 +62,6 @@ from .parts import PartReader, PartWriter, remove_other_parts
 
 PART_BYTES = 15_000_000
 LEAST_PART_BYTES = 4096
-COMPACT = "compact"
-"""Key in the ``state.json`` of a checkpoint that was restored from a compact state."""
 EPSILON = 1e-8  # of torch.optim.AdamW
 
 

@@ -23,11 +23,14 @@ from golden.config import ModelConfig
 from golden.errors import InputError
 
 from .batches import Batch, read_batches
+from .carry import bring
 from .checkpoint import (
+    COMPACT,
     check_continues,
     checkpoints,
     load_checkpoint,
     read_state,
+    resumptions,
     save_checkpoint,
 )
 from .data import Mixture
@@ -77,6 +80,8 @@ class Run:
     out : run folder; ``metrics.csv``, ``checkpoints/``, and in the end ``packed/`` go there
     parallel : ``auto``, ``ddp`` or ``fsdp``
     resume : continue from the newest checkpoint if there is one
+    carry : folder whose compact state is restored first, if there is one that is newer; with
+        `resume`
 
     Raises
     ------
@@ -95,6 +100,7 @@ class Run:
         *,
         parallel: str = "auto",
         resume: bool = False,
+        carry: Path | None = None,
     ) -> None:
         self.world = world = World.join()
         self.micro = _check(settings, config, teacher, world)
@@ -120,8 +126,11 @@ class Run:
             teacher=teacher if shares[0] else None,
         )
         self.files = cut_files(vocabulary, config.vocab_size)
+        if resume and carry is not None:
+            bring(carry, self.out, settings, config, world)
         saved = checkpoints(self.out)[-1:] if resume else []
         self.step = 0
+        self.resumed: list[dict[str, Any]] = []
         if saved:
             self.step = self._read(saved[0])
         self.replica = Replica(settings, config, world, parallel=parallel, given=given)
@@ -149,6 +158,7 @@ class Run:
         """Return the step of a checkpoint that this run may continue from."""
         state = read_state(path)
         check_continues(state, self.settings, self.config, str(path))
+        self.resumed = resumptions(state)
         return int(state["step"])
 
     def _kept(self) -> str:
@@ -239,6 +249,9 @@ class Run:
         begun = since = time.perf_counter()
         seconds = self.metrics.seconds if self.metrics else 0.0
         peak = world.size * matmul_rate(world.device)
+        if self.resumed and self.metrics and say:
+            say(json.dumps({"resumed": self.resumed[-1]["step"], "by": self.resumed[-1]["by"],
+                            "to_the_bit": self.resumed[-1]["by"] != COMPACT}))  # fmt: skip
         logged = self.step
         pending: tuple[int, Callable[[], list[float]]] | None = None
         saved = self.step
@@ -307,6 +320,7 @@ class Run:
             "config": self.config.to_dict(),
             "devices": self.world.size,
             "engine": self.replica.engine,
+            "resumed": self.resumed,
         }
         return save_checkpoint(self.out, self.replica.student, self.optimizer, state, self.world)
 
@@ -318,7 +332,11 @@ class Run:
         state = self.replica.full_state()
         if self.world.rank:
             return None
-        extra = {"trained_steps": self.step, "trained_context": settings.context}
+        extra: dict[str, object] = {"trained_steps": self.step}
+        extra["trained_context"] = settings.context
+        carried = [one["step"] for one in self.resumed if one["by"] == COMPACT]
+        if carried:
+            extra["carried_at_steps"] = carried
         return export_packed(
             state, self.config, self.out / "packed", extra_files=self.files, extra_config=extra
         )

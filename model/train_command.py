@@ -13,6 +13,7 @@ import click
 from golden.config import ModelConfig, named_model
 from golden.errors import InputError
 
+from .carry import take
 from .checkpoint import CheckpointError
 from .manifest import load_mixture
 from .metrics import read_metrics
@@ -92,6 +93,9 @@ def _choice(flag: str, known: Any, default: str, text: str) -> Any:
 @click.option("--log-every", default=10, show_default=True, help="Steps.")
 @click.option("--checkpoint-every", default=1000, show_default=True, help="Steps.")
 @click.option("--resume", is_flag=True, help="Continue from the newest checkpoint.")
+@click.option("--carry", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Go on from the compact state in DIR if it is newer than the run, and leave one "
+              "there: what a machine without a lasting disk needs. Not to the bit.")
 @click.option("--minutes", type=float,
               help="Stop after that time of training, with checkpoint and export.")
 @click.option("--stop-after", type=int, help="Stop after that many steps in all.")
@@ -106,6 +110,7 @@ def main(
     real_share: float | None,
     parallel: str,
     resume: bool,
+    carry: Path | None,
     minutes: float | None,
     stop_after: int | None,
     **options: Any,
@@ -131,10 +136,13 @@ def main(
             load_teacher(teacher) if needed else None,
             out,
             parallel=parallel,
-            resume=resume,
+            resume=resume or carry is not None,
+            carry=carry,
         )
         run.train(minutes=minutes, stop_after=stop_after, say=click.echo)
         if run.world.rank == 0:
+            if carry is not None:
+                click.echo(json.dumps({"carried": take(out, carry, run.step).step}))
             try:
                 plot_runs({out.name: read_metrics(out)}, out / "metrics.svg")
             except InputError as error:  # the run itself is whole

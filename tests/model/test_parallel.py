@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from golden.config import named_model
+from model.checkpoint import checkpoints, read_state
 from model.metrics import read_metrics
 from model.parallel import World, choose_engine, run_program
 from model.trained import load_trained
@@ -75,6 +76,18 @@ def test_a_checkpoint_of_two_processes_continues_on_one(trained):
         torch.equal(a, b)
         for a, b in zip(model.parameters(), load_trained(path).parameters(), strict=True)
     )
+
+
+@pytest.mark.parametrize("engine", ["ddp", "fsdp"])
+def test_two_processes_go_on_from_a_compact_state(trained, engine):
+    whole, carried = (load_trained(trained / name) for name in (engine, f"{engine}-carried"))
+    parameters = (torch.cat([p.flatten() for p in m.parameters()]) for m in (whole, carried))
+    ours, theirs = parameters
+    assert 0 < float((ours - theirs).norm() / ours.norm()) < 0.02
+    state = read_state(checkpoints(trained / f"{engine}-carried")[-1])
+    assert (state["step"], state["engine"], state["devices"]) == (6, engine, 2)
+    assert state["resumed"] == [{"step": 3, "by": "compact"}]
+    assert [r["step"] for r in read_metrics(trained / f"{engine}-carried")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_7b_shape_steps_under_fsdp2_from_the_meta_device(tmp_path):

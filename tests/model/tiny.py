@@ -56,11 +56,11 @@ def mixture(seed: int = SETTINGS.seed) -> Mixture:
 
 
 def run(out, settings=SETTINGS, config=CONFIG, *, resume=False, parallel="auto", only_make=False,
-        **options):
+        carry=None, **options):
     """Train the tiny model; return it, or the run before it starts."""
     training = Run(
         settings, config, mixture(settings.seed), VOCABULARY, teacher(), out,
-        parallel=parallel, resume=resume,
+        parallel=parallel, resume=resume, carry=carry,
     )  # fmt: skip
     return training if only_make else training.train(**options)
 

@@ -1,10 +1,12 @@
 """Run by test_parallel under torchrun: the tiny model under both engines, whole and in parts."""
 
+import os
 import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
+from model.carry import take
 from model.parallel import run_program
 from tests.model.test_parallel import SHORT
 from tests.model.tiny import run
@@ -16,7 +18,12 @@ def main() -> None:
     for engine in ("ddp", "fsdp"):
         run(out / engine, SHORT, parallel=engine)
         run(out / f"{engine}-parts", SHORT, parallel=engine, stop_after=3)
+        if os.environ["RANK"] == "0":
+            take(out / f"{engine}-parts", out / f"{engine}-state", 3)
         run(out / f"{engine}-parts", SHORT, parallel=engine, resume=True)
+        # the run before began with a collective: the state is whole by now
+        carry = out / f"{engine}-state"
+        run(out / f"{engine}-carried", SHORT, parallel=engine, resume=True, carry=carry)
     run(out / "fsdp-recompute", replace(SHORT, recompute=True), parallel="fsdp")
 
 
