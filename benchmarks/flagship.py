@@ -10,7 +10,9 @@ that was stopped goes on from its checkpoint: give the same command. Every part'
 ``OUT/<part>.log``.
 
 `--only fbi` or `--only twin` gives all GPUs to one of the two and evaluates that one. With
-`--minutes` training stops in time, and the same command goes on. What the ratio of both needs is in
+`--minutes` training stops in time, and the same command goes on; with `--carry DIR` too where OUT
+is lost: bring DIR, and the text that was sampled, to the next machine. ``OUT/training.json`` says
+in which pieces each model was trained. What the ratio of both needs is in
 ``OUT/eval/losses-<model>.json``:
 
     python -m model.loss_files one/eval/losses-fbi.json other/eval/losses-twin.json --out ratio.json
@@ -26,10 +28,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
+from record import write_record
 
+from model.checkpoint import COMPACT, checkpoints, read_state
+from model.compact_manifest import LOST, Manifest
+from model.compact_manifest import NAME as MANIFEST
 from model.metrics import read_metrics
 
 HERE = Path(__file__).resolve().parent
@@ -125,6 +132,34 @@ def training(gpus: tuple[int, ...], port: int, *options: object) -> list[str]:
     return python(*(many if len(gpus) > 1 else ()), *alone, *options)
 
 
+def pieces(state: dict[str, Any]) -> dict[str, Any]:
+    """Return in which pieces the training of a checkpoint's state was made."""
+    resumed = state.get("resumed", [])
+    begun = [{"step": 0, "by": "start"}, *resumed]
+    ends = [*(one["step"] for one in resumed), state["step"]]
+    carried = any(one["by"] == COMPACT for one in resumed)
+    return {
+        "step": state["step"], "devices": state.get("devices"),
+        "pieces": [{"from": one["step"], "to": end, "by": one["by"]}
+                   for one, end in zip(begun, ends, strict=True)],
+        "to_the_bit": not carried, **({"lost_where_carried": LOST} if carried else {}),
+    }  # fmt: skip
+
+
+def say_what_is_next(carry: Path | None, whose: Sequence[str], early: Sequence[str],
+                     steps: int) -> None:  # fmt: skip
+    """Tell how far trainings are, where their state is, and which command goes on."""
+    click.echo(f"time is over before the last step of {', '.join(early)}; the same command goes on")
+    if carry is not None:
+        for who in whose:
+            if (carry / who / MANIFEST).is_file():
+                state = Manifest.read(carry / who)
+                click.echo(f"{who}: step {state.step} of {steps}, {state.bytes:,} bytes in "
+                           f"{len(state.parts)} parts in {carry / who}")  # fmt: skip
+        click.echo(f"elsewhere: bring {carry} and the data there first")
+    click.echo(f"next: {shlex.join(['python', *sys.argv])}")
+
+
 @click.command()
 @click.option("--teacher", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
@@ -152,12 +187,14 @@ def training(gpus: tuple[int, ...], port: int, *options: object) -> list[str]:
 @click.option("--packed", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="With --only twin: an FBI-LLM made elsewhere, measured beside it.")
 @click.option("--minutes", type=float, help="Stop training after that time; it can go on.")
+@click.option("--carry", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Go on from the compact states in DIR if they are newer, and leave them there.")
 def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, name: str,
          vocab: int, layers: int | None, context: int, batch: int, micro: int, steps: int,
          warmup: int, lr: float, real_share: float | None, sample_seconds: float,
          sample_batch: int, tokens: int, limit: int | None, study_steps: int, study_batch: int,
          hold_rows: int, only: str | None, packed: Path | None,
-         minutes: float | None) -> None:  # fmt: skip
+         minutes: float | None, carry: Path | None) -> None:  # fmt: skip
     if packed is not None and only != "twin":
         raise click.UsageError("--packed needs --only twin: else the FBI-LLM is the one trained")
     if minutes is not None and not minutes > 0:
@@ -183,7 +220,8 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
     sides = (gpus[:half], gpus[half:]) if half else (gpus, gpus)
     training_of = {
         who: Part(who, mine, training(
-            mine, port, *common, *(["--twin"] if who == "twin" else []), "--out", out / who))
+            mine, port, *common, *(["--twin"] if who == "twin" else []),
+            *([] if carry is None else ["--carry", carry / who]), "--out", out / who))
         for who, mine, port in zip(BOTH, sides, (29511, 29512), strict=True) if who in whose
     }  # fmt: skip
     trainings = list(training_of.values())
@@ -192,10 +230,13 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
     if early:
         for who in early:
             (out / f"{who}.done").unlink()
-        click.echo(f"time is over before the last step of {', '.join(early)}; the same command "
-                   f"goes on")  # fmt: skip
+        say_what_is_next(carry, whose, early, steps)
         parts.end()
         return
+    made = {who: pieces(read_state(found[-1])) for who in whose
+            if (found := checkpoints(out / who))}  # fmt: skip
+    if trained:
+        write_record(out / "training.json", made, ("torch",))
 
     def place(lane: int) -> tuple[int, ...]:
         return (gpus[lane % len(gpus)],) if gpus else ()

@@ -1,13 +1,19 @@
 """Which commands the flagship runs, and what it does when time is over: without running them."""
 
 import importlib
+import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from model.carry import take
+from model.compact_manifest import Manifest
 from model.metrics import COLUMNS, Metrics
+
+from .model import tiny
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -15,8 +21,9 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 class Ran:
     """Stands for processes: remembers commands, and leaves the metrics of a training."""
 
-    def __init__(self, steps, codes=()):
+    def __init__(self, steps, codes=(), resumed=()):
         self.steps, self.codes, self.commands = steps, dict(codes), []
+        self.resumed = list(resumed)
 
     def __call__(self, command, **_):
         words = [str(word) for word in command]
@@ -27,6 +34,12 @@ class Ran:
             run = Path(words[words.index("--out") + 1])
             run.mkdir(parents=True, exist_ok=True)
             Metrics(run, 0).add({**dict.fromkeys(COLUMNS), "step": self.steps, "tokens": 1})
+            checkpoint = run / "checkpoints" / f"step-{self.steps:08d}"
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            (checkpoint / "state.json").write_text(json.dumps({
+                "step": self.steps, "settings": {}, "config": {}, "devices": 4,
+                "resumed": self.resumed,
+            }))  # fmt: skip
         return self
 
     def poll(self):
@@ -118,3 +131,47 @@ def test_what_fails_is_named_and_studies_still_run(call):
     assert "failed: fbi; see their logs" in result.output
     assert not ran.of("model.measure")
     assert ran.of("studies.py")
+
+
+@pytest.mark.parametrize("only", [None, "twin"])
+def test_training_is_carried_elsewhere_and_the_record_says_so(call, tmp_path, only):
+    whose = ["fbi", "twin"] if only is None else [only]
+    options = [*([] if only is None else ["--only", only]), "--minutes", "1",
+               "--carry", str(tmp_path / "carry")]  # fmt: skip
+    for who in whose:  # as a training leaves it
+        tiny.run(tmp_path / who, replace(tiny.SETTINGS, binary=who == "fbi"), stop_after=5)
+        take(tmp_path / who, tmp_path / "carry" / who, 5)
+    ran = Ran(5)
+    result = call(ran, *options)
+    assert result.exit_code == 0, result.output
+    trainings = ran.of("model.train_command")
+    assert [c[c.index("--carry") + 1] for c in trainings] == [
+        str(tmp_path / "carry" / who) for who in whose
+    ]
+    for who in whose:
+        state = Manifest.read(tmp_path / "carry" / who)
+        assert (f"{who}: step 5 of 8, {state.bytes:,} bytes in 1 parts in "
+                f"{tmp_path / 'carry' / who}") in result.output  # fmt: skip
+    assert "next: python " in result.output
+    assert not (tmp_path / "out" / "training.json").exists()
+    ran = Ran(8, resumed=[{"step": 3, "by": "checkpoint"}, {"step": 5, "by": "compact"}])
+    assert call(ran, *options).exit_code == 0
+    record = json.loads((tmp_path / "out" / "training.json").read_text())["results"]
+    assert list(record) == whose
+    for found in record.values():
+        assert found["pieces"] == [
+            {"from": 0, "to": 3, "by": "start"},
+            {"from": 3, "to": 5, "by": "checkpoint"},
+            {"from": 5, "to": 8, "by": "compact"},
+        ]
+        assert found["to_the_bit"] is False
+        assert found["lost_where_carried"]["first moments"].startswith("8 bits")
+
+
+def test_training_in_one_piece_says_so(call, tmp_path):
+    assert call(Ran(8), "--only", "fbi").exit_code == 0
+    record = json.loads((tmp_path / "out" / "training.json").read_text())["results"]
+    assert record == {
+        "fbi": {"step": 8, "devices": 4, "to_the_bit": True,
+                "pieces": [{"from": 0, "to": 8, "by": "start"}]}
+    }  # fmt: skip
