@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from model.one_table import read_table
 from signacc.validate import summaries
 from sim.baselines import load_baselines, load_file
 from sim.validation import compare
@@ -217,6 +218,17 @@ def test_training_page_quotes_the_flagship():
             for part in (golden[name][arithmetic] for name in slices)
         ]
         assert f"| {arithmetic} | {' | '.join(cells)} |" in text
+
+
+def test_training_page_has_the_one_table():
+    results = ROOT / "benchmarks/results"
+    folder = results / "train-fbi-135m"
+    table = read_table([
+        folder / "eval.json", results / "perplexity-fbi-135m.json",
+        *(folder / f"zero-shot-{name}.json" for name in ("fbi", "twin", "golden")),
+        results / "zero-shot-teacher.json", results / "zero-shot-teacher-lambada.json",
+    ])  # fmt: skip
+    assert f"\n\n{table.markdown()}\n" in (ROOT / "docs/training.md").read_text()
 
 
 def test_training_page_quotes_the_studies():
