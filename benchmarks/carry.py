@@ -6,7 +6,8 @@ An FBI-LLM and its twin, three seeds each, small enough for a CPU; cross-entropy
 that no teacher runs. At a third and two thirds of the steps training stops and goes on: `exact`
 from its checkpoint, `compact` from `model.compact`, `dropped` with AdamW started afresh, `nudged`
 from its checkpoint with each parameter changed by a rounding error of fp32, which shows what any
-change grows to. `often` is carried in compact form eleven times. All are compared with `whole`,
+change grows to; `rounded` and `coded` with what is lost of the weights alone and of the moments
+alone. `often` is carried in compact form eleven times. All are compared with `whole`,
 which never stops, on rows that training does not read. `codes` are errors of codes of the moments,
 on a checkpoint at two thirds: the change of AdamW's next step, and bits a parameter.
 """
@@ -53,7 +54,9 @@ SHAPE = ModelConfig(
     hidden_size=64, intermediate_size=176, num_hidden_layers=3, num_attention_heads=2,
     num_key_value_heads=2, vocab_size=1024, max_position_embeddings=128, tie_word_embeddings=True,
 )  # fmt: skip
-VARIANTS = ("whole", "exact", "nudged", "compact", "often", "dropped")
+VARIANTS = (
+    "whole", "exact", "nudged", "compact", "rounded", "coded", "often", "dropped",
+)  # fmt: skip
 
 
 def restart(run: Run) -> None:
@@ -71,6 +74,29 @@ def nudge(run: Run) -> None:
         sign = torch.randint(0, 2, parameter.shape, generator=generator) * 2 - 1
         # 1 - 2^-24 is a number of fp32, 1 + 2^-24 is none
         parameter.mul_(1 + torch.where(sign > 0, 2.0**-23, -(2.0**-24)))
+
+
+@torch.no_grad()
+def round_weights(run: Run) -> None:
+    """Lose what a compact state loses of decoder linears' weights."""
+    for name, parameter in run.replica.student.named_parameters():
+        if name.endswith("_proj.weight"):
+            parameter.copy_(parameter.bfloat16())
+
+
+def code_moments(run: Run) -> None:
+    """Lose what a compact state loses of the moments."""
+    bound = ratio_bound(run.settings.betas)
+    for state in run.optimizer.state.values():
+        first, second = state["exp_avg"], state["exp_avg_sq"]
+        shape = second.shape
+        second.copy_(decode_log8(encode_log8(second), shape))
+        first.copy_(decode_ratio8(encode_ratio8(first, second, bound), shape, second, bound))
+
+
+CHANGES: dict[str, Callable[[Run], None]] = {
+    "dropped": restart, "nudged": nudge, "rounded": round_weights, "coded": code_moments,
+}  # fmt: skip
 
 
 class Trainings:
@@ -113,8 +139,7 @@ class Trainings:
                     shutil.copytree(before, here, dirs_exist_ok=True)
             elif not number and pieces == 3 and name != "exact" and not here.exists():
                 shutil.copytree(self.folder / f"{label}-exact" / "0", here)
-            change = {"dropped": restart, "nudged": nudge}.get(name)
-            self.piece(settings, here, steps * (number + 1) // pieces, change)
+            self.piece(settings, here, steps * (number + 1) // pieces, CHANGES.get(name))
         return out / str(pieces - 1)
 
     def held_out(self, run: Path) -> float:
