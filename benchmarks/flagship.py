@@ -136,13 +136,15 @@ def pieces(state: dict[str, Any]) -> dict[str, Any]:
     """Return in which pieces the training of a checkpoint's state was made."""
     resumed = state.get("resumed", [])
     begun = [{"step": 0, "by": "start"}, *resumed]
+    same = all(one.get("same_data", True) for one in resumed)
     ends = [*(one["step"] for one in resumed), state["step"]]
     carried = any(one["by"] == COMPACT for one in resumed)
     return {
         "step": state["step"], "devices": state.get("devices"),
         "pieces": [{"from": one["step"], "to": end, "by": one["by"]}
                    for one, end in zip(begun, ends, strict=True)],
-        "to_the_bit": not carried, **({"lost_where_carried": LOST} if carried else {}),
+        "same_data": same, "to_the_bit": same and not carried,
+        **({"lost_where_carried": LOST} if carried else {}),
     }  # fmt: skip
 
 

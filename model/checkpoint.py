@@ -175,13 +175,15 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def resumptions(state: dict[str, Any]) -> list[dict[str, Any]]:
+def resumptions(state: dict[str, Any], data: dict[str, object]) -> list[dict[str, Any]]:
     """Return where the training that goes on from `state` was resumed, this time last.
 
-    Each entry has ``step`` and ``by``: ``checkpoint``, to the bit, or ``compact``, not so.
+    Each entry has ``step``; ``by``: ``checkpoint``, to the bit, or ``compact``, not so; and
+    ``same_data``: whether what is read from now on, `data`, is what was read before.
     """
     by = COMPACT if COMPACT in state else "checkpoint"
-    return [*state.get("resumed", []), {"step": state["step"], "by": by}]
+    same = state.get("data", data) == data  # not known of an old checkpoint
+    return [*state.get("resumed", []), {"step": state["step"], "by": by, "same_data": same}]
 
 
 def check_continues(

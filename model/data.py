@@ -87,12 +87,14 @@ class Mixture:
     sampled, real : shard arrays, all of one row length; one of the groups may be empty
     real_share : share of rows drawn from `real`, 0 to 1
     seed : decides the whole order; step `i` reads the same rows in every run
+    files : SHA-256 of the shards' files in the order of both groups, if they are known
     """
 
     sampled: Sequence[np.ndarray]
     real: Sequence[np.ndarray]
     real_share: float
     seed: int
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.real_share <= 1:
@@ -104,6 +106,11 @@ class Mixture:
             raise InputError(f"a real_share of {self.real_share} needs at least one sampled shard")
         if not self.real and self.real_share > 0:
             raise InputError(f"a real_share of {self.real_share} needs at least one real shard")
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what tells one text from another, as JSON holds it."""
+        rows = [sum(map(len, group)) for group in (self.sampled, self.real)]
+        return {"rows": rows, "real_share": self.real_share, "files": list(self.files)}
 
     @property
     def length(self) -> int:

@@ -168,4 +168,6 @@ def load_mixture(
     if real_share is None:
         rows = {group: sum(len(a) for a in arrays) for group, arrays in groups.items()}
         real_share = rows["real"] / max(1, sum(rows.values()))
-    return Mixture(groups["sampled"], groups["real"], real_share, seed)
+    shards = Manifest.read(folder).shards
+    files = tuple(shard.sha256 for group in GROUPS for shard in shards if shard.group == group)
+    return Mixture(groups["sampled"], groups["real"], real_share, seed, files)

@@ -158,7 +158,7 @@ class Run:
         """Return the step of a checkpoint that this run may continue from."""
         state = read_state(path)
         check_continues(state, self.settings, self.config, str(path))
-        self.resumed = resumptions(state)
+        self.resumed = resumptions(state, self.mixture.to_dict())
         return int(state["step"])
 
     def _kept(self) -> str:
@@ -250,8 +250,10 @@ class Run:
         seconds = self.metrics.seconds if self.metrics else 0.0
         peak = world.size * matmul_rate(world.device)
         if self.resumed and self.metrics and say:
-            say(json.dumps({"resumed": self.resumed[-1]["step"], "by": self.resumed[-1]["by"],
-                            "to_the_bit": self.resumed[-1]["by"] != COMPACT}))  # fmt: skip
+            now = self.resumed[-1]
+            exact = now["by"] != COMPACT and now["same_data"]
+            say(json.dumps({"resumed": now["step"], "by": now["by"],
+                            "same_data": now["same_data"], "to_the_bit": exact}))  # fmt: skip
         logged = self.step
         pending: tuple[int, Callable[[], list[float]]] | None = None
         saved = self.step
@@ -320,6 +322,7 @@ class Run:
             "config": self.config.to_dict(),
             "devices": self.world.size,
             "engine": self.replica.engine,
+            "data": self.mixture.to_dict(),
             "resumed": self.resumed,
         }
         return save_checkpoint(self.out, self.replica.student, self.optimizer, state, self.world)

@@ -172,6 +172,6 @@ def test_training_in_one_piece_says_so(call, tmp_path):
     assert call(Ran(8), "--only", "fbi").exit_code == 0
     record = json.loads((tmp_path / "out" / "training.json").read_text())["results"]
     assert record == {
-        "fbi": {"step": 8, "devices": 4, "to_the_bit": True,
+        "fbi": {"step": 8, "devices": 4, "same_data": True, "to_the_bit": True,
                 "pieces": [{"from": 0, "to": 8, "by": "start"}]}
     }  # fmt: skip

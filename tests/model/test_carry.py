@@ -28,11 +28,16 @@ def test_each_machine_goes_on_where_the_one_before_stopped(tmp_path):
         run(out, SHORT, resume=True, carry=carry, stop_after=last, say=said.append)
         assert take(out, carry, last).step == last
     state = read_state(checkpoints(out)[-1])
-    assert state["resumed"] == [{"step": 4, "by": "compact"}, {"step": 8, "by": "compact"}]
+    assert state["resumed"] == [
+        {"step": step, "by": "compact", "same_data": True} for step in (4, 8)
+    ]
     assert "compact" not in state, "that of a run that has gone on since"
     assert [row["step"] for row in read_metrics(out)] == [4, 5, 8, 10, 12]
     notes = [json.loads(line) for line in said if "resumed" in line]
-    assert notes == [{"resumed": step, "by": "compact", "to_the_bit": False} for step in (4, 8)]
+    assert notes == [
+        {"resumed": step, "by": "compact", "same_data": True, "to_the_bit": False}
+        for step in (4, 8)
+    ]
     assert json.loads((out / "packed" / "config.json").read_text())["carried_at_steps"] == [4, 8]
     found = Manifest.read(carry)
     assert (found.step, found.state["resumed"]) == (12, state["resumed"])
@@ -63,8 +68,8 @@ def test_a_checkpoint_that_is_further_stays(tmp_path):
     model = run(out, SHORT, resume=True, carry=carry)
     state = read_state(checkpoints(out)[-1])
     assert state["resumed"] == [
-        {"step": 4, "by": "checkpoint"}, {"step": 8, "by": "checkpoint"},
-    ]  # fmt: skip
+        {"step": step, "by": "checkpoint", "same_data": True} for step in (4, 8)
+    ]
     for ours, theirs in zip(model.parameters(), whole.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -110,8 +115,14 @@ def test_the_command_line_carries(tmp_path):
     second = call("two")
     assert second.exit_code == 0, second.output
     assert json.loads(second.output.splitlines()[0]) == {
-        "resumed": 3, "by": "compact", "to_the_bit": False,
+        "resumed": 3, "by": "compact", "same_data": True, "to_the_bit": False,
     }  # fmt: skip
+    save_shard(data / "a.npy", rows(24, seed=7))
+    shard = describe(data, "a.npy", group="real", source="none", licence="CC0")
+    Shards(vocabulary=vocabulary_hash(VOCABULARY), vocabulary_size=TEACHER.vocab, length=10,
+           shards=(shard,)).write(data)  # fmt: skip
+    other = call("other")
+    assert json.loads(other.output.splitlines()[0])["same_data"] is False
     assert Manifest.read(tmp_path / "carry").step == 6
     (tmp_path / "carry" / NAME).write_text("{")
     refused = call("three")

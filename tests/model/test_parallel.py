@@ -86,7 +86,7 @@ def test_two_processes_go_on_from_a_compact_state(trained, engine):
     assert 0 < float((ours - theirs).norm() / ours.norm()) < 0.02
     state = read_state(checkpoints(trained / f"{engine}-carried")[-1])
     assert (state["step"], state["engine"], state["devices"]) == (6, engine, 2)
-    assert state["resumed"] == [{"step": 3, "by": "compact"}]
+    assert state["resumed"] == [{"step": 3, "by": "compact", "same_data": True}]
     assert [r["step"] for r in read_metrics(trained / f"{engine}-carried")] == [1, 2, 3, 4, 5, 6]
 
 
