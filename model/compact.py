@@ -62,6 +62,7 @@ from .parts import PartReader, PartWriter, remove_other_parts
 
 PART_BYTES = 15_000_000
 LEAST_PART_BYTES = 4096
+MOST_WORKERS = 16
 EPSILON = 1e-8  # of torch.optim.AdamW
 
 
@@ -79,16 +80,23 @@ def _newest(source: Path) -> tuple[Path, Path]:
 def _in_order(
     calls: Iterator[tuple[Callable[..., Any], tuple[Any, ...]]],
 ) -> Iterator[Any]:
-    """Call functions in threads, on all cores; give their results in order, few ahead."""
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: list[Future[Any]] = []
-        for function, arguments in calls:
-            waiting.append(pool.submit(function, *arguments))
-            if len(waiting) > 2 * workers:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+    """Call functions in threads, on all cores; give their results in order, few ahead.
+
+    Each call has one core: PyTorch's own threads would be as many again for each of ours.
+    """
+    workers = min(os.cpu_count() or 1, MOST_WORKERS)
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            waiting: list[Future[Any]] = []
+            for function, arguments in calls:
+                waiting.append(pool.submit(function, *arguments))
+                if len(waiting) > 2 * workers:
+                    yield waiting.pop(0).result()
+            for future in waiting:
+                yield future.result()
+    finally:  # threads that start later take what was set last, by whichever thread
+        torch.set_num_threads(threads)
 
 
 def _encode(

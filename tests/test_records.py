@@ -231,6 +231,53 @@ def test_training_page_has_the_one_table():
     assert f"\n\n{table.markdown()}\n" in (ROOT / "docs/training.md").read_text()
 
 
+def test_the_pages_quote_what_carrying_costs():
+    page, record = (
+        (ROOT / f"docs/{name}.md").read_text() for name in ("training", "design/0020-carried-state")
+    )
+    results = json.loads((ROOT / "benchmarks/results/carry.json").read_text())["results"]
+    tables = [{row["variant"]: row for row in results["tables"][k]} for k in ("fbi", "twin")]
+    for name in tables[0]:
+        cells = [[
+            f"{row['mean']:.5f}",
+            "" if name == "whole" else f"{row['against_whole']:+.5f} ± "
+                                       f"{row['against_whole_ci95']:.5f}",
+            "" if name == "whole" else f"{row['curve_mean_difference']:.5f} "
+                                       f"({row['curve_largest_difference']:.4f})",
+        ] for row in (table[name] for table in tables)]  # fmt: skip
+        line = f" | {' | '.join(cells[0] + cells[1])} |\n"
+        assert line in record
+        assert (line in page) == (name in ("whole", "exact", "compact", "dropped"))
+    for table in tables:
+        assert table["exact"]["curve_largest_difference"] == 0, "resuming is to the bit"
+        # no more than seeds differ by, and less than AdamW started afresh costs
+        assert table["compact"]["largest_difference"] < 0.1 * table["whole"]["seeds_stdev"]
+        for key in ("curve_mean_difference", "largest_difference"):
+            assert table["compact"][key] < table["dropped"][key]
+        assert f"{table['whole']['seeds_stdev']:.3f} (" in page
+    for ours, twins in zip(results["codes"]["fbi"], results["codes"]["twin"], strict=True):
+        cells = [
+            cell for one in (ours, twins) for cell in (
+                f"{one['next_step_error']:.3g}", f"{one['largest_error_in_steps']:.3g}",
+                f"{one['bits']:.2f}",
+            )
+        ]  # fmt: skip
+        assert f"| {ours['code']} | {' | '.join(cells)} |" in record
+    sizes = json.loads((ROOT / "benchmarks/results/carry_size.json").read_text())["results"]
+    for found in sizes.values():
+        bits = ", ".join(f"{found['bits'][k]:.2f}" for k in ("parameter", "exp_avg_sq", "exp_avg"))
+        times = (
+            ", ".join(f"{second:.1f}" for second in found[k])
+            for k in ("save_s", "restore_s", "checkpoint_s")
+        )
+        assert (
+            f" | {found['parameters']:,} | {found['checkpoint_bytes'] / 1e6:,.0f} "
+            f"| {found['bytes'] / 1e6:.1f} | {found['parts']} | {bits} | {' | '.join(times)} |"
+        ) in page
+        assert found["bytes"] < 400e6
+        assert found["largest_part"] <= 15e6
+
+
 def test_training_page_quotes_the_studies():
     text = (ROOT / "docs/training.md").read_text()
     for study in ("loss", "loss-46m", "axis"):

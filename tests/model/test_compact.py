@@ -53,7 +53,9 @@ def names(folder):
 @pytest.mark.parametrize("kind", ["fbi", "twin"])
 def test_what_is_kept_and_what_is_lost(trained, tmp_path, kind):
     out, back = tmp_path / "out", tmp_path / "back"
+    threads = torch.get_num_threads()
     manifest = save_compact(trained[kind], out, part_bytes=5000)
+    assert torch.get_num_threads() == threads
     assert len(manifest.parts) > 2
     assert all(part.bytes == 5000 for part in manifest.parts[:-1])
     assert names(out) == sorted([NAME, *(part.file for part in manifest.parts)])
