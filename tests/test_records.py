@@ -226,7 +226,7 @@ def test_training_page_has_the_one_table():
     table = read_table([
         folder / "eval.json", results / "perplexity-fbi-135m.json",
         *(folder / f"zero-shot-{name}.json" for name in ("fbi", "twin", "golden")),
-        results / "zero-shot-teacher.json", results / "zero-shot-teacher-lambada.json",
+        results / "zero-shot-teacher.json",
     ])  # fmt: skip
     assert f"\n\n{table.markdown()}\n" in (ROOT / "docs/training.md").read_text()
 
