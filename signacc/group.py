@@ -21,9 +21,10 @@ MAY_BE_EMPTY = {"prompt", "stop", "constraints", "arguments"}
 
 
 class Command(click.Command):
-    """A command none of whose names, files and folders may be empty.
+    """A command none of whose names, files and folders may be empty, nor numbers not-a-number.
 
-    An empty path would be the working directory, and is mostly a script's unset variable.
+    An empty path would be the working directory, and is mostly a script's unset variable. NaN is
+    within every range that click checks.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -35,6 +36,8 @@ class Command(click.Command):
                 option = isinstance(parameter, click.Option)
                 name = parameter.opts[-1] if option else parameter.make_metavar(ctx).strip("[].")
                 raise click.UsageError(f"{name} must not be empty", ctx)
+            if isinstance(parameter.type, click.FloatRange) and value != value:
+                raise click.UsageError(f"{parameter.opts[-1]} must be a number, not nan", ctx)
         return super().invoke(ctx)
 
 

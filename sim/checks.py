@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import math
+import re
 
 from .errors import InputError
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def shown(value: object) -> str:
     """Return a value as a complaint shows it: whole, or its beginning if it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} characters)"
+
+
+def check_printable(name: str, text: str) -> None:
+    """Raise InputError if `text`, called `name`, cannot stand in tables, plots and other files."""
+    if _UNPRINTABLE.search(text):
+        raise InputError(
+            f"{name} must be a text without control characters and halves of surrogate pairs, "
+            f"not {shown(text)}"
+        )
 
 
 def is_integer(value: object) -> bool:

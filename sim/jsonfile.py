@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hw.jsontext import JsonTextError, KeyPath, read_object
 
-from .checks import check_integer, check_number, shown
+from .checks import check_integer, check_number, check_printable, shown
 from .errors import InputError
 from .interval import Interval
 
@@ -17,9 +16,6 @@ T = TypeVar("T")
 
 MOST = 2**53
 """Largest integer of a file: up to it every reader of JSON agrees on integers (RFC 8259, 6)."""
-
-
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Section:
@@ -78,11 +74,7 @@ class Section:
         value = self.data[key]
         if not isinstance(value, str) or not value.strip():
             raise self.fail(key, f"{self.name(key)} must be a text, not {shown(value)}")
-        if _UNPRINTABLE.search(value):  # texts stand in tables, in plots and in other files
-            raise self.fail(
-                key, f"{self.name(key)} must be a text without control characters and halves of "
-                f"surrogate pairs, not {shown(value)}"
-            )
+        self.checked(key, lambda: check_printable(self.name(key), value))
         return value
 
     def number(self, key: str, *, above: float | None = None) -> float:

@@ -11,7 +11,7 @@ import click
 
 from golden.config import named_model
 from golden.errors import InputError
-from signacc.files import write_text
+from signacc.files import check_output_file, write_text
 
 from .errors import DeviceError
 from .plan import AUTO, GEMMS, PATHS, PHASES, Plan
@@ -23,21 +23,24 @@ def checked_plan(
 ) -> Plan:
     """Return the plan; raises InputError for an unknown name or a context beyond the model's."""
     defaults = Plan()
-    models = models or defaults.models
     named = (("path", paths, PATHS), ("phase", phases, PHASES), ("GEMM", (gemm,), (AUTO, *GEMMS)))
     for what, values, legal in named:
         for value in values:
             if value not in legal:
                 raise InputError(f"a {what} is one of {', '.join(legal)}, not {value!r}")
-    for model in models:
+    for model in models or defaults.models:
         longest = named_model(model).max_position_embeddings
-        for context in contexts:
+        for context in contexts or defaults.contexts:
             if context > longest:
                 raise InputError(
                     f"a context of {model} must be at most {longest} positions, not {context}"
                 )
-    return Plan(models, paths or defaults.paths, phases or defaults.phases,
-                batches or defaults.batches, contexts or defaults.contexts, energy, gemm)
+    lists = (
+        (models, defaults.models), (paths, defaults.paths), (phases, defaults.phases),
+        (batches, defaults.batches), (contexts, defaults.contexts),
+    )  # fmt: skip
+    once = (tuple(dict.fromkeys(given or default)) for given, default in lists)
+    return Plan(*once, energy, gemm)
 
 
 def run_command(
@@ -46,8 +49,7 @@ def run_command(
 ) -> None:
     """Measure on `device` and write the baselines file, anew after every point."""
     path = Path(output)
-    if not path.parent.is_dir():
-        raise InputError(f"the output's folder must exist; there is none at {path.parent}")
+    check_output_file(path)
     if device != "cuda":
         raise DeviceError(f"baseline measures on the device cuda, not {device!r}")
     from .device import fastest_gemm, require_gpu, require_hopper

@@ -9,8 +9,9 @@ entry has these keys; those after ``date`` may be left out:
 ``batch``            sequences at once, integer of at least 1
 ``context``          positions that a token attends to; of a prefill, its tokens; at least 1;
                      null if a published source does not say
-``tokens_per_second``  tokens per second of the whole batch, above 0
-``joule_per_token``  energy per token, above 0, J; null if it was not measured
+``tokens_per_second``  tokens per second of the whole batch, 1e-6 to 1e12
+``joule_per_token``  energy per token, J, 1e-12 to 1e9, and with the speed at most 200 kW; null if
+                     it was not measured
 ``mark``             ``measured`` (by this project) or ``published`` (by the source's authors)
 ``source``           what was measured or read, and where
 ``command``          command that made the figure; null if published, or not recorded
@@ -29,6 +30,8 @@ entry has these keys; those after ``date`` may be left out:
 ``early``            which kernels started while the one ahead ended: ``all``, ``all but RoPE``,
                      ``all, at once`` (1-bit) or ``none``: the fastest, each tried at this point
 ===================  ===========================================================================
+
+A file gives a point (name, path, model, phase, batch, context) once, and has no other keys.
 
 ``signacc baseline`` writes schema ``signacc-baselines-2``: beside ``baselines`` an object
 ``provenance`` (:class:`Provenance`), which also gives what all entries share (mark, source,

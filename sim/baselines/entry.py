@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import date as calendar_date
 
-from ..checks import is_number
+from ..checks import check_printable, is_number, shown
 from ..errors import InputError
 
 MARKS = ("measured", "published")
@@ -22,10 +22,26 @@ ENERGY_SOURCES = ("counter", "sampled")
 SHARE_LIMIT = 4.0
 """Largest share of a ceiling that is believed: caches beat memory, but not by more."""
 
+WATTS_LIMIT = 200_000.0
+"""Largest power that is believed, W: more than a rack takes. Beyond it a unit is wrong."""
+
+_RANGES = {"tokens_per_second": (1e-6, 1e12), "joule_per_token": (1e-12, 1e9)}
+"""Figures that are believed: what is computed from them is finite."""
+
 
 def is_text(value: object) -> bool:
     """Return whether `value` is a text that is not blank."""
     return isinstance(value, str) and bool(value.strip())
+
+
+def check_text(name: str, value: object, *, optional: bool = False) -> None:
+    """Raise InputError if `value`, called `name`, is no text that can be shown."""
+    if optional and value is None:
+        return
+    if not is_text(value):
+        rule = "a non-empty text or null" if optional else "a non-empty text"
+        raise InputError(f"{name} must be {rule}, not {shown(value)}")
+    check_printable(name, value)
 
 
 def is_date(value: object) -> bool:
@@ -73,9 +89,7 @@ class Baseline:
 
     def __post_init__(self) -> None:
         for field in ("name", "model", "source"):
-            value = getattr(self, field)
-            if not is_text(value):
-                raise InputError(f"{field} must be a non-empty text, not {value!r}")
+            check_text(field, getattr(self, field))
         self._check_count("batch")
         if self.context is not None or self.mark != "published":
             self._check_count("context")
@@ -88,29 +102,36 @@ class Baseline:
             if value not in legal:
                 raise InputError(f"{field} must be one of {', '.join(legal)}, not {value!r}")
         for field in ("command", "path", "early"):
-            value = getattr(self, field)
-            if value is not None and not is_text(value):
-                raise InputError(f"{field} must be a non-empty text or null, not {value!r}")
+            check_text(field, getattr(self, field), optional=True)
         if self.date is not None and not is_date(self.date):
             raise InputError(f"date must be YYYY-MM-DD or null, not {self.date!r}")
         if not isinstance(self.notes, str):
-            raise InputError(f"notes must be a text, not {self.notes!r}")
+            raise InputError(f"notes must be a text, not {shown(self.notes)}")
+        check_printable("notes", self.notes)
         unrecorded = self.command is None or self.date is None
         if self.mark == "measured" and unrecorded and not self.notes.strip():
             raise InputError(
                 "notes must say why a measured figure has no command or no date, not be empty"
             )
         self._check_measurement()
+        if self.watts is not None and self.watts > WATTS_LIMIT:
+            raise InputError(
+                f"joule_per_token times tokens_per_second must be at most {WATTS_LIMIT:,.0f} W, "
+                f"not {self.watts:,.0f} W: is a unit wrong?"
+            )
 
     def _check_count(self, field: str) -> None:
         value = getattr(self, field)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{field} must be a positive integer, not {value!r}")
+            raise InputError(f"{field} must be a positive integer, not {shown(value)}")
 
     def _check_above_zero(self, field: str) -> None:
         value = getattr(self, field)
         if not is_number(value) or value <= 0:
-            raise InputError(f"{field} must be a finite number above 0, not {value!r}")
+            raise InputError(f"{field} must be a finite number above 0, not {shown(value)}")
+        least, largest = _RANGES.get(field, (0, value))
+        if not least <= value <= largest:
+            raise InputError(f"{field} must be from {least:g} to {largest:g}, not {value!r}")
 
     def _check_measurement(self) -> None:
         """Check what only measurements by ``signacc baseline`` have."""

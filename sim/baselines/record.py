@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
-from ..checks import is_number
+from ..checks import is_number, shown
 from ..errors import InputError
-from .entry import ENERGY_SOURCES, PHASES, Baseline, is_date, is_text
+from ..jsonfile import read
+from .entry import ENERGY_SOURCES, PHASES, Baseline, check_text, is_date, is_text
 
 SCHEMA = "signacc-baselines-1"
 """Value of a file's ``schema`` key; entries with all their keys."""
 
 SCHEMA_MEASURED = "signacc-baselines-2"
 """Value of the ``schema`` key of what ``signacc baseline`` writes: with provenance and gaps."""
+
+_KEYS = {
+    SCHEMA: ("schema", "baselines"),
+    SCHEMA_MEASURED: ("schema", "provenance", "baselines", "gaps"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +69,7 @@ class Provenance:
 
     def __post_init__(self) -> None:
         for name in ("gpu", "driver", "command"):
-            if not is_text(getattr(self, name)):
-                raise InputError(f"{name} must be a non-empty text, not {getattr(self, name)!r}")
+            check_text(name, getattr(self, name))
         if not is_date(self.date):
             raise InputError(f"date must be YYYY-MM-DD, not {self.date!r}")
         if not isinstance(self.versions, dict) or not all(map(is_text, self.versions.values())):
@@ -86,8 +90,7 @@ class Provenance:
             isinstance(check, dict) for check in self.checks
         ):
             raise InputError(f"checks must be a list of objects, not {self.checks!r}")
-        if self.gemm is not None and not is_text(self.gemm):
-            raise InputError(f"gemm must be a non-empty text or null, not {self.gemm!r}")
+        check_text("gemm", self.gemm, optional=True)
 
     @property
     def source(self) -> str:
@@ -110,8 +113,7 @@ class Gap:
 
     def __post_init__(self) -> None:
         for name in ("name", "model", "path", "reason"):
-            if not is_text(getattr(self, name)):
-                raise InputError(f"{name} must be a non-empty text, not {getattr(self, name)!r}")
+            check_text(name, getattr(self, name))
         if self.phase not in PHASES:
             raise InputError(f"phase must be one of {', '.join(PHASES)}, not {self.phase!r}")
         for name in ("batch", "context"):
@@ -191,23 +193,18 @@ def load_record(path: str | Path) -> Record:
     Raises
     ------
     InputError
-        If it cannot be read, is not of a known schema, or holds an illegal entry (named by its
-        index), gap or provenance; or an energy below what the idle board takes.
+        If it cannot be read, is not of a known schema, has a key that the schema does not have, or
+        holds an illegal entry (named by its index), gap or provenance; one figure twice; or an
+        energy below what the idle board takes.
     """
     path = Path(path)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} must be valid JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path} must hold a JSON object, not {type(data).__name__}")
-    schema = data.get("schema")
-    if schema not in (SCHEMA, SCHEMA_MEASURED):
+    file = read(path)
+    data, schema = file.data, file.data.get("schema")
+    if not isinstance(schema, str) or schema not in _KEYS:
         raise InputError(
-            f"{path}: schema must be {SCHEMA!r} or {SCHEMA_MEASURED!r}, not {schema!r}"
+            f"{path}: schema must be {SCHEMA!r} or {SCHEMA_MEASURED!r}, not {shown(schema)}"
         )
+    file.keys(_KEYS[schema])
     provenance, gaps, defaults = None, (), None
     if schema == SCHEMA_MEASURED:
         provenance = _build(Provenance, data.get("provenance"), f"{path}: provenance")
@@ -220,6 +217,15 @@ def load_record(path: str | Path) -> Record:
         Baseline.from_dict(entry, where=f"{path}: baselines[{index}]", defaults=defaults)
         for index, entry in enumerate(_list(data, "baselines", path))
     )
+    seen: dict[tuple[object, ...], int] = {}
+    for index, entry in enumerate(baselines):
+        point = (entry.name, entry.path, entry.model, entry.phase, entry.batch, entry.context)
+        if (first := seen.setdefault(point, index)) != index:
+            raise InputError(
+                f"{path}: baselines[{index}] must not repeat the point of baselines[{first}]: "
+                f"{entry.name}, {entry.model}, {entry.phase}, batch {entry.batch}, "
+                f"context {entry.context}"
+            )
     idle = provenance.idle_watts if provenance is not None else None
     for index, entry in enumerate(baselines):
         if idle is not None and entry.watts is not None and entry.watts < idle:

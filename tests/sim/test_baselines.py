@@ -143,6 +143,16 @@ def test_every_key_is_required_by_name(key):
         ({"energy_seconds": 0}, "energy_seconds must be a finite number above 0, not 0"),
         ({"context": None}, "context must be a positive integer, not None"),
         ({"watts": 3}, "keys must be among name, .* not watts"),
+        ({"name": "a\x1b[31mb"}, r"name must be a text without control characters .* not 'a\\x1b"),
+        ({"source": "\ud800"}, "source must be a text without .* halves of surrogate pairs"),
+        ({"notes": "\x00"}, "notes must be a text without control characters"),
+        ({"command": "\x07"}, "command must be a text without control characters"),
+        ({"tokens_per_second": 5e-324}, "tokens_per_second must be from 1e-06 to 1e.12, not 5e-3"),
+        ({"tokens_per_second": 1e308}, "tokens_per_second must be from 1e-06 to 1e.12, not 1e.308"),
+        ({"joule_per_token": 1e300}, "joule_per_token must be from 1e-12 to 1e.09, not 1e.300"),
+        ({"joule_per_token": 1e-300}, "joule_per_token must be from 1e-12 to 1e.09, not 1e-300"),
+        ({"joule_per_token": 2300.0},  # 2.3 J, written in mJ
+         "joule_per_token times tokens_per_second must be at most 200,000 W, not 230,000 W"),
     ],
 )
 def test_impossible_values_are_refused_by_field_name(change, message):
@@ -173,6 +183,39 @@ def test_bad_files_are_refused(tmp_path):
         load_file(write(broken, [GOOD, {**GOOD, "batch": -1}]))
     with pytest.raises(InputError, match=r"baselines\[0\] must be a JSON object, not int"):
         load_file(write(broken, [1]))
+    with pytest.raises(InputError, match=r"not \['signacc-baselines-1'\]"):
+        load_file(write(broken, [], schema=[SCHEMA]))
+    with pytest.raises(InputError, match=r"schema must be .* not None"):
+        load_file(write_text(broken, "{}"))
+    with pytest.raises(InputError, match="line 1: keys must be among schema, baselines, not gaps"):
+        load_file(write_text(broken, json.dumps({"schema": SCHEMA, "baselines": [], "gaps": []})))
+    with pytest.raises(InputError, match="baselines must be given"):
+        load_file(write_text(broken, json.dumps({"schema": SCHEMA})))
+
+
+def write_text(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    text = json.dumps({"schema": SCHEMA, "baselines": [GOOD]}, indent=1)
+    twice = text.replace('"batch": 1,', '"batch": 4,\n"batch": 1,')
+    with pytest.raises(InputError, match=r"line 8: batch must stand once in its object"):
+        load_file(write_text(tmp_path / "twice.json", twice))
+
+
+def test_a_point_that_stands_twice_is_refused(tmp_path):
+    """Which of the two is true, nobody knows; one of another phase or path is another point."""
+    others = [{**GOOD, **change} for change in (
+        {"phase": "prefill"}, {"path": "bf16"}, {"batch": 2}, {"context": 1}, {"model": "x"},
+    )]  # fmt: skip
+    path = tmp_path / "twice.json"
+    assert len(load_file(write(path, [GOOD, *others]))) == 6
+    again = {**GOOD, "tokens_per_second": 101.0}
+    with pytest.raises(InputError, match=r"baselines\[6\] must not repeat the point of "
+                       r"baselines\[0\]: some-gpu, fbi-7b, decode, batch 1, context 512"):
+        load_file(write(path, [GOOD, *others, again]))
 
 
 MEASURED = {
@@ -227,6 +270,7 @@ def test_a_measured_file_is_read_and_written_back(tmp_path):
         ({"provenance": MEASURED | {"more": 1}}, "provenance: keys must be among .* not more"),
         ({"provenance": {"gpu": "x"}}, "provenance must give command, "),
         ({"provenance": None}, "provenance must be a JSON object, not NoneType"),
+        ({"provenance": MEASURED | {"driver": "\x1b"}}, "driver must be a text without control"),
         ({"gap": GAP | {"reason": ""}}, r"gaps\[0\]: reason must be a non-empty text"),
         ({"gap": GAP | {"phase": "x"}}, r"gaps\[0\]: phase must be one of"),
         ({"gap": GAP | {"batch": 0}}, r"gaps\[0\]: batch must be a positive integer, not 0"),

@@ -4,6 +4,7 @@ from click.testing import CliRunner
 
 from golden.errors import InputError
 from signacc.baseline import device
+from signacc.baseline.command import checked_plan
 from signacc.cli import main
 
 
@@ -22,6 +23,9 @@ def invoke(tmp_path, *arguments):
         (["--gemm", "cublas"], "a GEMM is one of auto, triton, warpgroup, not 'cublas'"),
         (["--model", "gpt"], "a model is one of fbi-130m, "),
         (["--context", "4096"], "a context of fbi-130m must be at most 2048 positions, not 4096"),
+        (["--model", "fbi-43m"], "a context of fbi-43m must be at most 512 positions, not 2048"),
+        (["--seconds", "nan"], "--seconds must be a number, not nan"),
+        (["--energy-seconds", "nan"], "--energy-seconds must be a number, not nan"),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path, arguments, message):
@@ -74,4 +78,18 @@ def test_unless_asked_for_the_gemm_is_the_fastest_that_the_gpu_has(
 def test_the_outputs_folder_must_exist(tmp_path):
     result = CliRunner().invoke(main, ["baseline", "-o", str(tmp_path / "none" / "x.json")])
     assert result.exit_code == 2
-    assert "the output's folder must exist" in result.stderr
+    assert "the output file's folder must exist" in result.stderr
+
+
+def test_an_output_that_is_a_folder_is_refused_before_any_work(tmp_path):
+    (tmp_path / "out.json").mkdir()
+    result = invoke(tmp_path)
+    assert result.exit_code == 2
+    assert "the output file must not be a folder" in result.stderr
+
+
+def test_what_is_given_twice_is_measured_once():
+    """A file holds a point once."""
+    plan = checked_plan(["fbi-7b"] * 2, ["bf16"] * 2, ["decode"] * 2, [1, 4, 1], [128] * 2, True)
+    assert (plan.models, plan.paths, plan.phases) == (("fbi-7b",), ("bf16",), ("decode",))
+    assert (plan.batches, plan.contexts) == ((1, 4), (128,))
