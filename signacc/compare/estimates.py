@@ -11,16 +11,32 @@ from ..baseline.work import decode_flops, weights_used
 from .figures import Absent, Entry, Figure, Roof
 
 
-def _roof(result: Estimate) -> Roof:
-    system, machine = result.system, result.machine
-    amounts = result.main.bytes_by_category()
+_PER_SEQUENCE = ("kv_read", "kv_write", "embedding")
+"""Categories of bytes of which every sequence needs its own."""
+
+
+def _least_bytes(result: Estimate) -> int:
+    """Return the bytes of DRAM that a decode step cannot do without, of all chips.
+
+    Weights are read once, as for the baselines: an engine that reads them again for other vectors
+    of the batch must not have a lower limit for it. They are what a step of one sequence moves.
+    """
+    system = result.system
+    alone = estimate(result.model, system, batch=1, context=result.context)
+    amounts = alone.main.bytes_by_category()
     # Counts are of one chip of a tensor-parallel group, all its peers move as much.
-    moved = sum(amounts[c] for c in machine.dram_categories) * system.tensor_chips
-    memory = system.memory
+    return system.tensor_chips * sum(
+        amounts[category] * (result.batch if category in _PER_SEQUENCE else 1)
+        for category in result.machine.dram_categories
+    )
+
+
+def _roof(result: Estimate) -> Roof:
+    system, memory = result.system, result.system.memory
     array = 2.0 * system.engine.lanes * system.engines * system.clock_hz * system.chips
     return Roof(
         operations=decode_flops(result.model, result.batch, result.context),
-        bytes=max(1, moved),
+        bytes=max(1, _least_bytes(result)),
         bytes_per_second=memory.peak_gb_s * 1e9 * system.chips,
         operations_per_second=array,
         source=f"{memory.name} at its peak; {system.engine.lanes} lanes a chip and engine at "

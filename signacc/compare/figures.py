@@ -44,7 +44,8 @@ class Roof:
     Parameters
     ----------
     operations, bytes
-        Operations of a step (two a weight or cached element used); bytes of DRAM that it must move.
+        Operations of a step (two a weight or cached element used); least bytes of DRAM that it
+        must move: weights and head once, keys and values of every sequence.
     bytes_per_second, operations_per_second
         Peak of DRAM, and of the unit that multiplies the weights; None if it is not known.
     source

@@ -26,7 +26,8 @@ DEFINITIONS = {
     "tokens_per_second_per_watt": "1 / joule_per_token",
     "energy_delay_js": "joule_per_token * batch / tokens_per_second, J s",
     "weights_per_joule": "(weights of linears + weights of the head) / joule_per_token",
-    "limit_share": "tokens_per_second / (batch * peak bytes a second of DRAM / bytes of a step)",
+    "limit_share": "tokens_per_second / (batch * peak bytes a second of DRAM / least bytes of a "
+    "step: weights and head once, keys and values)",
     "linear_cycles": "cycles of the FBI-linears of a decode step, or of a prefill",
     "gain": "speed: tokens_per_second over that of the fastest baseline of the point; energy: "
     "joule_per_token of the most frugal baseline of the point over ours",
