@@ -11,8 +11,8 @@ from .console import out, say
 
 
 def quantity(value: float) -> str:
-    """Return `value` with three significant digits, plain up to 10,000."""
-    if value >= 1000:
+    """Return `value` with three significant digits; whole and plain from 1,000 on."""
+    if value >= 999.5:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 

@@ -10,7 +10,6 @@ from sim.system import Estimate, SystemConfig, estimate, simulate
 from ..baseline.work import decode_flops, weights_used
 from .figures import Absent, Entry, Figure, Roof
 
-
 _PER_SEQUENCE = ("kv_read", "kv_write", "embedding")
 """Categories of bytes of which every sequence needs its own."""
 

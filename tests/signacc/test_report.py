@@ -1,6 +1,6 @@
 import pytest
 
-from signacc.report import _bar, si
+from signacc.report import _bar, quantity, si
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,17 @@ from signacc.report import _bar, si
 )
 def test_si(value, text):
     assert si(value, "s") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0123456, "0.0123"), (999.4, "999"), (999.5, "1,000"), (999.96, "1,000"),
+        (1000.4, "1,000"), (1234567.8, "1,234,568"),
+    ],
+)
+def test_quantity(value, text):
+    assert quantity(value) == text
 
 
 def test_a_timeline_has_each_bound_for_its_share():
