@@ -20,10 +20,13 @@ from .machines import facts_of
 
 _WEIGHT_BITS = {"bf16": 16, "fp16": 16, "int8": 8, "int4": 4, "sign": 1, "sign1": 1}
 
+_WIDEST_SPREAD = 2.0
+"""(max - min) / median from which half of it to each side would reach down to no speed at all."""
+
 
 @dataclass(frozen=True)
 class Other:
-    """A published figure of another model: shown, never compared."""
+    """A published figure of another model, or of no stated context: shown, never compared."""
 
     machine: str
     model: str
@@ -133,7 +136,8 @@ def baseline_entries(
     """Return baselines of the model called `name`, published ones of others, and known gaps.
 
     An entry of a later file stands in for an earlier one of the same machine and point, and for a
-    gap there. A gap is a point that could not be measured, with the reason.
+    gap there. A gap is a point that could not be measured, with the reason. A published figure
+    whose source states no context stands with those of other models.
 
     Parameters
     ----------
@@ -157,7 +161,7 @@ def baseline_entries(
     for entry in (entry for record in records for entry in record.baselines):
         if _phase(entry) != phase or not _usable(entry):
             continue
-        if entry.model != name:
+        if entry.model != name or entry.context is None:
             if entry.mark == "published":
                 others.append(
                     Other(
@@ -171,6 +175,10 @@ def baseline_entries(
         }
         key = _machine(entry), entry.batch, entry.context
         gaps.pop(key, None)
+        if (entry.spread or 0.0) >= _WIDEST_SPREAD:
+            found.pop(key, None)
+            gaps[key] = f"its repeats spread by {entry.spread:.0%} of their median: no figure"
+            continue
         found[key] = Entry(
             machine=_machine(entry),
             ours=False,

@@ -14,6 +14,7 @@ from signacc.console import deliver, progress
 from signacc.files import check_output_file, check_output_folder, joined
 from signacc.plots import check_matplotlib
 from signacc.simulate import model_shape
+from sim.baselines import load_record
 from sim.errors import InputError
 from sim.jsonfile import MOST
 from sim.system import SYSTEM_NAMES, SystemConfig, check_batch, named_system, system_from_file
@@ -109,6 +110,19 @@ def chosen_comparisons(options: CompareOptions) -> tuple[Comparison, Comparison]
     return comparison("decode"), comparison("prefill")
 
 
+def _idle_file(path: str, result: Comparison) -> str | None:
+    """Return what to say of a baselines file that has nothing for the points asked for, or None."""
+    entries = load_record(path).baselines
+    of_model = {(e.batch, e.context) for e in entries if e.model == result.name}
+    if of_model & set(result.points):
+        return None
+    if of_model:
+        has = ", ".join(f"{batch}x{context or '?'}" for batch, context in sorted(of_model, key=str))
+        return f"{path} has no figure at these points (batch x context); it has {has}"
+    models = ", ".join(sorted({entry.model for entry in entries})) or "no figure at all"
+    return f"{path} has no figure of {result.name}; it has {models}"
+
+
 def _files(
     options: CompareOptions, result: Comparison, prefill: Comparison, report: dict[str, object],
     flips: list[Flip],
@@ -144,6 +158,9 @@ def run_command(options: CompareOptions) -> None:
     if options.html is not None:
         check_output_file(options.html, "page")
     result, prefill = chosen_comparisons(options)
+    for path in options.baselines:
+        if (text := _idle_file(path, result)) is not None:
+            click.echo(f"note: {text}", err=True)
     with progress("what turns the verdicts", total=len(result.systems)) as step:
         flips = sensitivity(result, step.to)
     report = to_json(result, flips, prefill)

@@ -113,7 +113,7 @@ class Comparison:
     absent
         Machines without figures at a point, and why.
     others
-        Published figures of other models.
+        Published figures of other models, or whose source states no context.
     """
 
     name: str

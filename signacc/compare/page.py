@@ -255,7 +255,9 @@ def html_page(
         "prefill": ("Prefill", _prefill(prefill, reading)),
         "sensitivity": ("What would change the verdict", _sensitivity(flips)),
         "absent": ("Absent", _missing(result, prefill)),
-        "others": ("Published, other models, not compared", _others(result, prefill)),
+        "others": (
+            "Published, not compared: other models, or no stated context", _others(result, prefill)
+        ),
         "provenance": ("Provenance", _provenance(result)),
         "marks": ("Marks and formulas", _explained(MARKS) + _explained(DEFINITIONS)),
     }

@@ -271,7 +271,8 @@ def _others(result: Comparison, prefill: Comparison | None) -> None:
     if not shown:
         return
     table = _table(
-        "not compared: published figures of other models (sources and notes: --json, --html)",
+        "not compared: published figures of other models, or of no stated context (sources and "
+        "notes: --json, --html)",
         ("machine", "model", "phase", "batch", "tokens/s", "J/token"),
     )
     for phase, other in shown:

@@ -70,6 +70,29 @@ def test_fields_of_newer_files_are_used(monkeypatch):
     assert others == []
 
 
+def test_a_figure_without_a_stated_context_is_not_called_absent(tmp_path):
+    """Its source has it; only its point is not known."""
+    data = baseline(name="vague", mark="published", context=None)
+    path = write(tmp_path / "own.json", [data])
+    entries, others, gaps = baseline_entries(MODEL, named_model(MODEL), [path])
+    assert "vague" not in {entry.machine for entry in entries}
+    assert ("vague", MODEL, None) in {(o.machine, o.model, o.context) for o in others}
+    assert not [key for key in gaps if key[0] == "vague"]
+
+
+@pytest.mark.parametrize(("spread", "low"), [(1.99, 25.0), (2.0, None), (7.0, None)])
+def test_repeats_that_spread_down_to_nothing_are_no_figure(tmp_path, spread, low):
+    point = baseline(name="noisy", spread=spread)
+    path = write(tmp_path / "own.json", [point])
+    entries, _, gaps = baseline_entries(MODEL, named_model(MODEL), [path])
+    found = [entry for entry in entries if entry.machine == "noisy"]
+    if low is None:
+        assert found == []
+        assert gaps["noisy", 1, 128].startswith(f"its repeats spread by {spread:.0%} of their")
+    else:
+        assert found[0].tokens_per_second.value.low == pytest.approx(low)
+
+
 def test_bytes_of_a_step_by_hand():
     model = named_model("fbi-7b")
     linears = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)

@@ -40,6 +40,26 @@ def test_no_baseline_at_all_is_said_and_is_no_zero(capsys):
 
 
 @pytest.mark.parametrize(
+    ("entries", "text"),
+    [
+        ([baseline(model="fbi-43M")], "has no figure of fbi-43m; it has fbi-43M"),
+        ([], "has no figure of fbi-43m; it has no figure at all"),
+        ([baseline(batch=2), baseline(context=64)],
+         "has no figure at these points (batch x context); it has 1x64, 2x128"),
+        ([baseline(), baseline(batch=2)], None),
+    ],
+)
+def test_a_file_that_has_nothing_for_the_comparison_is_named(tmp_path, entries, text):
+    """A misspelt model would otherwise be a file that nobody notices is not there."""
+    path = write(tmp_path / "own.json", entries)
+    result = invoke(*POINT, "--baselines", path, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["model"] == MODEL
+    notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert notes == ([] if text is None else [f"note: {path} {text}"])
+
+
+@pytest.mark.parametrize(
     ("options", "parts"),
     [
         (("--model", "gpt-9"), ("gpt-9",)),
