@@ -98,7 +98,7 @@ def load_packed(folder: str | Path) -> PackedModel:
     ------
     InputError
         If a file is missing, truncated or no safetensors file, if its metadata names another
-        format, or if a tensor is missing, unknown, or of the wrong type or shape.
+        format, or if a tensor is missing, unknown, of the wrong type or shape, or not finite.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -123,6 +123,10 @@ def load_packed(folder: str | Path) -> PackedModel:
                         f"not {found[0]} {list(found[1])}"
                     )
                 tensors[name] = file.get_tensor(name)
+                if dtype == "F16" and not np.isfinite(tensors[name]).all():
+                    raise InputError(
+                        f"{path}: {name} must hold finite numbers, not NaN or infinity"
+                    )
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path} must be a complete safetensors file; it cannot be read: {error}"

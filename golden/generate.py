@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,22 +18,64 @@ Decoder = Callable[[torch.Tensor, KVCache], torch.Tensor]
 """Maps token ids [1, T] and a cache to logits [1, T, vocab]."""
 
 
-def load_tokenizer(folder: str | Path) -> Tokenizer:
+def load_tokenizer(folder: str | Path, config: ModelConfig | None = None) -> Tokenizer:
     """Read ``tokenizer.json`` of a model folder, or a file of that kind itself.
+
+    Parameters
+    ----------
+    config
+        Of the model that it is for, whose vocabulary must hold all of its tokens.
 
     Raises
     ------
     InputError
-        If there is none, or none that works.
+        If there is none, or none that works, or it is of another vocabulary.
     """
     path = Path(folder)
     path = path if path.is_file() else path / "tokenizer.json"
     if not path.is_file():
         raise InputError(f"a model folder must hold tokenizer.json; there is none in {folder}")
+    content = path.read_bytes()  # the path need not be UTF-8 text
+    _check_merges(path, content)
     try:
-        return Tokenizer.from_buffer(path.read_bytes())  # the path need not be UTF-8 text
-    except Exception as error:  # the library raises bare Exception
+        tokenizer = Tokenizer.from_buffer(content)
+    except BaseException as error:  # the library raises bare Exception, and what Rust panics with
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise InputError(f"{path} must be a tokenizer of the tokenizers library: {error}") from None
+    if config is not None:
+        entries = tokenizer.get_vocab(with_added_tokens=True)
+        largest = max(entries.values(), default=-1)
+        if largest >= config.vocab_size:
+            raise InputError(
+                f"{path} must be of the model's vocabulary of {config.vocab_size} tokens; "
+                f"it has a token {largest}"
+            )
+    return tokenizer
+
+
+def _check_merges(path: Path, content: bytes) -> None:
+    """Refuse merges at which the tokenizers library ends the whole process.
+
+    It cuts the prefix of inner pieces (``continuing_subword_prefix``, of ASCII characters here) off
+    the right part of every merge without looking whether it is there.
+    """
+    if not re.search(rb'"continuing_subword_prefix"\s*:\s*"[^"]', content):
+        return
+    try:
+        model = json.loads(content)["model"]
+        prefix, merges = model["continuing_subword_prefix"], model["merges"]
+        pairs = [merge.split(" ", 1) if isinstance(merge, str) else merge for merge in merges]
+        bad = next((right for _, right in pairs if not right.startswith(prefix)), None)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return  # no merges, or none that the library takes
+    if pairs and not prefix.isascii():
+        raise InputError(f"{path}: continuing_subword_prefix must be ASCII, not {prefix!r}")
+    if bad is not None:
+        raise InputError(
+            f"{path}: the right part of every merge must begin with continuing_subword_prefix "
+            f"{prefix!r}, not be {bad!r}"
+        )
 
 
 def prompt_tokens(tokenizer: Tokenizer, config: ModelConfig, text: str) -> list[int]:
@@ -92,7 +136,8 @@ def generate(
     Raises
     ------
     InputError
-        When iteration starts: if the prompt is empty or a parameter is out of range.
+        When iteration starts: if the prompt is empty or a parameter is out of range. Later: if
+        logits are not finite.
     """
     if not prompt:
         raise InputError("a prompt must have at least one token, not none")
@@ -162,9 +207,14 @@ def _overlap(text: str, stop: str) -> int:
 def _pick(
     logits: torch.Tensor, temperature: float, top_p: float, random: torch.Generator
 ) -> int:
+    if not logits.isfinite().all():
+        raise InputError(
+            "a model's logits must be finite, not NaN or infinite: its weights or scales overflow"
+        )
     if temperature == 0:
         return int(logits.argmax())
-    probability, order = (logits / temperature).softmax(dim=-1).sort(descending=True, stable=True)
+    shares = ((logits - logits.max()) / temperature).softmax(dim=-1)  # no overflow near 0
+    probability, order = shares.sort(descending=True, stable=True)
     # Keep the likeliest until top_p is reached; the first always stays.
     probability[probability.cumsum(0) - probability >= top_p] = 0
     return int(order[torch.multinomial(probability, 1, generator=random)])

@@ -116,11 +116,5 @@ def _tokenizer_files(
         if not tokenizer.is_file():
             return {}
     path = Path(tokenizer)
-    entries = load_tokenizer(path).get_vocab(with_added_tokens=True)
-    largest = max(entries.values(), default=-1)
-    if largest >= config.vocab_size:
-        raise InputError(
-            f"{path} must be of the model's vocabulary of {config.vocab_size} tokens; "
-            f"it has a token {largest}"
-        )
+    load_tokenizer(path, config)
     return {"tokenizer.json": path.read_text(encoding="utf-8")}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from golden.config import ModelConfig
 from golden.errors import InputError
 from golden.generate import load_tokenizer
 from model.evaluate import Perplexity, perplexity
@@ -99,7 +100,7 @@ def read_tokens(folder: Path, text: Path) -> TokenizedText:
         content = text.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{text} must be UTF-8 text: {error}") from None
-    encoding = load_tokenizer(folder).encode(content)
+    encoding = load_tokenizer(folder, ModelConfig.from_folder(folder)).encode(content)
     if not encoding.ids:
         raise InputError(f"{text} must hold text, not nothing")
     return TokenizedText(content, torch.tensor(encoding.ids), encoding.offsets)
@@ -178,8 +179,8 @@ def evaluate_tasks(
         If the model or a task cannot be read.
     """
     items = {name: read_task(source, name, limit=limit) for name in tasks}
-    tokenizer = load_tokenizer(folder)
     model = load_model(folder, arithmetic)
+    tokenizer = load_tokenizer(folder, model.config)
     if device != "cpu":
         model.to(device)
     for name in tasks:

@@ -34,8 +34,8 @@ def generate_text(
     InputError
         If the model cannot be read, or a parameter breaks its rule.
     """
-    tokenizer = load_tokenizer(folder)
     model = load_model(folder, arithmetic)
+    tokenizer = load_tokenizer(folder, model.config)
     tokens = prompt_tokens(tokenizer, model.config, prompt)
     check_room(model.config, len(tokens), write)
     end = model.config.eos_token_id

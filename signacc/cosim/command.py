@@ -125,7 +125,7 @@ def _from_model(
 
     folder = model_folder(model)
     packed = load_packed(folder)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, packed.config)
     chosen = parse_layers(layers, packed.config.num_hidden_layers)
     for name in FBI_LINEARS:
         n, k = packed.config.linear_shape(name)

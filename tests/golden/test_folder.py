@@ -307,6 +307,21 @@ def test_a_tensor_of_another_type_or_shape(tmp_path, name, tensor, message):
     assert refusal(tmp_path) == f"{tmp_path / 'model.safetensors'}: {name} must be {message}"
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    "name",
+    ["model.norm.weight", "model.embed_tokens.weight", "lm_head.weight",
+     "model.layers.1.mlp.up_proj.scale_in", "model.layers.0.self_attn.q_proj.shift_in"],
+)
+def test_a_tensor_that_is_not_finite(tmp_path, name, value):
+    tensors = packed_tensors(CONFIG, 0)
+    tensors[name].reshape(-1)[-1] = value
+    write_packed_folder(tmp_path, tensors=tensors)
+    assert refusal(tmp_path) == (
+        f"{tmp_path / 'model.safetensors'}: {name} must hold finite numbers, not NaN or infinity"
+    )
+
+
 def test_bfloat16_is_refused_too(tmp_path):
     """The numpy side of safetensors cannot write it: patch the type in the header."""
     path = write_packed_folder(tmp_path) / "model.safetensors"

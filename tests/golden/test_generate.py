@@ -1,8 +1,12 @@
 """Sampling, with a model that is a table; and tokenizers of a folder."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 
+from golden.config import ModelConfig
 from golden.errors import InputError
 from golden.generate import generate, load_tokenizer, stream_text
 from golden.model import GoldenModel, KVCache
@@ -38,6 +42,19 @@ def test_greedy_takes_the_likeliest_and_feeds_it_back():
 
 def test_greedy_takes_the_first_of_equals():
     assert list(generate(Table([[1.0, 1.0]] * 2), [1], 3)) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_logits_that_are_not_finite_end_the_text_by_name(temperature, bad):
+    tokens = generate(Table([[0.0, 9.0], [bad, 1.0]]), [0], 9, temperature=temperature)
+    assert next(tokens) == 1
+    with pytest.raises(InputError, match="a model's logits must be finite, not NaN or infinite"):
+        next(tokens)
+
+
+def test_the_least_temperature_takes_the_likeliest():
+    assert list(generate(Table(CYCLE), [2, 0], 5, temperature=5e-324)) == [1, 2, 0, 1, 2]
 
 
 def test_tokens_come_as_they_are_made():
@@ -138,6 +155,67 @@ def test_a_tokenizer_that_is_none(tmp_path, raw):
     with pytest.raises(InputError) as error:
         load_tokenizer(tmp_path)
     assert str(error.value).startswith(f"{path} must be a tokenizer of the tokenizers library: ")
+
+
+def bpe(prefix, vocabulary, merges):
+    """Return the text of a BPE tokenizer; as the library writes it, but with any prefix."""
+    ids = {token: i for i, token in enumerate(vocabulary)}
+    model = {"type": "BPE", "vocab": ids, "merges": merges, "continuing_subword_prefix": prefix}
+    return json.dumps({"model": model, "added_tokens": []})
+
+
+@pytest.mark.parametrize(
+    ("prefix", "vocabulary", "merges", "message"),
+    [
+        # What the library does with them: panics; cuts without looking; ends the whole process.
+        ("##", ["a", "b", "ab"], [["a", "b"]], "must begin with .* '##', not be 'b'"),
+        ("##", ["a", "b", "ab"], ["a b"], "must begin with .* '##', not be 'b'"),
+        ("##", ["a", "bcd", "ad"], [["a", "bcd"]], "must begin with .* '##', not be 'bcd'"),
+        ("#", ["a", "éé", "aéé"], [["a", "éé"]], "must begin with .* '#', not be 'éé'"),
+        ("é", ["a", "éb", "ab"], [["a", "éb"]], "must be ASCII, not 'é'"),
+    ],
+)
+def test_merges_at_which_the_library_ends_are_refused(
+    tmp_path, prefix, vocabulary, merges, message
+):
+    (tmp_path / "tokenizer.json").write_text(bpe(prefix, vocabulary, merges), encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "merges"), [("##", [["a", "##b"]]), ("##", []), ("", [["a", "b"]]), (None, [])]
+)
+def test_merges_that_fit_the_prefix_are_read(tmp_path, prefix, merges):
+    vocabulary = ["a", "b", "ab", "##b"]
+    (tmp_path / "tokenizer.json").write_text(bpe(prefix, vocabulary, merges), encoding="utf-8")
+    assert load_tokenizer(tmp_path).encode("ab").ids == ([2] if merges else [0, 3 if prefix else 1])
+
+
+def test_a_panic_of_the_library_is_a_refusal(tmp_path, monkeypatch):
+    """It is no Exception: it would end the program with a traceback."""
+
+    class PanicException(BaseException):
+        pass
+
+    class Library:
+        @staticmethod
+        def from_buffer(content):
+            raise PanicException("out of range")
+
+    monkeypatch.setattr("golden.generate.Tokenizer", Library)
+    folder = write_packed_folder(tmp_path)
+    with pytest.raises(InputError, match=r"must be a tokenizer .* library: out of range"):
+        load_tokenizer(folder)
+
+
+def test_a_tokenizer_of_another_vocabulary_than_the_model_s(tmp_path):
+    folder = write_packed_folder(tmp_path)  # its tokenizer has 29 words
+    config = ModelConfig.from_folder(folder)
+    assert load_tokenizer(folder, config).get_vocab_size() == config.vocab_size == 29
+    small = replace(config, vocab_size=28)
+    with pytest.raises(InputError, match="model's vocabulary of 28 tokens; it has a token 28"):
+        load_tokenizer(folder, small)
 
 
 # ---- text as it comes ---------------------------------------------------------------------------
