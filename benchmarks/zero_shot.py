@@ -20,14 +20,16 @@ import torch
 from record import write_record
 from tokenizers import Tokenizer
 
+from golden.errors import InputError
 from golden.generate import load_tokenizer
 from model.evaluate import Logits
-from model.tasks import TASKS, read_task
+from model.tasks import TASKS, Item, read_task
 from model.teacher import load_teacher
 from model.tokenizer import read_vocabulary
 from model.trained import load_trained
 from model.zero_shot import zero_shot
 from signacc.evaluate import evaluate_tasks
+from signacc.files import check_output_file
 from signacc.models import SHIPPED, model_folder
 
 PUBLISHED = {
@@ -61,15 +63,41 @@ def main(tasks_data: Path, teacher: Path | None, twin: Path | None, vocabulary: 
          arithmetics: tuple[str, ...], model: str | None, tasks: str, limit: int | None,
          batch_tokens: int, out: Path) -> None:  # fmt: skip
     names = tasks.split(",")
+    try:
+        check_output_file(out)
+        items = {name: read_task(tasks_data, name, limit=limit) for name in names}
+        results = accuracies(
+            items, tasks_data, teacher=teacher, twin=twin, vocabulary=vocabulary,
+            arithmetics=arithmetics, model=model, limit=limit, batch_tokens=batch_tokens,
+        )  # fmt: skip
+    except InputError as error:
+        raise click.UsageError(str(error)) from None
+    record = {
+        "model": model or SHIPPED,
+        "teacher": teacher and teacher.name,
+        "limit": limit,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "metric": {name: TASKS[name].metric for name in names},
+        "published": PUBLISHED,
+        "accuracy": results,
+    }
+    write_record(out, record, ("torch", "numpy", "tokenizers"))
+
+
+def accuracies(
+    items: dict[str, list[Item]], tasks_data: Path, *, teacher: Path | None, twin: Path | None,
+    vocabulary: Path | None, arithmetics: tuple[str, ...], model: str | None, limit: int | None,
+    batch_tokens: int,
+) -> dict[str, dict]:  # fmt: skip
+    """Return results by who answers (``teacher``, ``twin``, an arithmetic) and by task."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     results: dict[str, dict] = {}
 
     def answer(who: str, logits: Logits, tokenizer: Tokenizer, **how: Any) -> None:
         results[who] = {}
-        for name in names:
-            items = read_task(tasks_data, name, limit=limit)
-            found = zero_shot(logits, tokenizer, items, batch_tokens=batch_tokens, device=device,
-                              **how)  # fmt: skip
+        for name in items:
+            found = zero_shot(logits, tokenizer, items[name], batch_tokens=batch_tokens,
+                              device=device, **how)  # fmt: skip
             results[who][name] = found.to_dict()
             print(who, name, found, flush=True)
 
@@ -86,21 +114,12 @@ def main(tasks_data: Path, teacher: Path | None, twin: Path | None, vocabulary: 
                context=full.config.max_position_embeddings)  # fmt: skip
     for arithmetic in arithmetics:
         for evaluated in evaluate_tasks(
-            model_folder(model), tasks_data, names, arithmetic=arithmetic, limit=limit,
+            model_folder(model), tasks_data, list(items), arithmetic=arithmetic, limit=limit,
             batch_tokens=batch_tokens, device=device if arithmetic == "float" else "cpu",
         ):
             results.setdefault(arithmetic, {})[evaluated.task] = evaluated.result.to_dict()
             print(arithmetic, evaluated, flush=True)
-    record = {
-        "model": model or SHIPPED,
-        "teacher": teacher and teacher.name,
-        "limit": limit,
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "metric": {name: TASKS[name].metric for name in names},
-        "published": PUBLISHED,
-        "accuracy": results,
-    }
-    write_record(out, record, ("torch", "numpy", "tokenizers"))
+    return results
 
 
 if __name__ == "__main__":

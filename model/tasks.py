@@ -127,6 +127,8 @@ def read_task(source: Path, name: str, *, limit: int | None = None) -> list[Item
                 items.append(_item(task, requests))
     except (gzip.BadGzipFile, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f"{path} in {source} is damaged: {error}") from None
+    except InputError:  # a ValueError too
+        raise
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} in {source} must hold requests of {name}; it does not: {error}"

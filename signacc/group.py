@@ -86,6 +86,11 @@ class Group(click.Group):
                 click.echo(f"{notes}\nfailed: {error}".lstrip(), err=True)
                 sys.exit(1)
             raise
+        except Exception as error:
+            amaranth = sys.modules.get("amaranth.back.verilog")
+            if amaranth is not None and isinstance(error, amaranth.YosysError):
+                _fail(str(error))  # the variable AMARANTH_USE_YOSYS, or no Yosys that will do
+            raise
 
 
 class Terminated(KeyboardInterrupt):

@@ -100,3 +100,22 @@ def test_a_library_that_takes_text_alone(monkeypatch, tmp_path):
     result = CliRunner().invoke(main, ["export", "--format", "gguf", "-o", "m.gguf"])
     assert result.exit_code == 2
     assert result.stderr == "error: names must be UTF-8 text here, not 'm\\udcff.gguf'\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("nonsense", "AMARANTH_USE_YOSYS environment variable contains an unrecognized clause 'nonse"),
+     ("system", "Could not find an acceptable Yosys binary")],
+)  # fmt: skip
+def test_no_yosys_that_will_do_is_one_sentence(tmp_path, value, text):
+    environment = os.environ | {"AMARANTH_USE_YOSYS": value, "PATH": str(tmp_path)}
+    output = tmp_path / "engine.v"
+    done = subprocess.run(
+        [PROGRAM, "verilog", "--preset", "tiny", "-o", output], env=environment,
+        capture_output=True, text=True, timeout=120,
+    )
+    assert done.returncode == 2
+    assert text in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert not output.exists()
