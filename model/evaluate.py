@@ -78,6 +78,11 @@ def window_losses(
         scores = logits(part)[:, :-1].float()
         nll = F.cross_entropy(scores.flatten(0, 1), part[:, 1:].flatten(), reduction="none")
         losses.append(nll.view(len(part), -1).double().mean(1).cpu())
+        if not losses[-1].isfinite().all():
+            raise InputError(
+                "a model's loss must be finite in every window, not NaN or infinite: its weights "
+                "or scales overflow"
+            )
     return torch.cat(losses)
 
 
@@ -104,7 +109,7 @@ def perplexity(
     Raises
     ------
     InputError
-        If there is not one whole window, or `window` is below 2.
+        If there is not one whole window, `window` is below 2, or a loss is not finite.
     """
     losses = window_losses(
         logits, tokens, window=window, windows=windows, batch=batch, device=device

@@ -57,6 +57,20 @@ def test_bad_windows_are_refused(options, message):
         perplexity(uniform, torch.arange(8), **options)
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_no_perplexity(bad):
+    """JSON has no NaN, and a mean would hide in which of thousands it was."""
+
+    def logits(tokens):
+        out = uniform(tokens)
+        out[tokens == 7] = bad
+        return out
+
+    perplexity(logits, torch.arange(7), window=7)
+    with pytest.raises(InputError, match="a model's loss must be finite in every window"):
+        perplexity(logits, torch.arange(14) % 8, window=7, batch=1)
+
+
 def test_window_losses_are_what_perplexity_is_made_of():
     generator = torch.Generator().manual_seed(3)
     table = torch.randn(8, 8, generator=generator)
