@@ -14,6 +14,7 @@ from torch import Tensor
 from golden.config import ModelConfig
 from golden.errors import InputError
 
+from .checkpoint import checkpoints
 from .fbi import FbiLinear, FbiLlm
 from .files import write_text
 from .teacher import TeacherConfig
@@ -50,9 +51,20 @@ class Metrics:
     ----------
     run : run folder
     step : lines after this step, of a run that was stopped after its last checkpoint, are dropped
+
+    Raises
+    ------
+    InputError
+        If a run begins, at step 0, in a folder that holds another one's checkpoints: lines of that
+        one would be lost, and checkpoints before its newest be dropped as they are written.
     """
 
     def __init__(self, run: Path, step: int) -> None:
+        if not step and (whole := checkpoints(run)):
+            raise InputError(
+                f"a run folder must be new, or its run be continued (--resume); {run} holds "
+                f"{whole[-1].name}"
+            )
         self.path = Path(run) / NAME
         kept = [row for row in read_metrics(run) if row["step"] <= step] if step else []
         self.seconds = float(kept[-1]["seconds"]) if kept else 0.0

@@ -84,7 +84,9 @@ class TrainSettings:
                 raise InputError(
                     f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )
-        if not 0 < self.lr_min <= self.lr:
+        if self.seed < 0:
+            raise InputError(f"seed must be at least 0, not {self.seed}")
+        if not 0 < self.lr_min <= self.lr < math.inf:
             raise InputError(f"0 < lr_min <= lr must hold, not lr {self.lr}, lr_min {self.lr_min}")
         if not 0 <= self.warmup <= self.steps:
             raise InputError(f"warmup must be 0 to {self.steps} steps, not {self.warmup}")

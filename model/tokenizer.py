@@ -94,7 +94,13 @@ def pieces(full: Vocabulary, size: int) -> tuple[np.ndarray, np.ndarray]:
     -------
     table : uint16 ``[vocab, longest]``, unused places 0
     count : int64 ``[vocab]``, how many pieces each token has
+
+    Raises
+    ------
+    InputError
+        If `full` cannot be cut to `size` (`Vocabulary.cut`).
     """
+    full.cut(size)
     ids = {token: i for i, token in enumerate(full.tokens)}
     split: list[Sequence[int]] = [(i,) for i in range(len(full.tokens))]
     base = len(full.tokens) - len(full.merges)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -15,7 +17,7 @@ from model.metrics import (
 )
 from model.teacher import TeacherConfig
 
-from .tiny import CONFIG
+from .tiny import CONFIG, SETTINGS, run
 
 SMOLLM2 = TeacherConfig(
     layers=30, hidden=576, heads=9, kv_heads=3, ffn=1536, vocab=49152, rope_theta=1e5, eps=1e-5
@@ -36,6 +38,30 @@ def test_lines_are_kept_up_to_the_step_and_seconds_go_on(tmp_path):
     assert resumed.seconds == 1.0
     assert [r["tokens"] for r in read_metrics(tmp_path)] == [10, 20]
     assert Metrics(tmp_path, 0).seconds == 0.0
+    assert read_metrics(tmp_path) == []
+
+
+def test_a_run_that_begins_where_another_is_keeps_off(tmp_path):
+    """A command given again without --resume: nothing of the run that is there is lost."""
+    settings = replace(SETTINGS, steps=2, warmup=0, log_every=1, checkpoint_every=2)
+    run(tmp_path, settings)
+    before = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    assert len(before) > 4
+    with pytest.raises(InputError) as error:
+        run(tmp_path, replace(settings, steps=1, seed=4))
+    assert str(error.value) == (
+        f"a run folder must be new, or its run be continued (--resume); {tmp_path} holds "
+        "step-00000002"
+    )
+    after = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
+    assert after == before
+    longer = run(tmp_path, settings, resume=True, only_make=True)
+    assert longer.step == 2
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path):
+    Metrics(tmp_path, 0).add(row(1))
+    Metrics(tmp_path, 0)
     assert read_metrics(tmp_path) == []
 
 

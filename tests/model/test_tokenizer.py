@@ -19,6 +19,12 @@ def test_pieces_split_tokens_into_what_they_were_merged_from():
     assert table[:SIZE, 0].tolist() == list(range(SIZE))
 
 
+@pytest.mark.parametrize("size", [-1, 0, 5, 11, 20])
+def test_pieces_refuse_the_sizes_that_cut_refuses(size):
+    with pytest.raises(InputError, match=f"a cut must keep 13 to 19 tokens, not {size}"):
+        pieces(VOCABULARY, size)
+
+
 def test_cut_keeps_ids():
     cut = VOCABULARY.cut(SIZE)
     assert cut.tokens == VOCABULARY.tokens[:SIZE]
