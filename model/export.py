@@ -166,6 +166,21 @@ def check_replaceable(folder: Path) -> None:
         )
 
 
+def _order_metadata(path: Path) -> None:
+    """Write the header again, in place, with its metadata in order.
+
+    The library's order is another one in every process: the same model would be another file.
+    """
+    with open(path, "r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:  # as the library writes it; blanks fill it up to a multiple of 8
+            file.seek(8)
+            file.write(text.ljust(size))
+
+
 def write_packed(
     tensors: dict[str, Tensor],
     metadata: dict[str, str],
@@ -190,6 +205,7 @@ def write_packed(
     try:
         try:
             save_file(tensors, work / "model.safetensors", metadata=metadata)
+            _order_metadata(work / "model.safetensors")
         except SafetensorError as error:  # a full disk is no OSError there
             raise OSError(f"{folder} cannot be written: {error}") from None
         (work / "config.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

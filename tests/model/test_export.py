@@ -7,6 +7,7 @@ from safetensors import safe_open
 
 from golden.config import FBI_LINEARS, ModelConfig, linear_key
 from golden.errors import InputError
+from golden.folder import METADATA
 from golden.pack import unpack_signs
 from model.export import export_packed
 from model.fbi import FbiLlm
@@ -79,6 +80,20 @@ def test_export_replaces_a_folder_and_leaves_nothing_beside_it(model, tmp_path):
     for _ in range(2):
         export_packed(model.state_dict(), model.config, tmp_path / "m")
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_the_same_model_is_the_same_file_in_every_process(model, tmp_path):
+    """The library orders a header's metadata anew whenever it writes: five keys, 120 orders."""
+    files = set()
+    for number in range(6):
+        folder = export_packed(model.state_dict(), model.config, tmp_path / str(number))
+        files.add((folder / "model.safetensors").read_bytes())
+    (content,) = files
+    size = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+    assert list(metadata) == sorted(metadata)
+    assert metadata == METADATA | {"latent_zeros": "2"}
+    assert size % 8 == 0
 
 
 @pytest.mark.parametrize(
