@@ -70,6 +70,7 @@ def text_shards(
     tokenizer = vocabulary.build()
     end = vocabulary.tokens.index(END_OF_TEXT)
     documents = read_sources(tree)
+    out.mkdir(parents=True, exist_ok=True)  # nothing is touched for a tree that is none
     shards = []
     for name, texts in documents.items():
         stream: list[int] = []
@@ -203,10 +204,9 @@ def main(
         vocabulary = read_vocabulary(teacher)
         if tree is not None:
             held, entries = read_held_out(held_out, vocabulary)
-            out.mkdir(parents=True, exist_ok=True)
-            held.save(out / HASHES)
             shards = text_shards(tree, out, vocabulary, held, length=length, seed=seed or 0,
                                  compress=compress)  # fmt: skip
+            held.save(out / HASHES)
             manifest = Manifest(
                 vocabulary=vocabulary_hash(vocabulary), vocabulary_size=len(vocabulary.tokens),
                 length=length, shards=tuple(shards), ngram=held.n, held_out=entries,

@@ -40,6 +40,12 @@ class Shard:
     sha256: str
     dropped: int = 0
 
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value, kind = getattr(self, f.name), {"str": str, "int": int}[f.type]
+            if type(value) is not kind:
+                raise TypeError(f"{f.name} of a shard must be {kind.__name__}, not {value!r}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
@@ -82,6 +88,9 @@ class Manifest:
                 )
             shards = tuple(Shard(**shard) for shard in data["shards"])
             values = {f.name: data[f.name] for f in fields(cls)}
+            for name in ("vocabulary_size", "length", "ngram"):
+                if type(values[name]) is not int:
+                    raise TypeError(f"{name} must be an integer, not {values[name]!r}")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{path} must be a manifest of shards: {error!r}") from None
         for shard in shards:

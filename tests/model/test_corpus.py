@@ -147,6 +147,21 @@ def test_bad_options_are_said_in_a_sentence(tree, tmp_path, arguments, message):
     assert "Traceback" not in result.output
 
 
+def test_a_tree_that_is_none_leaves_the_shards_that_are_there(tree, tmp_path):
+    """Their hashes of held-out text above all: what is sampled later is held against them."""
+    out = tmp_path / "data"
+    given = ["--teacher", tree / "teacher.gguf", "--out", out, "--length", 16]
+    assert call(data_main, *given, "--tree", tree, "--held-out", tree / "slices").exit_code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    result = call(data_main, *given, "--tree", tree / "slices")
+    assert result.exit_code == 2
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert not (tmp_path / "new").exists()
+    call(data_main, "--teacher", tree / "teacher.gguf", "--out", tmp_path / "new", "--tree",
+         tree / "slices")  # fmt: skip
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_teacher_with_another_vocabulary_is_refused(tree, shards, tmp_path):
     other = replace(
         VOCABULARY, tokens=(*SPECIAL, *reversed(VOCABULARY.tokens[3:13]), *VOCABULARY.tokens[13:])

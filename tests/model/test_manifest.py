@@ -84,6 +84,11 @@ def test_rows_of_another_length_are_refused(tmp_path):
         ({"version": 2}, "must be of format signacc-shards 1, not signacc-shards 2"),
         ({"shards": [{"file": "a.npy"}]}, "must be a manifest of shards"),
         ({"file": "../a.npy"}, r"a shard must lie in its folder, not at \.\./a\.npy"),
+        ({"file": 5}, "must be a manifest of shards: .*file of a shard must be str, not 5"),
+        ({"rows": "2"}, "rows of a shard must be int, not '2'"),
+        ({"sha256": None}, "sha256 of a shard must be str, not None"),
+        ({"length": "10"}, "length must be an integer, not '10'"),
+        ({"ngram": 1.5}, "ngram must be an integer, not 1.5"),
         ({"group": "other"}, "a group is one of sampled, real, not 'other'"),
     ],
 )
