@@ -155,10 +155,11 @@ def _sensitivity(flips: Sequence[Flip]) -> str:
         for f in flips
     )
     return (
-        '<p class="muted">One constant at a time is multiplied by a factor until the nominal '
-        "winner changes, found by bisection; the three nearest are shown. A baseline's own figure "
-        "is such a constant. “In its range” compares the factor with the constant's low and "
-        "high.</p>"
+        '<p class="muted">One constant at a time (and DRAM bandwidth and clock together) is '
+        "multiplied by a factor until the nominal winner changes, found by bisection; the three "
+        "nearest are shown. Where there are fewer, no other turns the verdict between 1/100 and "
+        "100. A baseline's own figure is such a constant. “In its range” compares the factor with "
+        "the constant's low and high.</p>"
         + _table(
             "Sensitivity",
             ("machine", "aspect", "constant", "factor that turns it", "in its range", "side",

@@ -1,8 +1,8 @@
 """By how much a constant would have to be wrong to change who wins, by bisection on its factor.
 
-One constant at a time is multiplied by a factor, all others stay at their nominal values; the
-nominal verdict is that of speed or of energy at one point. The measured figures of the baseline are
-constants like any other.
+One constant at a time, or DRAM bandwidth and clock together, is multiplied by a factor, all others
+stay at their nominal values; the nominal verdict is that of speed or of energy at one point. The
+measured figures of the baseline are constants like any other.
 """
 
 from __future__ import annotations
@@ -167,6 +167,8 @@ def knobs(aspect: str, system: SystemConfig) -> list[Knob]:
     found = [
         Knob("DRAM bandwidth", _bandwidth, **_span(share)),
         Knob("clock", _clock),
+        # Of a balanced machine each waits for the other: alone, neither turns what both do.
+        Knob("DRAM bandwidth and clock", lambda s, factor: _clock(_bandwidth(s, factor), factor)),
         Knob("vector lanes", _vector),
     ]
     if aspect == ENERGY:

@@ -7,7 +7,10 @@ import pytest
 
 from golden.config import named_model
 from signacc.compare.comparison import ENERGY, SPEED
+from signacc.compare.estimates import our_entry
+from signacc.compare.figures import Figure
 from signacc.compare.sensitivity import Flip, flips, knobs, sensitivity, turning_factor
+from sim.interval import Interval
 from sim.system import estimate, named_system
 
 from .conftest import MODEL
@@ -68,6 +71,17 @@ def test_every_knob_moves_its_figure():
         assert knob.low <= 1 <= knob.high
         assert knob.apply(system, 3.0) != system
         assert knob.apply(system, 1.0) == system
+
+
+def test_what_neither_memory_nor_clock_turns_alone_both_turn_together():
+    """A machine whose engine takes what its memory gives, slower than the baseline by 1.4."""
+    model, system = named_model("fbi-7b"), named_system("asic7")
+    mine = our_entry(model, system, batch=1, context=128)
+    speed = mine.tokens_per_second.value.nominal * 1.4
+    other = replace(mine, tokens_per_second=Figure(Interval.exactly(speed), "measured"))
+    found = {flip.constant: flip.factor for flip in flips(model, system, SPEED, other)}
+    assert found["DRAM bandwidth and clock"] == pytest.approx(1.4, rel=0.01)
+    assert not {"DRAM bandwidth", "clock", "vector lanes"} & found.keys()
 
 
 def test_at_most_three_a_verdict_and_both_sides_are_heard(result):
