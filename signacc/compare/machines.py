@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class MachineFacts:
-    """What is publicly known of the machines whose name begins with `prefix`; None if nothing.
+    """What is publicly known of machines whose name begins with the word `prefix`; None if nothing.
 
     ``peak_gb_s`` is in 1e9 bytes/s; ``peak_tera_operations_s`` in 1e12 dense 16-bit operations/s,
     a multiply-accumulate counting as two.
@@ -32,6 +32,12 @@ def _all() -> tuple[MachineFacts, ...]:
 
 
 def facts_of(machine: str) -> MachineFacts | None:
-    """Return the facts of the longest prefix that `machine` begins with; None if there is none."""
-    found = [entry for entry in _all() if machine.startswith(entry.prefix)]
+    """Return the facts of the longest prefix that `machine` begins with; None if there is none.
+
+    The prefix is a whole word: ``h200x8`` and ``h2000`` are no H200.
+    """
+    found = [
+        entry for entry in _all()
+        if machine.startswith(entry.prefix) and not machine[len(entry.prefix):][:1].isalnum()
+    ]  # fmt: skip
     return max(found, key=lambda entry: len(entry.prefix), default=None)
