@@ -100,11 +100,11 @@ class Baseline:
         for field, legal in (("mark", MARKS), ("phase", PHASES)):
             value = getattr(self, field)
             if value not in legal:
-                raise InputError(f"{field} must be one of {', '.join(legal)}, not {value!r}")
+                raise InputError(f"{field} must be one of {', '.join(legal)}, not {shown(value)}")
         for field in ("command", "path", "early"):
             check_text(field, getattr(self, field), optional=True)
         if self.date is not None and not is_date(self.date):
-            raise InputError(f"date must be YYYY-MM-DD or null, not {self.date!r}")
+            raise InputError(f"date must be YYYY-MM-DD or null, not {shown(self.date)}")
         if not isinstance(self.notes, str):
             raise InputError(f"notes must be a text, not {shown(self.notes)}")
         check_printable("notes", self.notes)
@@ -131,25 +131,27 @@ class Baseline:
             raise InputError(f"{field} must be a finite number above 0, not {shown(value)}")
         least, largest = _RANGES.get(field, (0, value))
         if not least <= value <= largest:
-            raise InputError(f"{field} must be from {least:g} to {largest:g}, not {value!r}")
+            raise InputError(f"{field} must be from {least:g} to {largest:g}, not {shown(value)}")
 
     def _check_measurement(self) -> None:
         """Check what only measurements by ``signacc baseline`` have."""
         if self.repeats is not None:
             self._check_count("repeats")
         if self.spread is not None and (not is_number(self.spread) or self.spread < 0):
-            raise InputError(f"spread must be a finite number of at least 0, not {self.spread!r}")
+            raise InputError(
+                f"spread must be a finite number of at least 0, not {shown(self.spread)}"
+            )
         for field in ("bandwidth_share", "compute_share", "limit_share"):
             value = getattr(self, field)
             if value is not None and not (is_number(value) and 0 < value <= SHARE_LIMIT):
                 raise InputError(
-                    f"{field} must be above 0 and at most {SHARE_LIMIT:g}, not {value!r}"
+                    f"{field} must be above 0 and at most {SHARE_LIMIT:g}, not {shown(value)}"
                 )
         if self.energy_source is not None:
             if self.energy_source not in ENERGY_SOURCES:
                 raise InputError(
                     f"energy_source must be one of {', '.join(ENERGY_SOURCES)} or null, "
-                    f"not {self.energy_source!r}"
+                    f"not {shown(self.energy_source)}"
                 )
             if self.joule_per_token is None:
                 raise InputError("joule_per_token must be given where energy_source is, not null")

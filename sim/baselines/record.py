@@ -71,13 +71,13 @@ class Provenance:
         for name in ("gpu", "driver", "command"):
             check_text(name, getattr(self, name))
         if not is_date(self.date):
-            raise InputError(f"date must be YYYY-MM-DD, not {self.date!r}")
+            raise InputError(f"date must be YYYY-MM-DD, not {shown(self.date)}")
         if not isinstance(self.versions, dict) or not all(map(is_text, self.versions.values())):
-            raise InputError(f"versions must map names to texts, not be {self.versions!r}")
+            raise InputError(f"versions must map names to texts, not be {shown(self.versions)}")
         if self.energy_source not in (*ENERGY_SOURCES, None):
             raise InputError(
                 f"energy_source must be one of {', '.join(ENERGY_SOURCES)} or null, "
-                f"not {self.energy_source!r}"
+                f"not {shown(self.energy_source)}"
             )
         optional = ("idle_watts", "int8_op_per_second")
         for name in ("copy_bytes_per_second", "matmul_flop_per_second", *optional):
@@ -85,11 +85,11 @@ class Provenance:
             if value is None and name in optional:
                 continue
             if not is_number(value) or value <= 0:
-                raise InputError(f"{name} must be a finite number above 0, not {value!r}")
+                raise InputError(f"{name} must be a finite number above 0, not {shown(value)}")
         if not isinstance(self.checks, list) or not all(
             isinstance(check, dict) for check in self.checks
         ):
-            raise InputError(f"checks must be a list of objects, not {self.checks!r}")
+            raise InputError(f"checks must be a list of objects, not {shown(self.checks)}")
         check_text("gemm", self.gemm, optional=True)
 
     @property
@@ -115,11 +115,11 @@ class Gap:
         for name in ("name", "model", "path", "reason"):
             check_text(name, getattr(self, name))
         if self.phase not in PHASES:
-            raise InputError(f"phase must be one of {', '.join(PHASES)}, not {self.phase!r}")
+            raise InputError(f"phase must be one of {', '.join(PHASES)}, not {shown(self.phase)}")
         for name in ("batch", "context"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be a positive integer, not {value!r}")
+                raise InputError(f"{name} must be a positive integer, not {shown(value)}")
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,13 @@ def test_impossible_values_are_refused_by_field_name(change, message):
         Baseline.from_dict({**GOOD, **change})
 
 
+@pytest.mark.parametrize("field", ["name", "mark", "phase", "date", "batch", "spread", "path"])
+def test_a_long_value_is_told_by_its_beginning(field):
+    with pytest.raises(InputError, match=r"\(\d+ characters\)") as error:
+        Baseline.from_dict({**GOOD, field: ["a" * 10_000]})
+    assert len(str(error.value)) < 300
+
+
 def test_a_published_figure_needs_neither_command_nor_energy():
     data = {**GOOD, "mark": "published", "command": None, "joule_per_token": None}
     assert Baseline.from_dict(data).watts is None
