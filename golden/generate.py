@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from .config import ModelConfig
 from .errors import InputError
@@ -37,12 +39,8 @@ def load_tokenizer(folder: str | Path, config: ModelConfig | None = None) -> Tok
         raise InputError(f"a model folder must hold tokenizer.json; there is none in {folder}")
     content = path.read_bytes()  # the path need not be UTF-8 text
     _check_merges(path, content)
-    try:
+    with _refusing(f"{path} must be a tokenizer of the tokenizers library"):
         tokenizer = Tokenizer.from_buffer(content)
-    except BaseException as error:  # the library raises bare Exception, and what Rust panics with
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise InputError(f"{path} must be a tokenizer of the tokenizers library: {error}") from None
     if config is not None:
         entries = tokenizer.get_vocab(with_added_tokens=True)
         largest = max(entries.values(), default=-1)
@@ -52,6 +50,23 @@ def load_tokenizer(folder: str | Path, config: ModelConfig | None = None) -> Tok
                 f"it has a token {largest}"
             )
     return tokenizer
+
+
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Turn what the library raises, bare Exception and what Rust panics with, into InputError."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise InputError(f"{what}: {error}") from None
+
+
+def encoded(tokenizer: Tokenizer, text: str, **options: Any) -> Encoding:
+    """Return ``tokenizer.encode(text, **options)``; InputError if it cannot spell the text."""
+    with _refusing("the model's tokenizer must spell every text; it cannot"):
+        return tokenizer.encode(text, **options)
 
 
 def _check_merges(path: Path, content: bytes) -> None:
@@ -90,7 +105,7 @@ def prompt_tokens(tokenizer: Tokenizer, config: ModelConfig, text: str) -> list[
         text.encode()
     except UnicodeEncodeError as error:
         raise InputError(f"a prompt must be valid Unicode text: {error}") from None
-    ids = tokenizer.encode(text).ids
+    ids = encoded(tokenizer, text).ids
     if not ids:
         raise InputError("a prompt must have at least one token, not none")
     begin = config.bos_token_id

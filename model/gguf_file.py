@@ -140,7 +140,11 @@ def _write_keys(
     writer.add_string(HEADER, json.dumps(metadata, sort_keys=True))
     tokenizer = folder / "tokenizer.json"
     if tokenizer.is_file():
-        writer.add_string(TOKENIZER, tokenizer.read_text(encoding="utf-8"))
+        try:
+            text = tokenizer.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{tokenizer} must be UTF-8 text: {error}") from None
+        writer.add_string(TOKENIZER, text)
 
 
 def _blocks(signs: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 from golden.errors import InputError
+from golden.generate import encoded
 
 from .evaluate import Logits
 from .tasks import Item
@@ -68,8 +69,8 @@ def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[
     where it ends, so a token that spans both counts to the continuation.
     """
     body = context.rstrip()
-    whole = tokenizer.encode(context + continuation, add_special_tokens=False).ids
-    before = tokenizer.encode(body, add_special_tokens=False).ids
+    whole = encoded(tokenizer, context + continuation, add_special_tokens=False).ids
+    before = encoded(tokenizer, body, add_special_tokens=False).ids
     return whole, len(whole) - len(before)
 
 

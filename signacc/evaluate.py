@@ -10,7 +10,7 @@ import torch
 
 from golden.config import ModelConfig
 from golden.errors import InputError
-from golden.generate import load_tokenizer
+from golden.generate import encoded, load_tokenizer
 from model.evaluate import Perplexity, perplexity
 from model.tasks import named_task, read_task
 from model.zero_shot import Accuracy, zero_shot
@@ -100,7 +100,7 @@ def read_tokens(folder: Path, text: Path) -> TokenizedText:
         content = text.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{text} must be UTF-8 text: {error}") from None
-    encoding = load_tokenizer(folder, ModelConfig.from_folder(folder)).encode(content)
+    encoding = encoded(load_tokenizer(folder, ModelConfig.from_folder(folder)), content)
     if not encoding.ids:
         raise InputError(f"{text} must hold text, not nothing")
     return TokenizedText(content, torch.tensor(encoding.ids), encoding.offsets)

@@ -8,7 +8,7 @@ import torch
 
 from golden.config import ModelConfig
 from golden.errors import InputError
-from golden.generate import generate, load_tokenizer, stream_text
+from golden.generate import generate, load_tokenizer, prompt_tokens, stream_text
 from golden.model import GoldenModel, KVCache
 
 from ..packed_folder import write_packed_folder
@@ -207,6 +207,19 @@ def test_a_panic_of_the_library_is_a_refusal(tmp_path, monkeypatch):
     folder = write_packed_folder(tmp_path)
     with pytest.raises(InputError, match=r"must be a tokenizer .* library: out of range"):
         load_tokenizer(folder)
+
+
+def test_a_text_that_the_tokenizer_cannot_spell(tmp_path):
+    """A word list without a word for the unknown: the library raises a bare Exception."""
+    config = ModelConfig.from_folder(write_packed_folder(tmp_path))
+    path = tmp_path / "tokenizer.json"
+    data = json.loads(path.read_text())
+    data["model"]["vocab"] = {"w1": 1}
+    path.write_text(json.dumps(data))
+    tokenizer = load_tokenizer(tmp_path)
+    assert prompt_tokens(tokenizer, config, "w1") == [1]
+    with pytest.raises(InputError, match="tokenizer must spell every text; it cannot: WordLevel"):
+        prompt_tokens(tokenizer, config, "w1 w2")
 
 
 def test_a_tokenizer_of_another_vocabulary_than_the_model_s(tmp_path):

@@ -96,6 +96,13 @@ def test_rows_must_be_whole_blocks(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
+def test_a_tokenizer_that_is_no_text(folder, tmp_path):
+    (folder / "tokenizer.json").write_bytes(b'{"model": "\xff"}')
+    with pytest.raises(InputError, match=r"tokenizer\.json must be UTF-8 text"):
+        export_gguf(folder, tmp_path / "m.gguf")
+    assert not (tmp_path / "m.gguf").exists()
+
+
 def test_an_output_that_is_a_folder(folder, tmp_path):
     with pytest.raises(IsADirectoryError):
         export_gguf(folder, tmp_path)
