@@ -72,6 +72,8 @@ class ModelConfig:
             object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
         if not isinstance(self.head_dim, int) or self.head_dim < 2 or self.head_dim % 2:
             raise InputError(f"head_dim must be a positive even integer, not {self.head_dim!r}")
+        if self.head_dim > SIZE_LIMIT:
+            raise InputError(f"head_dim must be at most {SIZE_LIMIT}, not {self.head_dim}")
         if self.num_attention_heads % self.num_key_value_heads:
             raise InputError(
                 f"num_attention_heads must be a multiple of num_key_value_heads, not "

@@ -13,6 +13,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -42,6 +44,15 @@ def save_shard(path: Path, tokens: np.ndarray) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def read_array(source: Path | BinaryIO, **options: Any) -> np.ndarray:
+    """Return ``np.load(source, **options)`` without pickles; ValueError if it is damaged."""
+    try:
+        return np.load(source, allow_pickle=False, **options)
+    except (EOFError, SyntaxError, TokenError, TypeError, LookupError, OverflowError,
+            MemoryError) as error:  # of a header that does not parse, or of sizes that cannot be
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
 def load_shard(path: Path) -> np.ndarray:
     """Read a shard: memory-mapped, or into memory if it is compressed.
 
@@ -56,9 +67,9 @@ def load_shard(path: Path) -> np.ndarray:
     try:
         if path.suffix == ".xz":
             with lzma.open(path) as file:
-                array = np.load(io.BytesIO(file.read()), allow_pickle=False)
+                array = read_array(io.BytesIO(file.read()))
         else:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            array = read_array(path, mmap_mode="r")
     except (ValueError, EOFError, lzma.LZMAError) as error:
         raise InputError(f"{path} must be a .npy token shard: {error}") from None
     if array.dtype != np.uint16 or array.ndim != 2 or 0 in array.shape:

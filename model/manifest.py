@@ -91,6 +91,8 @@ class Manifest:
             for name in ("vocabulary_size", "length", "ngram"):
                 if type(values[name]) is not int:
                     raise TypeError(f"{name} must be an integer, not {values[name]!r}")
+            if not isinstance(values["vocabulary"], str):
+                raise TypeError(f"vocabulary must be a text, not {values['vocabulary']!r}")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{path} must be a manifest of shards: {error!r}") from None
         for shard in shards:

@@ -9,6 +9,8 @@ import numpy as np
 
 from golden.errors import InputError
 
+from .data import read_array
+
 NGRAM = 13
 """Tokens in a row that count as the same text; 13 words is what arXiv 2005.14165, appendix C, took
 to clean its training set, and 13 tokens are fewer, so more is dropped here."""
@@ -65,8 +67,8 @@ class HeldOut:
     def load(cls, path: Path, n: int) -> HeldOut:
         """Read what `save` wrote; raises InputError if that cannot be."""
         try:
-            hashes = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            hashes = read_array(path)
+        except (OSError, ValueError) as error:
             raise InputError(f"{path} must hold hashes of held-out text: {error}") from None
         if hashes.dtype != np.uint64 or hashes.ndim != 1:
             raise InputError(f"{path} must hold uint64 hashes, not {hashes.dtype} {hashes.shape}")

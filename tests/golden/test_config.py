@@ -57,6 +57,7 @@ def test_sizes_are_positive_integers(name, value):
             "not 26 with 4 heads",
         ),
         ({"head_dim": 3}, "head_dim must be a positive even integer, not 3"),
+        ({"head_dim": 10**30}, f"head_dim must be at most 4194304, not {10**30}"),
         ({"head_dim": 0}, "head_dim must be a positive even integer, not 0"),
         ({"head_dim": -2}, "head_dim must be a positive even integer, not -2"),
         ({"head_dim": "4"}, "head_dim must be a positive even integer, not '4'"),

@@ -4,6 +4,7 @@ import torch
 
 from golden.errors import InputError
 from model.data import Mixture, expand, load_seeds, load_shard, save_shard
+from model.overlap import HeldOut
 from model.tokenizer import pieces
 
 from .tiny import SIZE, VOCABULARY, rows
@@ -26,6 +27,16 @@ def test_bad_shards_are_refused(tmp_path):
     (tmp_path / "text.npy").write_text("no shard")
     with pytest.raises(InputError, match=r"text\.npy must be a \.npy token shard"):
         load_shard(tmp_path / "text.npy")
+    np.save(tmp_path / "good.npy", np.zeros((2, 3), np.uint16))
+    good = (tmp_path / "good.npy").read_bytes()
+    for old, new in ((b"(2, 3)", b"(2, 3\x1b"), (b"'shape'", b"'shapf'"), (b"'<u2'", b"'<u9'"),
+                     (b"(2, 3), }", b"(2,99**9)"), (b"{'descr'", b"['descr'")):  # fmt: skip
+        assert good.count(old) == 1
+        (tmp_path / "bad.npy").write_bytes(good.replace(old, new))
+        with pytest.raises(InputError, match=r"bad\.npy must be a \.npy token shard"):
+            load_shard(tmp_path / "bad.npy")
+        with pytest.raises(InputError, match=r"bad\.npy must hold hashes of held-out text"):
+            HeldOut.load(tmp_path / "bad.npy", 13)
     np.save(tmp_path / "wide.npy", np.zeros((2, 3), np.int64))
     with pytest.raises(InputError, match=r"must be uint16 \[rows, length\], not int64 \(2, 3\)"):
         load_shard(tmp_path / "wide.npy")

@@ -87,6 +87,7 @@ def test_rows_of_another_length_are_refused(tmp_path):
         ({"file": 5}, "must be a manifest of shards: .*file of a shard must be str, not 5"),
         ({"rows": "2"}, "rows of a shard must be int, not '2'"),
         ({"sha256": None}, "sha256 of a shard must be str, not None"),
+        ({"vocabulary": None}, "vocabulary must be a text, not None"),
         ({"length": "10"}, "length must be an integer, not '10'"),
         ({"ngram": 1.5}, "ngram must be an integer, not 1.5"),
         ({"group": "other"}, "a group is one of sampled, real, not 'other'"),
