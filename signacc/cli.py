@@ -386,8 +386,8 @@ def simulate(kv_bits: str, **options: Any) -> None:
               help="Model shape: fbi-43m, fbi-110m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, "
                    "or a folder's config.json.")
 @click.option("--batch", default="1,4,16", show_default=True, help="Sequences decoded at once.")
-@click.option("--context", default="128,512,2048", show_default=True,
-              help="Positions that a token attends to.")
+@click.option("--context", help="Positions that a token attends to [default: 128,512,2048, as far "
+              "as the model goes].")
 @click.option("--preset", "presets", multiple=True, metavar="NAME",
               help=f"{_SYSTEMS}; repeat for several [default: one a class of machines].")
 @click.option("--system", "systems", metavar="FILE", multiple=True,

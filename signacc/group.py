@@ -36,8 +36,11 @@ class Command(click.Command):
                 option = isinstance(parameter, click.Option)
                 name = parameter.opts[-1] if option else parameter.make_metavar(ctx).strip("[].")
                 raise click.UsageError(f"{name} must not be empty", ctx)
-            if isinstance(parameter.type, click.FloatRange) and value != value:
-                raise click.UsageError(f"{parameter.opts[-1]} must be a number, not nan", ctx)
+            kind = parameter.type
+            if isinstance(kind, click.FloatRange) and value != value:
+                raise click.UsageError(
+                    f"{parameter.opts[-1]} must be from {kind.min} to {kind.max}, not nan", ctx
+                )
         return super().invoke(ctx)
 
 

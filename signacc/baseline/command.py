@@ -28,16 +28,19 @@ def checked_plan(
         for value in values:
             if value not in legal:
                 raise InputError(f"a {what} is one of {', '.join(legal)}, not {value!r}")
-    for model in models or defaults.models:
-        longest = named_model(model).max_position_embeddings
-        for context in contexts or defaults.contexts:
-            if context > longest:
+    longest = {
+        model: named_model(model).max_position_embeddings for model in models or defaults.models
+    }
+    fitting = tuple(c for c in defaults.contexts if c <= min(longest.values()))
+    for model, most in longest.items():
+        for context in contexts:
+            if context > most:
                 raise InputError(
-                    f"a context of {model} must be at most {longest} positions, not {context}"
+                    f"a context of {model} must be at most {most} positions, not {context}"
                 )
     lists = (
         (models, defaults.models), (paths, defaults.paths), (phases, defaults.phases),
-        (batches, defaults.batches), (contexts, defaults.contexts),
+        (batches, defaults.batches), (contexts, fitting),
     )  # fmt: skip
     once = (tuple(dict.fromkeys(given or default)) for given, default in lists)
     return Plan(*once, energy, gemm)

@@ -29,6 +29,9 @@ DEFAULT_PRESETS = tuple(
 )
 """Presets that are compared if none is named: one a class of machines."""
 
+DEFAULT_CONTEXTS = (128, 512, 2048)
+"""Contexts that are compared if none is named: those that the model has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
@@ -36,7 +39,7 @@ class CompareOptions:
 
     model: str
     batch: str
-    context: str
+    context: str | None
     presets: tuple[str, ...]
     systems: tuple[str, ...]
     baselines: tuple[str, ...]
@@ -88,11 +91,13 @@ def _model_name(given: str, model: ModelConfig) -> str:
 def chosen_comparisons(options: CompareOptions) -> tuple[Comparison, Comparison]:
     """Return the comparisons of decoding and of prefill that the options ask for."""
     batches = parse_counts("--batch", options.batch)
-    contexts = parse_counts("--context", options.context)
+    given = () if options.context is None else parse_counts("--context", options.context)
     check_batch(max(batches), "--batch")
     model, systems = model_shape(options.model), chosen_systems(options)
     name = _model_name(options.model, model)
     longest = model.max_position_embeddings
+    fitting = tuple(context for context in DEFAULT_CONTEXTS if context <= longest)
+    contexts = given or fitting or (longest,)
     if max(contexts) > longest:
         raise InputError(
             f"--context must be at most max_position_embeddings = {longest} of {name}, "

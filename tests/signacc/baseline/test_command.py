@@ -23,9 +23,8 @@ def invoke(tmp_path, *arguments):
         (["--gemm", "cublas"], "a GEMM is one of auto, triton, warpgroup, not 'cublas'"),
         (["--model", "gpt"], "a model is one of fbi-130m, "),
         (["--context", "4096"], "a context of fbi-130m must be at most 2048 positions, not 4096"),
-        (["--model", "fbi-43m"], "a context of fbi-43m must be at most 512 positions, not 2048"),
-        (["--seconds", "nan"], "--seconds must be a number, not nan"),
-        (["--energy-seconds", "nan"], "--energy-seconds must be a number, not nan"),
+        (["--seconds", "nan"], "--seconds must be from 0.01 to 3600, not nan"),
+        (["--energy-seconds", "nan"], "--energy-seconds must be from 1 to 3600, not nan"),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path, arguments, message):
@@ -86,6 +85,11 @@ def test_an_output_that_is_a_folder_is_refused_before_any_work(tmp_path):
     result = invoke(tmp_path)
     assert result.exit_code == 2
     assert "the output file must not be a folder" in result.stderr
+
+
+def test_contexts_that_nobody_asked_for_fit_the_model():
+    plans = [checked_plan(models, [], [], [], [], True) for models in ([], ["fbi-7b", "fbi-43m"])]
+    assert [tuple(plan.contexts) for plan in plans] == [(128, 512, 2048), (128, 512)]
 
 
 def test_what_is_given_twice_is_measured_once():

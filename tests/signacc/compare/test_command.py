@@ -39,6 +39,18 @@ def test_no_baseline_at_all_is_said_and_is_no_zero(capsys):
     assert {entry["reason"] for entry in data["absent"]} == {"no baseline for this point"}
 
 
+def test_contexts_that_nobody_asked_for_fit_the_model(tmp_path):
+    """The shipped model goes to 512; a folder's may go to less than the least default."""
+    assert json.loads(invoke("--model", MODEL, "--json").stdout)["contexts"] == [128, 512]
+    shape = {
+        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "vocab_size": 100,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 16,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(shape))
+    result = invoke("--model", tmp_path, "--batch", 1, "--preset", "tiny", "--json")
+    assert json.loads(result.stdout)["contexts"] == [16]
+
+
 @pytest.mark.parametrize(
     ("entries", "text"),
     [
