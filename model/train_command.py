@@ -125,6 +125,10 @@ def main(
         settings = TrainSettings(binary=not twin, **options)
         if minutes is not None and not minutes > 0:
             raise InputError(f"minutes must be above 0, not {minutes}")
+        if stop_after is not None and stop_after < 1:
+            raise InputError(f"stop-after must be at least 1 step, not {stop_after}")
+        if out.exists() and not out.is_dir():
+            raise InputError(f"the run folder must be a folder, not a file: {out}")
         vocabulary = read_vocabulary(teacher)
         shape = read_shape(name, vocab=vocab, layers=layers, context=settings.context)
         needed = settings.shares[0] or settings.initial == "teacher"
