@@ -23,6 +23,7 @@ from signacc.files import write_files
 from .errors import DeviceError
 
 _MAX_DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+_COOPERATIVE = 2  # CU_LAUNCH_ATTRIBUTE_COOPERATIVE
 _PROGRAMMATIC = 6  # CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
 
 
@@ -137,11 +138,21 @@ class Kernel:
     early
         Whether it may start before the kernel ahead has ended (Hopper and later): then it waits
         (``griddepcontrol.wait``) before it touches what earlier kernels wrote.
+    cooperative
+        Whether its blocks wait for each other: the driver then refuses a grid that the device
+        cannot hold at once, which would never end.
     """
 
-    def __init__(self, cubin: bytes, name: str, *, shared: int = 0, early: bool = False) -> None:
+    def __init__(
+        self, cubin: bytes, name: str, *, shared: int = 0, early: bool = False,
+        cooperative: bool = False,
+    ) -> None:
         self._cubin = cubin
-        self._attributes = int(early)
+        asked = [_PROGRAMMATIC] * early + [_COOPERATIVE] * cooperative
+        self._attributes = (_Attribute * max(1, len(asked)))()
+        self._count = len(asked)
+        for attribute, number in zip(self._attributes, asked, strict=False):
+            attribute.id, attribute.value[0] = number, 1
         self._shared = shared
         module = c_void_p()
         self._function = c_void_p()
@@ -156,8 +167,6 @@ class Kernel:
                 cuda.cuFuncSetAttribute(self._function, _MAX_DYNAMIC_SHARED, shared),
                 f"reserving {shared} bytes of shared memory",
             )
-        self._attribute = _Attribute(id=_PROGRAMMATIC)
-        self._attribute.value[0] = 1
 
     def launch(
         self, grid: tuple[int, int], threads: int, arguments: Sequence[object], stream: int
@@ -168,8 +177,8 @@ class Kernel:
             block=(c_uint * 3)(threads, 1, 1),
             shared=self._shared,
             stream=stream,
-            attributes=ctypes.pointer(self._attribute),
-            count=self._attributes,
+            attributes=self._attributes,
+            count=self._count,
         )
         pointers = (c_void_p * len(arguments))(
             *(ctypes.cast(byref(a), c_void_p) for a in arguments)

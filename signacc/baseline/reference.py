@@ -6,14 +6,18 @@ dtype may be asked for: in a path's own 16-bit format it says what error plain P
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from model.teacher import rotate
 
 from .packing import unpack
-from .paths import Path
 from .weights import FUSED
+
+if TYPE_CHECKING:  # needs Triton
+    from .paths import Path
 
 
 def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

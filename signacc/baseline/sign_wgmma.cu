@@ -4,7 +4,7 @@
 // A thread's sign bits lie in memory in the order of its registers (packing.fragment_order), so a
 // register of operand A costs a shift and one logic operation, and no dense weight exists anywhere.
 //
-// Compiled by NVRTC for sm_90a, behind hopper.cuh. Macros:
+// Compiled by NVRTC for sm_90a, behind hopper.cuh and wgmma.cuh. Macros:
 //   BITS 16: binary16 vectors, a sign is +1.0 or -1.0, sums in float32.
 //   BITS 8: int8 vectors, a sign is 1 or 0, sums in int32, exact:
 //           y = scale[m] * (2 * sum - total[m]) + shift[m].

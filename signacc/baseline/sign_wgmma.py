@@ -95,9 +95,8 @@ def tiles_of(rows: tuple[int, ...], tile: WgmmaTile) -> int:
 def source() -> str:
     """Return the CUDA C++ of the kernel."""
     folder = Path(__file__).parent
-    return "".join(
-        (folder / name).read_text(encoding="utf-8") for name in ("hopper.cuh", "sign_wgmma.cu")
-    )
+    names = ("hopper.cuh", "wgmma.cuh", "sign_wgmma.cu")
+    return "".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
 def compile_tile(tile: WgmmaTile, bits: int) -> bytes:

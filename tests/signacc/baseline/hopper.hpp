@@ -1,4 +1,4 @@
-// The functions of signacc/baseline/hopper.cuh on a CPU: a thread of the operating system for each
+// The functions of signacc/baseline/hopper.cuh and wgmma.cuh on a CPU: a thread of the operating system for each
 // of the GPU, and every block of a cluster. Stands ahead of sign_wgmma.cu in test_sign_wgmma.py.
 //
 // Matrix instructions are carried out as late as the program allows, when they are waited for, and read

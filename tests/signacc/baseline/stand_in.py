@@ -1,4 +1,4 @@
-"""The warpgroup kernel as a library for the CPU (hopper.hpp), in place of the GPU's."""
+"""Kernels as libraries for the CPU, in place of the GPU's: the warpgroup kernel (hopper.hpp)."""
 
 import ctypes
 import functools
@@ -38,14 +38,13 @@ def compiler():
     return found, subprocess.run([found, "--version"], capture_output=True, check=True).stdout
 
 
-def build(tile, bits):
-    """Return the kernel as a function of the machine this runs on; built once for its content."""
+def build(name, code, defines):
+    """Return C++ as a library of the machine this runs on; built once for its content."""
     command, version = compiler()
-    defines = [f"-D{name}={value}" for name, value in tile.defines(bits).items()]
-    code = HOPPER.read_bytes() + BODY.read_bytes()
+    defines = [f"-D{name}={value}" for name, value in defines.items()]
     key = hashlib.sha256(b"\0".join([code, version, repr((defines, OPTIONS)).encode()]))
     folder = cache_root() / "kernels"
-    library = folder / f"sign_wgmma-{key.hexdigest()[:16]}.so"
+    library = folder / f"{name}-{key.hexdigest()[:16]}.so"
     if not library.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as work:
@@ -54,7 +53,7 @@ def build(tile, bits):
                 [command, *defines, *OPTIONS, *INPUT, "-o", str(built)], input=code, check=True
             )
             os.replace(built, library)
-    return ctypes.CDLL(str(library)).run_grid
+    return ctypes.CDLL(str(library))
 
 
 class StandIn:
@@ -62,7 +61,9 @@ class StandIn:
 
     def __init__(self, tile, bits, early):
         assert not early  # the CPU has nothing that overlaps
-        self.tile, self.grid = tile, build(tile, bits)
+        code = HOPPER.read_bytes() + BODY.read_bytes()
+        self.tile = tile
+        self.grid = build("sign_wgmma", code, tile.defines(bits)).run_grid
 
     def launch(self, grid, threads, arguments, stream):
         (x, vectors), *others = arguments

@@ -1,0 +1,460 @@
+// A decode step of one vector in one launch: a block a processor, all resident, that meet at barriers in
+// global memory between the phases of a layer. In a phase a block works on outputs of its own:
+//   qkv      norm, bit planes, signs           -> qkv
+//   attend   RoPE, a span of a head's cache    -> parts, sums
+//   out      spans joined, bit planes, signs   -> x
+//   gate_up  norm, bit planes, signs, SwiGLU   -> hidden, tops
+//   down     bit planes, signs                 -> x
+// and at the end the 16-bit head. Bit planes and sums are those of bitplane.cu.
+//
+// What does not depend on the vector does not wait for it: one thread copies signs, cached keys and
+// values, and the head through a ring in shared memory, in the order of their use, as far ahead as the
+// ring is long; scales are in registers when a barrier opens.
+//
+// Compiled by NVRTC for sm_90a behind hopper.cuh, bitplane.cuh, planes.cuh, grid.cuh and attend.cuh. Macros:
+// HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB, LAYERS of the model; PLANES; WARPS that compute; SLOTS of the
+// ring; TILES, the most tiles of 16 outputs of a block in a phase; SKIP, bits of what is left out to time
+// the rest, with wrong results: 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
+
+#define STEP 512  // bytes of the signs of 16 outputs by 256 inputs
+#define QKV ((HEADS + 2 * KV_HEADS) * DIM)
+#define HEAD_ROWS (SLOT / 2 / HIDDEN)
+#define STEPS_OF(inputs) ((inputs) / 256)
+// warps of a team that share a tile
+#define SHARING(inputs) \
+    (STEPS_OF(inputs) >= 8 ? 8 : STEPS_OF(inputs) >= 4 ? 4 : STEPS_OF(inputs) >= 2 ? 2 : 1)
+#define PLANE_BYTES(inputs) (STEPS_OF(inputs) * 128 * PARTS)
+#define MORE(a, b) ((a) > (b) ? (a) : (b))
+// bit planes; between linears what attention joins, and the vector ahead of the head
+#define STAGED_BYTES \
+    MORE(MORE(PLANE_BYTES(FFN), 2 * PLANE_BYTES(HIDDEN)), MORE(4 * HIDDEN, ATTEND_BYTES))
+#define PARTIAL_BYTES (TILES * 8 * 16 * 4)
+
+struct Layer {
+    const unsigned char *qkv, *out, *gate_up, *down;        // signs in tile order
+    const u16 *scale_qkv, *shift_qkv, *scale_out, *shift_out, *scale_gate_up, *shift_gate_up,
+        *scale_down, *shift_down;                           // alpha and beta, [sets, inputs]
+    const u16 *gain_qkv, *gain_gate_up;
+};
+
+struct Model {
+    const Layer *layers;
+    const u16 *embedding, *head, *gain;
+    const float *cos, *sin;  // [positions, DIM / 2]
+    float eps;
+};
+
+struct Cache {
+    u16 *const *layers;  // keys and values of each, [KV_HEADS, capacity, DIM]
+    int capacity;
+    Spans spans;
+};
+
+// What blocks leave for each other; tops and counters are 0 before and after a step.
+struct Buffers {
+    u16 *x, *qkv, *parts, *hidden, *logits;
+    float *sums;
+    float *shifts;  // of each tile of `hidden`, its part of beta * x ahead of `down`
+    u32 *tops;      // of each layer, bits of the largest product ahead of `down`
+    u32 *counters;
+};
+
+struct Prepared {  // what belongs to the bit planes of a team
+    Scratch scratch;
+    int unit;
+    float shift;
+};
+
+struct Shared {
+    Prepared of[2];
+    u64 full[SLOTS], empty[SLOTS];
+};
+
+// ---- copies ----
+
+INSIDE void copy_tiles(Ring &ring, const unsigned char *signs, int inputs, int first, int tiles) {
+    const int each = STEPS_OF(inputs) * STEP;
+    ring.put_all(signs + (size_t)first * each, tiles * each);
+}
+
+INSIDE void copy_cached(Ring &ring, const Cache &cache, int layer) {
+    const Span of = cache.spans.positions();
+    const size_t row = (size_t)(cache.spans.head() / GROUP) * cache.capacity + of.first;
+    const u16 *keys = cache.layers[2 * layer] + row * DIM;
+    const u16 *values = cache.layers[2 * layer + 1] + row * DIM;
+    for (int p = 0; p < of.count; p += CACHE_ROWS) {
+        const int bytes = min(CACHE_ROWS, of.count - p) * DIM * 2;
+        ring.put(keys + (size_t)p * DIM, bytes);
+        ring.put(values + (size_t)p * DIM, bytes);
+    }
+}
+
+// Everything that this block reads of model and cache, in the order of its use.
+INSIDE void copy_step(Ring ring, const Model &model, const Cache &cache) {
+    const Span qkv = share_of(QKV / 16), out = share_of(HIDDEN / 16), pairs = share_of(FFN / 16);
+    for (int layer = 0; layer < LAYERS; layer++) {
+        const Layer &here = model.layers[layer];
+        copy_tiles(ring, here.qkv, HIDDEN, qkv.first, qkv.count);
+        if (!(SKIP & 1) && cache.spans.any()) copy_cached(ring, cache, layer);
+        copy_tiles(ring, here.out, HIDDEN, out.first, out.count);
+        copy_tiles(ring, here.gate_up, HIDDEN, pairs.first, pairs.count);
+        copy_tiles(ring, here.gate_up, HIDDEN, FFN / 16 + pairs.first, pairs.count);
+        copy_tiles(ring, here.down, FFN, out.first, out.count);
+    }
+    if (SKIP & 16) return;
+    const Span rows = share_of(VOCAB);
+    for (int r = 0; r < rows.count; r += HEAD_ROWS)
+        ring.put(model.head + (size_t)(rows.first + r) * HIDDEN,
+                 min(HEAD_ROWS, rows.count - r) * HIDDEN * 2);
+}
+
+// ---- parts of a linear ----
+
+// Counts ones of the next `tiles` tiles of INPUTS, from tile `first` behind slot `ahead` on, by OF warps,
+// to partial [tile][sharing warp][16].
+template <int INPUTS, int OF>
+INSIDE void count_tiles(
+    const unsigned char *memory, const Ring &ring, int ahead, int first, int tiles,
+    const unsigned char *planes, int warp, int *partial) {
+    constexpr int STEPS = STEPS_OF(INPUTS), SHARE = SHARING(INPUTS);
+    constexpr int EACH = (STEPS + SHARE - 1) / SHARE;
+    const int lane = threadIdx.x & 31, part = warp % SHARE;
+    if (SKIP & 4) return;
+    Columns b[EACH];
+#pragma unroll
+    for (int i = 0; i < EACH; i++)
+        b[i] = ((const Columns *)planes)[min(i * SHARE + part, STEPS - 1) * 32 + lane];
+    for (int tile = warp / SHARE; tile < tiles; tile += OF / SHARE) {
+        int ones[PLANES / 8][4] = {};
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            const int step = i * SHARE + part;
+            if (step >= STEPS) continue;
+            const int place = ((first + tile) * STEPS + step) * STEP;
+            const uint4 a = *(const uint4 *)(
+                memory + ring.at(ahead + place / SLOT) * SLOT + place % SLOT + 16 * lane);
+#pragma unroll
+            for (int h = 0; h < PLANES / 8; h++)
+                count_ones(ones[h], a, b[i].r[2 * h], b[i].r[2 * h + 1]);
+        }
+        weigh_planes(ones, partial + (tile * SHARE + part) * 16);
+    }
+}
+
+// A result from what the warps counted; row 0 is the first of partial.
+template <int INPUTS>
+INSIDE float result_at(const int *partial, int row, const int *totals, int unit, float shift) {
+    constexpr int SHARE = SHARING(INPUTS), TEAM = INPUTS == FFN ? WARPS : WARPS / 2;
+    int sum = 0, total = 0;
+#pragma unroll
+    for (int s = 0; s < SHARE; s++) sum += partial[(row / 16 * SHARE + s) * 16 + row % 16];
+#pragma unroll
+    for (int w = 0; w < TEAM; w++) total += totals[w];
+    return result_of(sum, total, unit, shift);
+}
+
+// ---- phases ----
+
+struct Step {
+    const Model &model;
+    const Cache &cache;
+    const Buffers &to;
+    unsigned char *memory, *staged;  // the ring; bit planes and others
+    int *partial;
+    Shared &shared;
+    Ring ring;
+    Meeting meeting;
+
+    // A team's vector to bit planes, and what belongs to them to `into`.
+    template <bool NORM, class Input, class Fetch>
+    INSIDE void prepare(
+        const Input &input, const Fetch &constants, unsigned char *planes, Prepared &into) {
+        if (SKIP & 2) return;
+        const Vector v = quantize<NORM, HIDDEN, Half>(
+            input, constants, (u16 *)planes, model.eps, into.scratch);
+        const int total = __reduce_add_sync(~0u, v.total);
+        if (Half::thread() % 32 == 0) into.scratch.total[Half::thread() / 32] = total;
+        if (Half::thread() == 0) {
+            into.unit = v.unit;
+            into.shift = v.shift;
+        }
+    }
+
+    INSIDE auto reading(const u16 *x) {
+        return [=](float (&value)[16], int k) {
+            const Sixteen part = load_written(x + k);
+#pragma unroll
+            for (int i = 0; i < 16; i++) value[i] = part[i];
+        };
+    }
+
+    // A linear of HIDDEN inputs whose sets of scales, of so many tiles, lie behind each other:
+    // write(output, result) of this block's. Most blocks have one set.
+    template <bool NORM, class Input, class Write>
+    INSIDE void linear(
+        int set_tiles, int last_tiles, int sets, const u16 *gain, const u16 *alpha, const u16 *beta,
+        const Input &input, const Write &write) {
+        const Span tiles = share_of(set_tiles + (sets - 1) * last_tiles);
+        const int slots = slots_of(tiles.count * STEPS_OF(HIDDEN) * STEP);
+        constexpr bool ONCE = Rounds<HIDDEN, Half>::COUNT == 1;
+        const bool prepares = tiles.count > 0 && threadIdx.x < Half::THREADS;
+        int set = tiles.first < set_tiles ? 0 : 1 + (tiles.first - set_tiles) / last_tiles;
+        const auto load = [&](int r) {
+            return load_constants<NORM, HIDDEN, Half>(
+                gain, alpha + set * HIDDEN, beta + set * HIDDEN, r);
+        };
+        Constants ahead{};
+        if (ONCE && prepares) ahead = load(0);
+        ring.wait(slots);
+        meeting.wait();
+        for (int tile = tiles.first; tile < tiles.end();) {
+            const int here = min(tiles.end(), set_tiles + set * last_tiles) - tile;
+            if (prepares)
+                prepare<NORM>(
+                    input, [&](int r) { return ONCE ? ahead : load(r); }, staged, shared.of[0]);
+            Whole::sync();
+            count_tiles<HIDDEN, WARPS>(
+                memory, ring, 0, tile - tiles.first, here, staged, threadIdx.x / 32, partial);
+            Whole::sync();
+            const Prepared &by = shared.of[0];
+            for (int row = threadIdx.x; row < 16 * here; row += Whole::THREADS)
+                write(16 * tile + row,
+                      result_at<HIDDEN>(partial, row, by.scratch.total, by.unit, by.shift));
+            tile += here;
+            if (tile < tiles.end()) {  // the next set
+                set++;
+                if (ONCE && prepares) ahead = load(0);
+                Whole::sync();
+            }
+        }
+        ring.release(slots);
+        meeting.arrive();
+    }
+
+    INSIDE void qkv(const Layer &layer, const u16 *x) {
+        linear<true>(
+            HEADS * DIM / 16, KV_HEADS * DIM / 16, 3, layer.gain_qkv, layer.scale_qkv,
+            layer.shift_qkv, reading(x),
+            [&](int output, float result) { to.qkv[output] = narrow(result); });
+    }
+
+    INSIDE void attention(int layer) {
+        const Spans &spans = cache.spans;
+        Turn turn{};
+        if (spans.any())
+            turn = turn_at(model.cos, model.sin, 8 * (threadIdx.x % ROW_LANES), spans.last);
+        meeting.wait();
+        if (!(SKIP & 1) && spans.any())
+            attend(spans, turn, to.qkv, cache.layers[2 * layer], cache.layers[2 * layer + 1],
+                   cache.capacity, memory, ring, (float *)staged, to.parts, to.sums);
+        if (blockIdx.x == 0 && threadIdx.x == 0 && layer) to.tops[layer - 1] = 0;
+        meeting.arrive();
+    }
+
+    INSIDE void out(const Layer &layer, const u16 *x) {
+        linear<false>(
+            HIDDEN / 16, 0, 1, nullptr, layer.scale_out, layer.shift_out,
+            [&](float (&value)[16], int k) {
+                join_spans(value, to.parts, to.sums, cache.spans.splits, k);
+            },
+            [&](int output, float result) {
+                to.x[output] = add_rounded(result, __ldcg(x + output));
+            });
+    }
+
+    // Half of the warps prepare and count for the gate, half for the same rows of the other.
+    INSIDE void gate_up(const Layer &layer, u32 *top) {
+        const Span pairs = share_of(FFN / 16);
+        const int half = threadIdx.x / Half::THREADS, lane = threadIdx.x & 31;
+        const int slots = slots_of(pairs.count * STEPS_OF(HIDDEN) * STEP), rows = 16 * pairs.count;
+        constexpr bool ONCE = Rounds<HIDDEN, Half>::COUNT == 1;
+        unsigned char *planes = staged + half * PLANE_BYTES(HIDDEN);
+        int *counted = partial + half * pairs.count * SHARING(HIDDEN) * 16;
+        const auto load = [&](int r) {
+            return load_constants<true, HIDDEN, Half>(
+                layer.gain_gate_up, layer.scale_gate_up + half * HIDDEN,
+                layer.shift_gate_up + half * HIDDEN, r);
+        };
+        const u16 *scale = layer.scale_down + 16 * pairs.first;
+        const u16 *offset = layer.shift_down + 16 * pairs.first;
+        Constants ahead{};
+        if (ONCE) ahead = load(0);
+        const int mine = max(0, min((int)threadIdx.x, rows - 1));
+        const u16 next_scale = __ldg(scale + mine), next_offset = __ldg(offset + mine);
+        ring.wait(2 * slots);
+        meeting.wait();
+        if (rows)
+            prepare<true>(
+                reading(to.x), [&](int r) { return ONCE ? ahead : load(r); }, planes,
+                shared.of[half]);
+        Half::sync();
+        count_tiles<HIDDEN, WARPS / 2>(
+            memory, ring, half * slots, 0, pairs.count, planes, Half::thread() / 32, counted);
+        Whole::sync();
+        const Prepared &gates = shared.of[0], &ups = shared.of[1];
+        for (int first = threadIdx.x & ~31; first < rows; first += Whole::THREADS) {
+            const int row = first + lane;
+            float product = 0.0f, shift = 0.0f;
+            if (row < rows) {
+                const bool ahead_of = first < Whole::THREADS;
+                const float gate = widen(narrow(result_at<HIDDEN>(
+                    partial, row, gates.scratch.total, gates.unit, gates.shift)));
+                const float up = widen(narrow(result_at<HIDDEN>(
+                    partial + pairs.count * SHARING(HIDDEN) * 16, row, ups.scratch.total, ups.unit,
+                    ups.shift)));
+                const float value = silu_times(gate, up);
+                to.hidden[16 * pairs.first + row] = narrow(value);
+                product = value * widen(ahead_of ? next_scale : __ldg(scale + row));
+                shift = value * widen(ahead_of ? next_offset : __ldg(offset + row));
+            }
+#pragma unroll
+            for (int d = 8; d; d >>= 1) shift += __shfl_xor_sync(~0u, shift, d);
+            if (row < rows && lane % 16 == 0) to.shifts[pairs.first + row / 16] = shift;
+            // floats of one sign are in order as integers
+            const u32 largest =
+                __reduce_max_sync(~0u, __float_as_uint(fmaxf(0.0f, fabsf(product))));
+            if (lane == 0) atomicMax(top, largest);
+        }
+        ring.release(2 * slots);
+        meeting.arrive();
+    }
+
+    // The largest product and beta * x are known: gate_up left them.
+    INSIDE void down(const Layer &layer, const u32 *top) {
+        const Span tiles = share_of(HIDDEN / 16);
+        const int slots = slots_of(tiles.count * STEPS_OF(FFN) * STEP), warp = threadIdx.x / 32;
+        constexpr int ROUNDS = Rounds<FFN, Whole>::COUNT;
+        Sixteen ahead[ROUNDS];
+        if (tiles.count) {
+#pragma unroll
+            for (int r = 0; r < ROUNDS; r++)
+                ahead[r] = load_constant(layer.scale_down + Rounds<FFN, Whole>::input(r));
+        }
+        ring.wait(slots);
+        meeting.wait();
+        if (tiles.count) {
+            Scratch &scratch = shared.of[0].scratch;
+            const int unit = unit_of(__uint_as_float(__ldcg(top)));
+            float shift = 0.0f;
+            for (int i = threadIdx.x; i < FFN / 16; i += Whole::THREADS)
+                shift += __ldcg(to.shifts + i);
+            if (!(SKIP & 2)) {
+                float value[ROUNDS][16];
+                read_inputs<FFN, Whole>(value, reading(to.hidden));
+#pragma unroll
+                for (int r = 0; r < ROUNDS; r++)
+#pragma unroll
+                    for (int i = 0; i < 16; i++) value[r][i] *= ahead[r][i];
+                const int total = __reduce_add_sync(
+                    ~0u, write_planes<FFN, Whole>(value, unit, (u16 *)staged));
+                if (threadIdx.x % 32 == 0) scratch.total[warp] = total;
+            }
+            shift = add_lanes(shift);
+            if (threadIdx.x % 32 == 0) scratch.shift[warp] = shift;
+            Whole::sync();
+            count_tiles<FFN, WARPS>(memory, ring, 0, 0, tiles.count, staged, warp, partial);
+            Whole::sync();
+            shift = 0.0f;
+#pragma unroll
+            for (int w = 0; w < WARPS; w++) shift += scratch.shift[w];
+            for (int row = threadIdx.x; row < 16 * tiles.count; row += Whole::THREADS) {
+                u16 *x = to.x + 16 * tiles.first + row;
+                *x = add_rounded(
+                    result_at<FFN>(partial, row, scratch.total, unit, shift), __ldcg(x));
+            }
+        }
+        ring.release(slots);
+        meeting.arrive();
+    }
+
+    // 16-bit rows by the normed vector: the factor, common to all, multiplies the sums.
+    INSIDE void head() {
+        const Span rows = share_of(VOCAB);
+        const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
+        float4 *x = (float4 *)staged;  // of each 8 elements the first 4, and those of the other lanes
+        Prepared &by = shared.of[0];
+        meeting.wait();
+        meeting.leave();
+        if (blockIdx.x == 0 && threadIdx.x == 0) to.tops[LAYERS - 1] = 0;
+        if (threadIdx.x < Half::THREADS) {
+            float value[Rounds<HIDDEN, Half>::COUNT][16];
+            const float square = read_inputs<HIDDEN, Half>(value, reading(to.x));
+            const float factor = norm_factor<HIDDEN, Half>(square, model.eps, by.scratch);
+            if (threadIdx.x == 0) by.shift = factor;
+#pragma unroll
+            for (int r = 0; r < Rounds<HIDDEN, Half>::COUNT; r++) {
+                if (Rounds<HIDDEN, Half>::chunk(r) >= Rounds<HIDDEN, Half>::CHUNKS) continue;
+                const int k = Rounds<HIDDEN, Half>::input(r);
+                const Sixteen gain = load_constant(model.gain + k);
+#pragma unroll
+                for (int i = 0; i < 16; i += 4) {
+                    const int eight = (k + i) / 8;
+                    x[(eight / 32 * 2 + i / 4 % 2) * 32 + eight % 32] = float4{
+                        value[r][i] * gain[i], value[r][i + 1] * gain[i + 1],
+                        value[r][i + 2] * gain[i + 2], value[r][i + 3] * gain[i + 3]};
+                }
+            }
+        }
+        Whole::sync();
+        const float factor = by.shift;
+        if (SKIP & 16) return;
+        for (int i = 0; i * HEAD_ROWS < rows.count; i++) {
+            ring.wait(1);
+            if (i % WARPS == warp) {
+                const unsigned char *slot = memory + ring.slot * SLOT;
+                for (int r = 0; r < min(HEAD_ROWS, rows.count - i * HEAD_ROWS); r++) {
+                    float sums[4] = {};
+#pragma unroll 4
+                    for (int k = 0; k < HIDDEN / 256; k++) {
+                        const Eight row = widen_eight(
+                            *(const uint4 *)(slot + (r * HIDDEN + k * 256 + 8 * lane) * 2));
+                        const float4 low = x[2 * k * 32 + lane], high = x[(2 * k + 1) * 32 + lane];
+                        sums[0] += row.value[0] * low.x + row.value[4] * high.x;
+                        sums[1] += row.value[1] * low.y + row.value[5] * high.y;
+                        sums[2] += row.value[2] * low.z + row.value[6] * high.z;
+                        sums[3] += row.value[3] * low.w + row.value[7] * high.w;
+                    }
+                    const float sum = add_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
+                    if (lane == 0) to.logits[rows.first + i * HEAD_ROWS + r] = narrow(sum * factor);
+                }
+            }
+            ring.release(1);
+        }
+    }
+};
+
+// Grid: one block a processor, all resident; WARPS + 4 warps, as registers are given to four at a time. token int64; logits [VOCAB].
+KERNEL __launch_bounds__(32 * WARPS + 128, 1) decode_step(
+    const long long *token, const Model model, const Cache cache, const Buffers to) {
+    unsigned char *memory = shared_bytes(), *staged = memory + SLOTS * SLOT;
+    int *partial = (int *)(staged + STAGED_BYTES);
+    Shared &shared = *(Shared *)(staged + STAGED_BYTES + PARTIAL_BYTES);
+    const Ring ring{shared_address(memory), shared_address(shared.full),
+                    shared_address(shared.empty), 0, 0};
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < SLOTS; i++) {
+            barrier_init(ring.full + 8 * i, 1);
+            barrier_init(ring.empty + 8 * i, WARPS);
+        }
+        barriers_visible();
+    }
+    block_sync();
+    if (threadIdx.x >= Whole::THREADS) {
+        fewer_registers<24>();
+        if (threadIdx.x == Whole::THREADS) copy_step(ring, model, cache);
+        return;
+    }
+    more_registers<112>();
+    Step step{model, cache, to, memory, staged, partial, shared, ring, Meeting{to.counters, 0 - gridDim.x}};
+    const u16 *x = model.embedding + (size_t)*token * HIDDEN;
+    for (int i = 0; i < LAYERS; i++) {
+        const Layer &layer = model.layers[i];
+        step.qkv(layer, x);
+        step.attention(i);
+        step.out(layer, x);
+        x = to.x;
+        step.gate_up(layer, to.tops + i);
+        step.down(layer, to.tops + i);
+    }
+    step.head();
+}
