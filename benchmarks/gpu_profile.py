@@ -35,6 +35,7 @@ from signacc.files import write_text
 
 REPLAYS = 3
 KINDS = {
+    "whole step": ("decode_step",),
     "before linears": ("fold_kernel", "quantize_kernel", "prepare", "rms_norm", "silu_mul"),
     "attention": ("attend", "combine_kernel", "rotate", "flash", "fmha", "sdpa", "softmax"),
     "linears": ("sign_", "gemv", "gemm", "nvjet", "cutlass", "splitk", "matmul", "tinygemm"),
@@ -89,7 +90,7 @@ def profile_step(
     cache = make_cache(decoder.path, named_model(model), batch, context)
     step, _ = step_of(decoder, cache, Point(model, path, "decode", batch, context))
     if early is None:
-        early = fastest_early(decoder.path, step, 0.3)
+        early = fastest_early(decoder.path, step, 0.3, one=batch == 1)
     else:
         decoder.path.start_early(early)
     graph = capture(step)

@@ -20,7 +20,7 @@ import click
 from gpu_worker import Task, Tasks, gpu_or_exit, supervise, tool_or_exit
 
 from golden.config import ModelConfig
-from signacc.baseline.plan import GEMMS
+from signacc.baseline.plan import GEMMS, ONE_LAUNCH
 from signacc.files import write_text
 
 CONFIG = ModelConfig(
@@ -36,7 +36,7 @@ TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 def check_kernels(tasks: Tasks, gemms: tuple[str, ...], counts: tuple[int, ...]) -> None:
     """Check each GEMM, width and count: the largest error, as a share of what is allowed."""
     from signacc.baseline.device import require_gpu
-    from signacc.baseline.gate import check_linears, require
+    from signacc.baseline.gate import check_linears, check_model, require
     from signacc.baseline.sign_path import SignPath
 
     def check(gemm: str, bits: int, limit: int, count: int) -> dict[str, object]:
@@ -45,6 +45,16 @@ def check_kernels(tasks: Tasks, gemms: tuple[str, ...], counts: tuple[int, ...])
         require([found])
         return {"error_share": found.error}
 
+    def check_step(bits: int) -> dict[str, object]:
+        path = SignPath(CONFIG, require_gpu(), act_bits=bits)
+        path.start_early(ONE_LAUNCH)
+        found = check_model(path, batch=1, past=33, length=3)
+        require(found)
+        return {"error_share": found[0].error / found[0].allowed}
+
+    if ONE_LAUNCH in SignPath(CONFIG, require_gpu()).early_ways:
+        for bits in (16, 8):
+            tasks.run({"key": f"{ONE_LAUNCH} a{bits}"}, lambda one=bits: check_step(one))
     for gemm in gemms:
         for bits in (16, 8):
             for limit in (16, 0):  # as the path does, and all counts by the GEMM

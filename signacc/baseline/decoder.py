@@ -51,6 +51,8 @@ class Decoder:
 
     def decode(self, tokens: Tensor, cache: Cache, last: int) -> Tensor:
         """Return logits ``[B, vocab]`` of tokens int64 ``[B]`` at position `last`."""
+        if len(tokens) == 1 and self.path.one_launch:
+            return self.path.step(tokens, cache, last, self.cos, self.sin)
         splits = ops.splits_for(
             len(tokens) * self.config.num_attention_heads, last, self.processors
         )

@@ -37,6 +37,12 @@ class Finite:
         self._require(f"the output of {where}", out if y is None else y)
         return out
 
+    def step(self, *arguments: Any) -> Tensor:
+        """Return the path's logits of a whole step; raises GateError if they are not finite."""
+        out = self._path.step(*arguments)
+        self._require("the output of the step in one launch", out)
+        return out
+
     def head(self, x: Tensor) -> Tensor:
         """Return the path's logits; raises GateError if x or they are not finite."""
         self._require("the input of the head", x)

@@ -12,6 +12,7 @@ import torch
 from golden.config import ModelConfig
 
 from . import work
+from .plan import ONE_LAUNCH
 from .points import Point, Result
 from .power import Meter
 from .timing import Ceilings, capture, repeated, steady
@@ -57,13 +58,17 @@ def step_of(
     return prefill, parts
 
 
-def fastest_early(path: Path, step: Callable[[], None], seconds: float) -> str:
+def fastest_early(
+    path: Path, step: Callable[[], None], seconds: float, *, one: bool = True
+) -> str:
     """Let the path's kernels start in the way in which `step` is fastest; return which it is.
 
-    `step` is timed for about `seconds` in each of ``path.early_ways``.
+    `step` is timed for about `seconds` in each of ``path.early_ways``; `one` says whether it
+    decodes one vector.
     """
     times: dict[str, float] = {}
-    for way in path.early_ways if len(path.early_ways) > 1 else ():
+    ways = [way for way in path.early_ways if one or way != ONE_LAUNCH]
+    for way in ways if len(ways) > 1 else ():
         path.start_early(way)
         times[way] = repeated(capture(step).replay, seconds=seconds, repeats=3).median
     fastest = min(times, key=times.__getitem__, default=path.early_ways[0])
@@ -83,7 +88,8 @@ def measure(
         If the device's memory does not suffice.
     """
     step, parts = step_of(decoder, cache, point)
-    early = fastest_early(decoder.path, step, seconds / 2)
+    one = point.phase == "decode" and point.batch == 1
+    early = fastest_early(decoder.path, step, seconds / 2, one=one)
     graph = capture(step)
     times = repeated(
         graph.replay, seconds=seconds, repeats=repeats, patience=PATIENCE * seconds

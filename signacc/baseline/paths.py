@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,11 @@ from golden.config import ModelConfig
 
 from . import ops
 from .ops import NORM, PLAIN, SILU
-from .plan import EARLY
+from .plan import EARLY, ONE_LAUNCH
 from .weights import FUSED, Frame, Signs, random_frame, random_matrix
+
+if TYPE_CHECKING:
+    from .decoder import Cache
 
 PROLOGUES = {"qkv": NORM, "out": PLAIN, "gate_up": NORM, "down": SILU}
 
@@ -56,6 +60,8 @@ class Path(ABC):
         Bits of quantized activations; None if they stay floating point.
     frame
         Embedding, head and norms.
+    one_launch
+        Whether :meth:`step` makes the decode step of one vector.
     overlap, overlap_many, overlap_rope
         Whether kernels start while the one ahead still runs: those of few vectors, of many, and
         RoPE ahead of the library's attention.
@@ -64,6 +70,7 @@ class Path(ABC):
     name: str
     dtype: torch.dtype
     act_bits: int | None = None
+    one_launch = False
 
     def __init__(self, config: ModelConfig, device: torch.device) -> None:
         self.config = config
@@ -76,7 +83,7 @@ class Path(ABC):
         """What of :data:`.plan.EARLY` makes a difference to the path on this device."""
         if not ops.can_overlap(self.device):
             return ("none",)
-        return tuple(way for way in EARLY if way != "all, at once")
+        return tuple(way for way in EARLY if way not in ("all, at once", ONE_LAUNCH))
 
     def start_early(self, way: str) -> None:
         """Let the kernels of one of :data:`.plan.EARLY` start while the one ahead ends."""
@@ -102,6 +109,13 @@ class Path(ABC):
 
         f is the norm before ``qkv`` and ``gate_up``, SwiGLU before ``down``.
         """
+
+    def step(self, tokens: Tensor, cache: Cache, last: int, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return logits ``[1, vocab]`` of one token at position `last`, by a single kernel.
+
+        `cos` and `sin` as in :func:`.ops.attend`; only paths with `one_launch` can.
+        """
+        raise NotImplementedError(f"{self.name} has no step in one launch")
 
     def gain(self, layer: int, part: str) -> Tensor | None:
         """Return the norm's weight ``[hidden]`` ahead of a linear, or None."""

@@ -16,10 +16,14 @@ GEMMS = ("triton", "warpgroup")
 AUTO = "auto"
 """In place of one of :data:`GEMMS`: the faster of those that the device has."""
 
-EARLY = ("all", "all but RoPE", "all, at once", "none")
+ONE_LAUNCH = "one launch"
+"""A decode step of one vector as a single kernel (docs/design/0019), on Hopper."""
+
+EARLY = ("all", "all but RoPE", "all, at once", ONE_LAUNCH, "none")
 """Which of a step's own kernels start while the one ahead ends, where a device can (Hopper on).
 
-"at once" is of the 1-bit GEMV alone: it lets the next kernel start when it starts itself."""
+"at once" is of the 1-bit GEMV alone: it lets the next kernel start when it starts itself. With
+:data:`ONE_LAUNCH` all of those start early that it does not replace."""
 
 MODELS = ("fbi-130m", "fbi-1.3b", "fbi-7b")
 BATCHES = (1, 4, 16, 64, 256)

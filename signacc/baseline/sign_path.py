@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from ctypes import c_float, c_int, c_void_p
 from dataclasses import dataclass
 from pathlib import Path as FilePath
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,9 +19,14 @@ from .gemm import make_gemm
 from .nvrtc import Kernel, compile_cubin
 from .packing import TILE_K, TILE_N, tile_order
 from .paths import PROLOGUES, Path
-from .plan import EARLY, GEMMS
+from .plan import EARLY, GEMMS, ONE_LAUNCH
+from .sign_wgmma import CAPABILITY
+from .step import OneLaunch, StepShape
 from .vectors import fold, quantize
 from .weights import FUSED, Signs, dense_of, random_signs
+
+if TYPE_CHECKING:
+    from .decoder import Cache
 
 _WARPS = 8
 _STAGED = 4  # vectors whose bit planes lie in shared memory at once
@@ -40,14 +47,17 @@ def split_for(outputs: int, inputs: int, rows: tuple[int, ...]) -> int:
 
 
 @functools.cache
-def _source() -> str:
-    return FilePath(__file__).with_name("bitplane.cu").read_text(encoding="utf-8")
+def source() -> str:
+    """Return the CUDA C++ of the kernels for few vectors."""
+    folder = FilePath(__file__).parent
+    names = ("bitplane.cuh", "planes.cuh", "bitplane.cu")
+    return "".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
 @functools.cache
 def _kernel(name: str, shared: int, **defines: int) -> Kernel:
     major, minor = torch.cuda.get_device_capability()
-    cubin = compile_cubin(_source(), arch=f"sm_{major}{minor}", defines=defines)
+    cubin = compile_cubin(source(), arch=f"sm_{major}{minor}", defines=defines)
     return Kernel(cubin, name, shared=shared, early=major >= 9)
 
 
@@ -103,11 +113,12 @@ class SignPath(Path):
     ) -> None:
         if act_bits not in (8, 16):
             raise InputError(f"act_bits of the GPU's 1-bit path must be 8 or 16, not {act_bits}")
-        super().__init__(config, device)
         self.name = f"sign-a{act_bits}"
         self.act_bits = act_bits
+        super().__init__(config, device)
         self.gemm = make_gemm(gemm, act_bits, device)
         self.gemv_limit = self.gemm.gemv_limit if gemv_limit is None else gemv_limit
+        self._step: OneLaunch | None = None
         self.weights = [
             {part: self._matrix(random_signs(config, part, device)) for part in FUSED}
             for _ in range(config.num_hidden_layers)
@@ -115,10 +126,31 @@ class SignPath(Path):
 
     @property
     def early_ways(self) -> tuple[str, ...]:
-        return EARLY if len(super().early_ways) > 1 else super().early_ways
+        if len(super().early_ways) == 1:
+            return super().early_ways
+        return tuple(way for way in EARLY if way != ONE_LAUNCH or self.step_shape is not None)
+
+    @functools.cached_property
+    def step_shape(self) -> StepShape | None:
+        """Sizes of the step in one launch; None where the device or the shape does not allow it."""
+        capability = torch.cuda.get_device_capability(self.device)
+        processors = torch.cuda.get_device_properties(self.device).multi_processor_count
+        if capability != CAPABILITY:
+            return None
+        with contextlib.suppress(InputError):  # says what does not fit
+            return StepShape(self.config, self.act_bits, processors)
+        return None
+
+    def step(self, tokens: Tensor, cache: Cache, last: int, cos: Tensor, sin: Tensor) -> Tensor:
+        if self._step is None:
+            layers = [{part: (m.signs, m.tiles) for part, m in parts.items()}
+                      for parts in self.weights]
+            self._step = OneLaunch(self.step_shape, self.frame, layers, cos, sin)
+        return self._step(tokens, cache, last, torch.cuda.current_stream().cuda_stream)
 
     def start_early(self, way: str) -> None:
         super().start_early(way)
+        self.one_launch = way == ONE_LAUNCH
         self.late = self.overlap and way != "all, at once"
 
     def _matrix(self, signs: Signs) -> _Matrix:

@@ -12,7 +12,7 @@
 // ring is long; scales are in registers when a barrier opens.
 //
 // Compiled by NVRTC for sm_90a behind hopper.cuh, bitplane.cuh, planes.cuh, grid.cuh and attend.cuh. Macros:
-// HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB, LAYERS of the model; PLANES; WARPS that compute; SLOTS of the
+// HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; WARPS that compute; SLOTS of the
 // ring; TILES, the most tiles of 16 outputs of a block in a phase; SKIP, bits of what is left out to time
 // the rest, with wrong results: 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
 
@@ -41,6 +41,7 @@ struct Model {
     const Layer *layers;
     const u16 *embedding, *head, *gain;
     const float *cos, *sin;  // [positions, DIM / 2]
+    int count;               // of layers
     float eps;
 };
 
@@ -92,7 +93,7 @@ INSIDE void copy_cached(Ring &ring, const Cache &cache, int layer) {
 // Everything that this block reads of model and cache, in the order of its use.
 INSIDE void copy_step(Ring ring, const Model &model, const Cache &cache) {
     const Span qkv = share_of(QKV / 16), out = share_of(HIDDEN / 16), pairs = share_of(FFN / 16);
-    for (int layer = 0; layer < LAYERS; layer++) {
+    for (int layer = 0; layer < model.count; layer++) {
         const Layer &here = model.layers[layer];
         copy_tiles(ring, here.qkv, HIDDEN, qkv.first, qkv.count);
         if (!(SKIP & 1) && cache.spans.any()) copy_cached(ring, cache, layer);
@@ -375,7 +376,7 @@ struct Step {
         Prepared &by = shared.of[0];
         meeting.wait();
         meeting.leave();
-        if (blockIdx.x == 0 && threadIdx.x == 0) to.tops[LAYERS - 1] = 0;
+        if (blockIdx.x == 0 && threadIdx.x == 0) to.tops[model.count - 1] = 0;
         if (threadIdx.x < Half::THREADS) {
             float value[Rounds<HIDDEN, Half>::COUNT][16];
             const float square = read_inputs<HIDDEN, Half>(value, reading(to.x));
@@ -447,7 +448,7 @@ KERNEL __launch_bounds__(32 * WARPS + 128, 1) decode_step(
     more_registers<112>();
     Step step{model, cache, to, memory, staged, partial, shared, ring, Meeting{to.counters, 0 - gridDim.x}};
     const u16 *x = model.embedding + (size_t)*token * HIDDEN;
-    for (int i = 0; i < LAYERS; i++) {
+    for (int i = 0; i < model.count; i++) {
         const Layer &layer = model.layers[i];
         step.qkv(layer, x);
         step.attention(i);

@@ -128,9 +128,8 @@ class StepShape:
         return {
             "HIDDEN": c.hidden_size, "FFN": c.intermediate_size, "HEADS": c.num_attention_heads,
             "KV_HEADS": c.num_key_value_heads, "DIM": c.head_dim, "VOCAB": c.vocab_size,
-            "LAYERS": c.num_hidden_layers, "PLANES": self.act_bits, "WARPS": _WARPS,
-            "SLOTS": self.slots, "TILES": max(self._tiles().values()),
-            "SKIP": sum(SKIPS[name] for name in skip),
+            "PLANES": self.act_bits, "WARPS": _WARPS, "SLOTS": self.slots,
+            "TILES": max(self._tiles().values()), "SKIP": sum(SKIPS[name] for name in skip),
         }
 
     def spans(self, last: int) -> tuple[int, int]:
@@ -166,7 +165,8 @@ def _pointers(names: str) -> dict[str, Any]:
     return dict.fromkeys(names.split(), c_void_p)
 
 
-ModelArgument = _struct("Model", **_pointers("layers embedding head gain cos sin"), eps=c_float)
+ModelArgument = _struct("Model", **_pointers("layers embedding head gain cos sin"), count=c_int,
+                        eps=c_float)
 CacheArgument = _struct("Cache", layers=c_void_p, capacity=c_int, splits=c_int, span=c_int,
                         last=c_int)
 BuffersArgument = _struct(
@@ -208,7 +208,7 @@ class OneLaunch:
         self._rows = torch.tensor(rows, dtype=torch.int64, device=device)
         self._model = ModelArgument(
             self._rows.data_ptr(), frame.embedding.data_ptr(), frame.head.data_ptr(),
-            frame.final_norm.data_ptr(), cos.data_ptr(), sin.data_ptr(), c.rms_norm_eps,
+            frame.final_norm.data_ptr(), cos.data_ptr(), sin.data_ptr(), len(rows), c.rms_norm_eps,
         )
         parts = shape.blocks * c.head_dim
         qkv = (c.num_attention_heads + 2 * c.num_key_value_heads) * c.head_dim

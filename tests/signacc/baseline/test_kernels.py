@@ -1,6 +1,7 @@
 """Triton kernels in Triton's interpreter, held to float64 and to golden; skipped without Triton."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,10 +16,12 @@ from signacc.baseline import gate, ops, vectors, weights
 from signacc.baseline.decoder import LIBRARY_BATCH, Cache, Decoder
 from signacc.baseline.errors import GateError
 from signacc.baseline.paths import DensePath, dense_int4, quantize_int4
-from signacc.baseline.plan import EARLY
+from signacc.baseline.plan import EARLY, ONE_LAUNCH
 from signacc.baseline.reference import Reference
 from signacc.baseline.sign_path import SignPath, split_for
+from signacc.baseline.step import StepShape
 
+from . import grid_stand_in
 from .stand_in import install
 
 CPU = torch.device("cpu")
@@ -73,6 +76,23 @@ def test_a_decoder_with_the_warpgroup_gemm_passes_the_check(monkeypatch, bits):
     assert [check.passed for check in checks] == [True, True], checks
 
 
+@pytest.mark.parametrize("bits", [16, 8])
+def test_a_step_in_one_launch_passes_the_check(monkeypatch, bits):
+    """The kernel itself, on its stand-in; needs g++."""
+    grid_stand_in.install(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: SimpleNamespace(cuda_stream=0))
+    torch.manual_seed(13)
+    whole = SignPath(CONFIG, CPU, act_bits=bits, gemv_limit=0)
+    whole.step_shape = StepShape(CONFIG, bits, blocks=7)
+    whole.start_early(ONE_LAUNCH)
+    checks = gate.check_model(whole, batch=1, past=130, length=3)
+    assert [check.passed for check in checks] == [True, True], checks
+    assert whole._step is not None
+    whole.frame.head[7, 9] = torch.nan
+    with pytest.raises(GateError, match="the output of the step in one launch must be finite"):
+        gate.check_model(whole, batch=1, past=130, length=3)
+
+
 def test_kernels_start_early_in_the_way_that_is_asked_for(monkeypatch):
     """A CPU can none; the launches of a step of many vectors say what a GPU would be asked."""
     dense = path("bf16", seed=1)
@@ -86,13 +106,24 @@ def test_kernels_start_early_in_the_way_that_is_asked_for(monkeypatch):
     monkeypatch.setattr(ops, "early", early)
     monkeypatch.setattr(ops, "can_overlap", lambda device: True)
     assert dense.early_ways == ("all", "all but RoPE", "none")
+    capability = [8, 0]
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: tuple(capability))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda _: SimpleNamespace(multi_processor_count=132)
+    )
+    assert ONE_LAUNCH not in path("16", seed=1).early_ways  # for compute capability 9.0 alone
+    capability[:] = 9, 0
     sign = path("16", seed=1)
     assert sign.early_ways == EARLY
-    ahead_and_late = []
+    chosen = {}
     for way in EARLY:
         sign.start_early(way)
-        ahead_and_late.append((sign.overlap, sign.late))
-    assert ahead_and_late == [(True, True), (True, True), (True, False), (False, False)]
+        chosen[way] = (sign.overlap, sign.late, sign.one_launch)
+    assert chosen == {
+        "all": (True, True, False), "all but RoPE": (True, True, False),
+        "all, at once": (True, False, False), ONE_LAUNCH: (True, True, True),
+        "none": (False, False, False),
+    }
     decoder = Decoder(dense)
     cache = Cache(CONFIG, LIBRARY_BATCH, 9, dense)
     tokens = torch.zeros(LIBRARY_BATCH, dtype=torch.int64)

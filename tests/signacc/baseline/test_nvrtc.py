@@ -9,7 +9,11 @@ import signacc.baseline
 from signacc.baseline import nvrtc
 from signacc.baseline.errors import DeviceError
 
-SOURCE = (Path(signacc.baseline.__file__).parent / "bitplane.cu").read_text(encoding="utf-8")
+FOLDER = Path(signacc.baseline.__file__).parent
+SOURCE = "".join(
+    (FOLDER / name).read_text(encoding="utf-8")
+    for name in ("bitplane.cuh", "planes.cuh", "bitplane.cu")
+)
 
 
 @pytest.fixture
