@@ -142,15 +142,15 @@ INSIDE void count_tiles(
     }
 }
 
-// A result from what the warps counted; row 0 is the first of partial.
-template <int INPUTS>
+// A result from what the warps counted; row 0 is the first of partial. Team prepared the vector.
+template <int INPUTS, class Team>
 INSIDE float result_at(const int *partial, int row, const int *totals, int unit, float shift) {
-    constexpr int SHARE = SHARING(INPUTS), TEAM = INPUTS == FFN ? WARPS : WARPS / 2;
+    constexpr int SHARE = SHARING(INPUTS);
     int sum = 0, total = 0;
 #pragma unroll
     for (int s = 0; s < SHARE; s++) sum += partial[(row / 16 * SHARE + s) * 16 + row % 16];
 #pragma unroll
-    for (int w = 0; w < TEAM; w++) total += totals[w];
+    for (int w = 0; w < Team::THREADS / 32; w++) total += totals[w];
     return result_of(sum, total, unit, shift);
 }
 
@@ -220,7 +220,7 @@ struct Step {
             const Prepared &by = shared.of[0];
             for (int row = threadIdx.x; row < 16 * here; row += Whole::THREADS)
                 write(16 * tile + row,
-                      result_at<HIDDEN>(partial, row, by.scratch.total, by.unit, by.shift));
+                      result_at<HIDDEN, Half>(partial, row, by.scratch.total, by.unit, by.shift));
             tile += here;
             if (tile < tiles.end()) {  // the next set
                 set++;
@@ -298,9 +298,9 @@ struct Step {
             float product = 0.0f, shift = 0.0f;
             if (row < rows) {
                 const bool ahead_of = first < Whole::THREADS;
-                const float gate = widen(narrow(result_at<HIDDEN>(
+                const float gate = widen(narrow(result_at<HIDDEN, Half>(
                     partial, row, gates.scratch.total, gates.unit, gates.shift)));
-                const float up = widen(narrow(result_at<HIDDEN>(
+                const float up = widen(narrow(result_at<HIDDEN, Half>(
                     partial + pairs.count * SHARING(HIDDEN) * 16, row, ups.scratch.total, ups.unit,
                     ups.shift)));
                 const float value = silu_times(gate, up);
@@ -361,7 +361,7 @@ struct Step {
             for (int row = threadIdx.x; row < 16 * tiles.count; row += Whole::THREADS) {
                 u16 *x = to.x + 16 * tiles.first + row;
                 *x = add_rounded(
-                    result_at<FFN>(partial, row, scratch.total, unit, shift), __ldcg(x));
+                    result_at<FFN, Whole>(partial, row, scratch.total, unit, shift), __ldcg(x));
             }
         }
         ring.release(slots);

@@ -1,0 +1,138 @@
+"""The step in one launch: compiled where NVRTC is, and run on a stand-in of the GPU on the CPU."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from golden.config import ModelConfig, named_model
+from golden.errors import InputError
+from golden.linear import fbi_linear
+from signacc.baseline import nvrtc, step, weights
+from signacc.baseline.errors import DeviceError
+from signacc.baseline.packing import tile_order
+from signacc.baseline.step import SKIPS, OneLaunch, StepShape, compile_step
+
+from .grid_stand_in import GridStandIn, install
+
+CPU = torch.device("cpu")
+CONFIG = ModelConfig(
+    hidden_size=512, intermediate_size=768, num_hidden_layers=1, num_attention_heads=8,
+    num_key_value_heads=4, vocab_size=60, max_position_embeddings=160,
+)
+
+
+class Case:
+    """A random model with a cache, and its step; `last` is the new token's position."""
+
+    def __init__(self, config, bits, blocks, last, seed, skip=()):
+        torch.manual_seed(seed)
+        self.config, self.bits, self.last, self.token = config, bits, last, 7
+        self.frame = weights.random_frame(config, torch.float16, CPU)
+        self.layers = [
+            {p: (s := weights.random_signs(config, p, CPU), tile_order(s.packed))
+             for p in weights.FUSED}
+            for _ in range(config.num_hidden_layers)
+        ]
+        place = torch.arange(config.max_position_embeddings, dtype=torch.float64)
+        d = torch.arange(0, config.head_dim, 2) / config.head_dim
+        angle = place[:, None] * config.rope_theta ** -d.double()
+        self.cos, self.sin = angle.cos().float(), angle.sin().float()
+        shape = (1, config.num_key_value_heads, last + 3, config.head_dim)
+
+        def rows():
+            return [torch.randn(shape).half() for _ in range(config.num_hidden_layers)]
+
+        self.cache = type("Cache", (), {})()
+        self.cache.keys, self.cache.values = rows(), rows()
+        self.before = [c[0].clone() for c in (self.cache.keys[0], self.cache.values[0])]
+        self.step = OneLaunch(
+            StepShape(config, bits, blocks), self.frame, self.layers, self.cos, self.sin, skip
+        )
+
+    def __call__(self):
+        return self.step(torch.tensor([self.token]), self.cache, self.last, 0)
+
+    def golden(self, part, x):
+        """Return golden's linear of float16 x ``[K]``, as float16 numpy."""
+        signs = self.layers[0][part][0]
+        outputs, start = [], 0
+        for i, rows in enumerate(signs.rows):
+            outputs.append(fbi_linear(
+                x[None], signs.packed[start : start + rows].numpy(), signs.alpha[i].numpy(),
+                signs.beta[i].numpy(), act_bits=self.bits)[0])
+            start += rows
+        return np.concatenate(outputs)
+
+    def norm(self, x, gain):
+        """Return the normed float16 x, by float64."""
+        wide = x.astype(np.float64)
+        factor = 1 / np.sqrt(np.mean(wide**2) + self.config.rms_norm_eps)
+        return (wide * factor * gain.numpy().astype(np.float64)).astype(np.float16)
+
+
+def require_close(found, expected, what, share=0.99):
+    """Nearly all equal, and none more than two units in the last place away."""
+    found, expected = (np.asarray(a, np.float16) for a in (found, expected))
+    far = np.abs(found.astype(np.float64) - expected) > 2 * np.spacing(np.abs(expected)).astype(
+        np.float64)
+    assert not far.any(), f"{what}: {far.sum()} of {far.size} are off, first {np.argmax(far)}"
+    assert (found == expected).mean() >= share, f"{what}: {(found == expected).mean()} are equal"
+
+
+@pytest.mark.parametrize(
+    ("bits", "blocks", "last", "heads"),
+    [
+        (16, 9, 100, 8),  # three spans of a head would not fit: one; blocks with two sets of scales
+        (8, 26, 100, 8),  # three spans, more blocks than tiles of some phases
+        (8, 8, 0, 8),     # nothing is cached
+        (16, 11, 130, 4), # heads of 128, several batches of cached rows
+    ],
+)
+def test_every_phase_is_goldens(monkeypatch, bits, blocks, last, heads):
+    install(monkeypatch)
+    case = Case(replace(CONFIG, num_attention_heads=heads, head_dim=512 // heads), bits, blocks,
+                last, seed=last)
+    logits = case()[0].numpy()
+    c, s = case.config, case.step
+    heads, kv, dim = c.num_attention_heads, c.num_key_value_heads, c.head_dim
+    x = case.frame.embedding[case.token].numpy()
+    before_attention, before_mlp = case.frame.norms[0]
+    qkv = s.qkv.numpy()
+    require_close(qkv, case.golden("qkv", case.norm(x, before_attention)), "qkv")
+    q, k, v = np.split(qkv.reshape(-1, dim).astype(np.float64), [heads, heads + kv])
+    cos, sin = (np.concatenate([t[last].numpy()] * 2).astype(np.float64)
+                for t in (case.cos, case.sin))
+
+    def rotate(row):
+        return row * cos + np.concatenate([-row[:, dim // 2 :], row[:, : dim // 2]], 1) * sin
+
+    q, k = rotate(q), rotate(k)
+    require_close(case.cache.keys[0][0, :, last], k, "the new key")
+    assert np.array_equal(case.cache.values[0][0, :, last].numpy(), v.astype(np.float16))
+    keys, values = (b[:, : last + 1].numpy().astype(np.float64) for b in case.before)
+    keys[:, last], values[:, last] = k.astype(np.float16), v
+    group = heads // kv
+    score = np.einsum("hd,htd->ht", q, keys.repeat(group, 0)) / dim**0.5
+    weight = np.exp(score - score.max(1, keepdims=True))
+    weight /= weight.sum(1, keepdims=True)
+    mixed = np.einsum("ht,htd->hd", weight, values.repeat(group, 0)).ravel()
+    splits, _ = s.shape.spans(last)
+    parts = s.parts.numpy()[: heads * splits * dim].reshape(heads, splits, dim).astype(np.float64)
+    top, share = np.moveaxis(s.sums.numpy()[: 2 * heads * splits].reshape(heads, splits, 2), 2, 0)
+    of = np.exp(top - top.max(1, keepdims=True)) * share
+    joined = (parts * (of / of.sum(1, keepdims=True))[..., None]).sum(1).ravel()
+    assert np.abs(joined - mixed).max() < 2.0**-11 * np.abs(values).max()
+    middle = case.golden("out", joined.astype(np.float16))
+    middle = (middle.astype(np.float32) + x).astype(np.float16)
+    h = case.golden("gate_up", case.norm(middle, before_mlp)).astype(np.float32)
+    gate, up = np.split(h, 2)
+    hidden = s.hidden.numpy()
+    require_close(hidden, gate / (1 + np.exp(-gate)) * up, "hidden", share=0.9)
+    end = (case.golden("down", hidden).astype(np.float32) + middle).astype(np.float16)
+    require_close(s.x.numpy(), end, "x")
+    wide = s.x.numpy().astype(np.float64)
+    wide *= case.frame.final_norm.numpy() / np.sqrt(np.mean(wide**2) + c.rms_norm_eps)
+    require_close(logits, case.frame.head.numpy() @ wide, "logits", share=0.9)
