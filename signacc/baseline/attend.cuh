@@ -8,6 +8,7 @@
 #define BATCH 4                      // slots of keys, and of values, that are waited for at once
 #define ROW_LANES (DIM / 8)          // lanes that hold a row, 8 elements each
 #define ATTEND_BYTES (WARPS * (DIM + 2) * 4)
+#define JOINED 4                     // spans whose parts are loaded at once
 #define NONE (-1e30f)
 
 // Spans of each head, their positions, and the position of the new token.
@@ -128,8 +129,8 @@ INSIDE void attend_cached(
 }
 
 // Joins what the groups of lanes and the warps found, and writes it: parts [HEADS, splits, DIM] in
-// binary16, sums [HEADS, splits, 2] largest score and denominator.
-INSIDE void write_part(Attended &state, float *scratch, u16 *parts, float *sums) {
+// binary16, sums [HEADS, splits] of largest score and denominator.
+INSIDE void write_part(Attended &state, float *scratch, u16 *parts, float2 *sums) {
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
 #pragma unroll
     for (int d = ROW_LANES; d < 32; d <<= 1) {
@@ -161,10 +162,7 @@ INSIDE void write_part(Attended &state, float *scratch, u16 *parts, float *sums)
             sum += factor * scratch[w * DIM + threadIdx.x];
         }
         parts[blockIdx.x * DIM + threadIdx.x] = narrow(sum / share);
-        if (threadIdx.x == 0) {
-            sums[2 * blockIdx.x] = top;
-            sums[2 * blockIdx.x + 1] = share;
-        }
+        if (threadIdx.x == 0) sums[blockIdx.x] = float2{top, share};
     }
 }
 
@@ -172,7 +170,7 @@ INSIDE void write_part(Attended &state, float *scratch, u16 *parts, float *sums)
 // [KV_HEADS, capacity, DIM], position `last` is written.
 INSIDE void attend(
     const Spans &spans, const Turn &turn, const u16 *qkv, u16 *keys, u16 *values, int capacity,
-    const unsigned char *memory, Ring &ring, float *scratch, u16 *parts, float *sums) {
+    const unsigned char *memory, Ring &ring, float *scratch, u16 *parts, float2 *sums) {
     const int d = 8 * (threadIdx.x % ROW_LANES), head = spans.head(), kv = head / GROUP;
     Eight query = rotated(qkv + head * DIM, d, turn);
 #pragma unroll
@@ -195,21 +193,38 @@ INSIDE void attend(
     write_part(state, scratch, parts, sums);
 }
 
-// 16 elements of the attended vector, from k on, out of the spans of its head.
+// 16 elements of the attended vector, from k on, out of the spans of its head: some at once, so that their
+// loads are under way together.
 INSIDE void join_spans(
-    float (&value)[16], const u16 *parts, const float *sums, int splits, int k) {
+    float (&value)[16], const u16 *parts, const float2 *sums, int splits, int k) {
     const int first = k / DIM * splits;
     float top = NONE, share = 0.0f;
-    for (int s = 0; s < splits; s++) top = fmaxf(top, __ldcg(sums + 2 * (first + s)));
 #pragma unroll
     for (int i = 0; i < 16; i++) value[i] = 0.0f;
-    for (int s = 0; s < splits; s++) {
-        const float *of = sums + 2 * (first + s);
-        const float weight = __expf(__ldcg(of) - top) * __ldcg(of + 1);
-        const Sixteen part = load_written(parts + (size_t)(first + s) * DIM + k % DIM);
-        share += weight;
+    for (int s = 0; s < splits; s += JOINED) {
+        float2 sum[JOINED];
+        Sixteen part[JOINED];
 #pragma unroll
-        for (int i = 0; i < 16; i++) value[i] += weight * part[i];
+        for (int j = 0; j < JOINED; j++) {
+            const int from = first + min(s + j, splits - 1);
+            sum[j] = __ldcg(sums + from);
+            part[j] = load_written(parts + (size_t)from * DIM + k % DIM);
+        }
+        float peak = top;
+#pragma unroll
+        for (int j = 0; j < JOINED; j++) peak = fmaxf(peak, sum[j].x);
+        const float shrink = __expf(top - peak);
+        share *= shrink;
+#pragma unroll
+        for (int i = 0; i < 16; i++) value[i] *= shrink;
+#pragma unroll
+        for (int j = 0; j < JOINED; j++) {
+            const float weight = s + j < splits ? __expf(sum[j].x - peak) * sum[j].y : 0.0f;
+            share += weight;
+#pragma unroll
+            for (int i = 0; i < 16; i++) value[i] += weight * part[j][i];
+        }
+        top = peak;
     }
 #pragma unroll
     for (int i = 0; i < 16; i++) value[i] = widen(narrow(__fdividef(value[i], share)));

@@ -45,8 +45,12 @@ struct Model {
     float eps;
 };
 
+struct Cached {
+    u16 *keys, *values;  // [KV_HEADS, capacity, DIM]
+};
+
 struct Cache {
-    u16 *const *layers;  // keys and values of each, [KV_HEADS, capacity, DIM]
+    const Cached *layers;
     int capacity;
     Spans spans;
 };
@@ -54,7 +58,7 @@ struct Cache {
 // What blocks leave for each other; tops and counters are 0 before and after a step.
 struct Buffers {
     u16 *x, *qkv, *parts, *hidden, *logits;
-    float *sums;
+    float2 *sums;
     float *shifts;  // of each tile of `hidden`, its part of beta * x ahead of `down`
     u32 *tops;      // of each layer, bits of the largest product ahead of `down`
     u32 *counters;
@@ -69,6 +73,9 @@ struct Prepared {  // what belongs to the bit planes of a team
 struct Shared {
     Prepared of[2];
     u64 full[SLOTS], empty[SLOTS];
+    // pointers lie behind it: each from global memory would be waited for in its phase
+    INSIDE Layer *layers() { return (Layer *)(this + 1); }
+    INSIDE Cached *cached(const Model &model) { return (Cached *)(layers() + model.count); }
 };
 
 // ---- copies ----
@@ -78,11 +85,10 @@ INSIDE void copy_tiles(Ring &ring, const unsigned char *signs, int inputs, int f
     ring.put_all(signs + (size_t)first * each, tiles * each);
 }
 
-INSIDE void copy_cached(Ring &ring, const Cache &cache, int layer) {
+INSIDE void copy_cached(Ring &ring, const Cache &cache, const Cached &layer) {
     const Span of = cache.spans.positions();
     const size_t row = (size_t)(cache.spans.head() / GROUP) * cache.capacity + of.first;
-    const u16 *keys = cache.layers[2 * layer] + row * DIM;
-    const u16 *values = cache.layers[2 * layer + 1] + row * DIM;
+    const u16 *keys = layer.keys + row * DIM, *values = layer.values + row * DIM;
     for (int p = 0; p < of.count; p += CACHE_ROWS) {
         const int bytes = min(CACHE_ROWS, of.count - p) * DIM * 2;
         ring.put(keys + (size_t)p * DIM, bytes);
@@ -91,12 +97,13 @@ INSIDE void copy_cached(Ring &ring, const Cache &cache, int layer) {
 }
 
 // Everything that this block reads of model and cache, in the order of its use.
-INSIDE void copy_step(Ring ring, const Model &model, const Cache &cache) {
+INSIDE void copy_step(
+    Ring ring, const Model &model, const Cache &cache, Shared &shared) {
     const Span qkv = share_of(QKV / 16), out = share_of(HIDDEN / 16), pairs = share_of(FFN / 16);
     for (int layer = 0; layer < model.count; layer++) {
-        const Layer &here = model.layers[layer];
+        const Layer &here = shared.layers()[layer];
         copy_tiles(ring, here.qkv, HIDDEN, qkv.first, qkv.count);
-        if (!(SKIP & 1) && cache.spans.any()) copy_cached(ring, cache, layer);
+        if (!(SKIP & 1) && cache.spans.any()) copy_cached(ring, cache, shared.cached(model)[layer]);
         copy_tiles(ring, here.out, HIDDEN, out.first, out.count);
         copy_tiles(ring, here.gate_up, HIDDEN, pairs.first, pairs.count);
         copy_tiles(ring, here.gate_up, HIDDEN, FFN / 16 + pairs.first, pairs.count);
@@ -239,16 +246,16 @@ struct Step {
             [&](int output, float result) { to.qkv[output] = narrow(result); });
     }
 
-    INSIDE void attention(int layer) {
+    INSIDE void attention(const Cached &layer, u32 *used) {
         const Spans &spans = cache.spans;
         Turn turn{};
         if (spans.any())
             turn = turn_at(model.cos, model.sin, 8 * (threadIdx.x % ROW_LANES), spans.last);
         meeting.wait();
         if (!(SKIP & 1) && spans.any())
-            attend(spans, turn, to.qkv, cache.layers[2 * layer], cache.layers[2 * layer + 1],
-                   cache.capacity, memory, ring, (float *)staged, to.parts, to.sums);
-        if (blockIdx.x == 0 && threadIdx.x == 0 && layer) to.tops[layer - 1] = 0;
+            attend(spans, turn, to.qkv, layer.keys, layer.values, cache.capacity, memory, ring,
+                   (float *)staged, to.parts, to.sums);
+        if (blockIdx.x == 0 && threadIdx.x == 0) *used = 0;  // of the layer before
         meeting.arrive();
     }
 
@@ -439,19 +446,23 @@ KERNEL __launch_bounds__(32 * WARPS + 128, 1) decode_step(
         }
         barriers_visible();
     }
+    for (int i = threadIdx.x; i < model.count; i += Whole::THREADS + 128) {
+        shared.layers()[i] = model.layers[i];
+        shared.cached(model)[i] = cache.layers[i];
+    }
     block_sync();
     if (threadIdx.x >= Whole::THREADS) {
         fewer_registers<24>();
-        if (threadIdx.x == Whole::THREADS) copy_step(ring, model, cache);
+        if (threadIdx.x == Whole::THREADS) copy_step(ring, model, cache, shared);
         return;
     }
     more_registers<112>();
     Step step{model, cache, to, memory, staged, partial, shared, ring, Meeting{to.counters, 0 - gridDim.x}};
     const u16 *x = model.embedding + (size_t)*token * HIDDEN;
     for (int i = 0; i < model.count; i++) {
-        const Layer &layer = model.layers[i];
+        const Layer &layer = shared.layers()[i];
         step.qkv(layer, x);
-        step.attention(i);
+        step.attention(shared.cached(model)[i], to.tops + (i ? i - 1 : model.count - 1));
         step.out(layer, x);
         x = to.x;
         step.gate_up(layer, to.tops + i);

@@ -32,6 +32,7 @@ _SLOTS = range(8, 32)  # of the ring: one batch of cached rows, and one arrival 
 _MEMORY = 232_448  # bytes of shared memory that a block may have (compute capability 9.0)
 _SPAN = 32  # fewest cached positions that are worth a block of their own
 _COUNTERS = 64
+_LAYER = 16 * 8  # bytes of a layer's pointers
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ class StepShape:
         staged = max(planes[c.intermediate_size], 2 * planes[c.hidden_size], 4 * c.hidden_size,
                      4 * _WARPS * (c.head_dim + 2))
         partial = 4 * 8 * TILE_N * max(self._tiles().values())
-        return staged + partial + 2 * (16 * 16 + 8) + 16 * _SLOTS.stop
+        shared = 2 * (16 * 16 + 8) + 16 * _SLOTS.stop + _LAYER * c.num_hidden_layers
+        return staged + partial + shared
 
     @property
     def slots(self) -> int:

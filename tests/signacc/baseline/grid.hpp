@@ -34,6 +34,9 @@ struct alignas(16) uint4 {
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+struct float2 {
+    float x, y;
+};
 struct Index {
     unsigned x;
 };
