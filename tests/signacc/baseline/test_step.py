@@ -10,9 +10,10 @@ import torch
 from golden.config import ModelConfig, named_model
 from golden.errors import InputError
 from golden.linear import fbi_linear
-from signacc.baseline import nvrtc, step, weights
+from signacc.baseline import nvrtc, weights
 from signacc.baseline.errors import DeviceError
 from signacc.baseline.packing import tile_order
+from signacc.baseline.reference import Reference
 from signacc.baseline.step import SKIPS, OneLaunch, StepShape, compile_step
 
 from .grid_stand_in import GridStandIn, install
@@ -87,8 +88,8 @@ def require_close(found, expected, what, share=0.99):
     [
         (16, 9, 100, 8),  # three spans of a head would not fit: one; blocks with two sets of scales
         (8, 26, 100, 8),  # three spans, more blocks than tiles of some phases
-        (8, 8, 0, 8),     # nothing is cached
-        (16, 11, 130, 4), # heads of 128, several batches of cached rows
+        (8, 8, 0, 8),  # nothing is cached
+        (16, 11, 130, 4),  # heads of 128, several batches of cached rows
     ],
 )
 def test_every_phase_is_goldens(monkeypatch, bits, blocks, last, heads):
@@ -136,3 +137,93 @@ def test_every_phase_is_goldens(monkeypatch, bits, blocks, last, heads):
     wide = s.x.numpy().astype(np.float64)
     wide *= case.frame.final_norm.numpy() / np.sqrt(np.mean(wide**2) + c.rms_norm_eps)
     require_close(logits, case.frame.head.numpy() @ wide, "logits", share=0.9)
+
+
+def test_steps_follow_each_other_and_do_not_depend_on_the_order_of_threads(monkeypatch):
+    install(monkeypatch)
+    config = replace(CONFIG, num_hidden_layers=3)
+    case = Case(config, 16, 9, last=40, seed=3)
+    first = case()
+    assert not case.step.counters.any()
+    assert not case.step.tops.any()
+    for seed in (1, 2):
+        monkeypatch.setattr(GridStandIn, "seed", seed)
+        assert torch.equal(case(), first)
+    path = SimpleNamespace(
+        config=config, frame=case.frame, device=CPU,
+        dense=lambda layer, part: weights.dense_of(case.layers[layer][part][0]),
+    )
+    past = [[c[:, :, :40].clone() for c in side] for side in (case.cache.keys, case.cache.values)]
+    exact, plain = (
+        Reference(path, dtype)(torch.tensor([[case.token]]), *past).double()
+        for dtype in (torch.float64, torch.float16)
+    )
+    # as in the check of `signacc baseline`
+    assert (first - exact).norm() < 2 * (plain - exact).norm()
+
+
+def test_a_block_that_is_not_there_is_a_deadlock_and_not_an_endless_wait(monkeypatch):
+    install(monkeypatch)
+    case = Case(CONFIG, 16, 9, last=4, seed=4)
+    case.step.counters[0] -= 1  # as if one block never came
+    with pytest.raises(AssertionError, match="no thread of the grid gets on"):
+        case()
+
+
+@pytest.mark.parametrize("skip", [*((name,) for name in SKIPS), tuple(SKIPS)[:5]])
+def test_whatever_is_left_out_the_rest_ends(monkeypatch, skip):
+    install(monkeypatch)
+    case = Case(CONFIG, 8, 9, last=70, seed=5, skip=skip)
+    case()
+    assert not case.step.counters.any()
+
+
+@pytest.mark.parametrize("bits", [16, 8])
+@pytest.mark.parametrize("model", ["fbi-130m", "fbi-1.3b", "fbi-7b"])
+def test_the_measured_models_compile_for_hopper(model, bits):
+    try:
+        nvrtc._nvrtc()
+    except DeviceError:
+        pytest.skip("no NVRTC is installed")
+    shape = StepShape(named_model(model), bits, 132)
+    assert compile_step(shape).startswith(b"\x7fELF")
+
+
+def test_the_measured_models_fit_132_processors():
+    for model in ("fbi-130m", "fbi-1.3b", "fbi-7b"):
+        for bits in (16, 8):
+            shape = StepShape(named_model(model), bits, 132)
+            assert shape.slots >= 24
+            assert shape.shared <= 227 * 1024
+    shape = StepShape(named_model("fbi-7b"), 16, 132)
+    # 6 of 768 tiles and 2 x 6 of 2 x 688, at most
+    assert shape.defines()["TILES"] == 12
+    # 24 places, bit planes of `down`, counts of 12 tiles by 8 warps, barriers, 32 layers' pointers
+    assert shape.shared == 24 * 8192 + 11008 * 2 + 12 * 8 * 64 + 2 * 264 + 512 + 32 * 128
+
+
+@pytest.mark.parametrize("last", [0, 1, 31, 33, 127, 511, 2047])
+@pytest.mark.parametrize("model", ["fbi-130m", "fbi-1.3b", "fbi-7b"])
+def test_spans_cover_the_cache_and_none_is_empty(model, last):
+    shape = StepShape(named_model(model), 16, 132)
+    splits, span = shape.spans(last)
+    assert splits * shape.config.num_attention_heads <= 132
+    assert splits * span >= last
+    assert (splits - 1) * span < max(last, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "blocks", "message"),
+    [
+        ({"hidden_size": 320, "head_dim": 40}, 9, "hidden_size a multiple of 256, at most 4096"),
+        ({"intermediate_size": 700}, 9, "intermediate_size a multiple of 256, not"),
+        ({"head_dim": 128}, 9, "heads as wide as hidden_size together"),
+        ({"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 256}, 1,
+         "a processor for each head, not .* 1 blocks"),
+        ({"intermediate_size": 1 << 16}, 9, "a block has of a phase in .* places of 8192 bytes"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(changes, blocks, message):
+    config = replace(CONFIG, **({"head_dim": None} | changes))
+    with pytest.raises(InputError, match=message):
+        StepShape(config, 16, blocks)
