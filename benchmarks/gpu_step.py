@@ -27,20 +27,26 @@ from gpu_worker import Task, Tasks, fail, gpu_or_exit, supervise
 
 from golden.config import ModelConfig, named_model
 from golden.errors import InputError
-from signacc.baseline.plan import EARLY, ONE_LAUNCH
+from signacc.baseline.nvrtc import compile_cubin
+from signacc.baseline.plan import ONE_LAUNCH
 from signacc.baseline.step import SKIPS, StepShape, compile_step
+from signacc.baseline.weights import FUSED, fused_shape
 from signacc.files import write_text
 
-FAMILIES = ("check", "time", "parts")
+FAMILIES = ("check", "parts", "time")
 MODELS = ("fbi-7b", "fbi-1.3b", "fbi-130m")
-CONTEXTS = (128, 512, 2048)
+CONTEXTS = (512, 128, 2048)
+WAYS = (ONE_LAUNCH, "none", "all")
+"""Of :data:`signacc.baseline.plan.EARLY`, what is timed."""
 BITS = (16, 8)
 SMALL = ModelConfig(
     hidden_size=512, intermediate_size=768, num_hidden_layers=2, num_attention_heads=8,
     num_key_value_heads=4, vocab_size=96, max_position_embeddings=2048,
 )
-LASTS = (0, 1, 31, 333, 2046)
-"""Positions of the new token in the check."""
+LASTS = {"small": (0, 1, 31, 333, 2046)}
+"""Positions of the new token in the check; of the models, the last of :data:`PAST`."""
+
+PAST = (333,)
 
 _WORK = [name for name in SKIPS if name != "barriers"]
 PARTS: tuple[tuple[str, ...], ...] = (
@@ -63,10 +69,28 @@ def _shapes(models: tuple[str, ...], families: tuple[str, ...]) -> Iterator[tupl
         yield from ((StepShape(configs[0], 16, blocks), skip) for skip in PARTS)
 
 
-def _compile(job: tuple[StepShape, tuple[str, ...]]) -> None:
+def _gemvs(models: tuple[str, ...]) -> Iterator[dict[str, int]]:
+    """Yield the macros of what the kernel-by-kernel steps of :data:`WAYS` take."""
+    from signacc.baseline.paths import PROLOGUES
+    from signacc.baseline.sign_path import gemv_defines
+
+    for config in (SMALL, *(named_model(model) for model in models)):
+        for part in FUSED:
+            for bits in BITS:
+                for overlap in (False, True):
+                    yield gemv_defines(*fused_shape(config, part), PROLOGUES[part], bits,
+                                       overlap=overlap, late=overlap)
+
+
+def _compile(job: tuple[StepShape, tuple[str, ...]] | dict[str, int]) -> None:
     """Compile a kernel into the cache, where the workers find it; they report what fails."""
     try:
-        compile_step(*job)
+        if isinstance(job, dict):
+            from signacc.baseline.sign_path import source
+
+            compile_cubin(source(), arch="sm_90", defines=job)
+        else:
+            compile_step(*job)
     except InputError:
         return
 
@@ -75,7 +99,7 @@ def compile_all(models: tuple[str, ...], families: tuple[str, ...]) -> None:
     """Compile every kernel of the families side by side."""
     processes = min(16, max(2, (os.cpu_count() or 2) - 1))
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        pool.map(_compile, list(dict.fromkeys(_shapes(models, families))), chunksize=1)
+        pool.map(_compile, [*dict.fromkeys(_shapes(models, families)), *_gemvs(models)], 1)
 
 
 class Bench:
@@ -128,7 +152,7 @@ class Bench:
         from signacc.baseline.gate import check_model
 
         decoder.path.start_early(ONE_LAUNCH)
-        check = check_model(decoder.path, batch=1, past=past, length=3)[0]
+        check = check_model(decoder.path, batch=1, past=past, length=0)[0]
         return {"error": check.error, "allowed": check.allowed, "passed": check.passed}
 
     def barriers(self) -> dict[str, object]:
@@ -152,7 +176,7 @@ class Bench:
                         made.append(self.decoder(config, bits))
                     return made[0]
 
-                for last in LASTS:
+                for last in LASTS.get(name, PAST):
                     self.tasks.run({"key": f"{key}, position {last}"},
                                    lambda last=last: self.both_ways(decoder(), last))
                 self.tasks.run({"key": f"{key}, float64"},
@@ -163,7 +187,7 @@ class Bench:
     def time(
         self, decoder, context: int, way: str, skip: tuple[str, ...] = (), seconds: float = 0.2
     ) -> dict[str, object]:
-        """Time a step in one way of :data:`EARLY`."""
+        """Time a step in one of :data:`WAYS`."""
         from signacc.baseline.measure import make_cache, step_of
         from signacc.baseline.points import Point
         from signacc.baseline.step import OneLaunch
@@ -190,7 +214,7 @@ class Bench:
             for bits in BITS:
                 decoder = self.decoder(named_model(model), bits)
                 for context in CONTEXTS:
-                    for way in EARLY:
+                    for way in WAYS:
                         self.tasks.run(
                             {"key": f"{model} a{bits}, {way}", "model": model, "bits": bits,
                              "context": context, "way": way},
@@ -205,7 +229,7 @@ class Bench:
             for skip in PARTS:
                 self.tasks.run(
                     {"key": f"without {', '.join(skip) or 'nothing'}", "model": model,
-                     "context": context, "skip": skip},
+                     "context": context, "skip": list(skip)},
                     lambda skip=skip, context=context: self.time(
                         decoder, context, ONE_LAUNCH, skip, 0.05))
 

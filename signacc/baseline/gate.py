@@ -66,40 +66,56 @@ def shallow(config: ModelConfig) -> ModelConfig:
     return replace(config, num_hidden_layers=min(LAYERS, config.num_hidden_layers))
 
 
+class _Compare:
+    """Compares logits of a path with float64 on the same inputs."""
+
+    def __init__(self, path: Path, batch: int) -> None:
+        self.path, self.batch = path, batch
+        quantizers = 8 if path.act_bits == 8 else None  # those of 16 bits are finer than float16
+        self.exact = Reference(path, act_bits=quantizers)
+        self.plain = Reference(path, path.dtype, act_bits=quantizers)
+
+    def __call__(
+        self, what: str, tokens: Tensor, keys: list[Tensor], values: list[Tensor], out: Tensor
+    ) -> Check:
+        truth = self.exact(tokens, keys, values)
+        allowed = ROUNDINGS * relative_error(self.plain(tokens, keys, values), truth)
+        return Check(f"{what}, batch {self.batch}", relative_error(out, truth), allowed)
+
+    def decode(self, past: int) -> Check:
+        """Check one decode step after `past` positions."""
+        path, batch = self.path, self.batch
+        tokens = torch.randint(0, path.config.vocab_size, (batch, 1), device=path.device)
+        cache = Cache(path.config, batch, past + 3, path)
+        before = [[c[:, :, :past].clone() for c in side] for side in (cache.keys, cache.values)]
+        what = f"decode at position {past}"
+        out = Decoder(Finite(path, f"{what}, batch {batch}")).decode(tokens[:, 0], cache, past)
+        return self(what, tokens, *before, out)
+
+    def prefill(self, length: int) -> Check:
+        """Check a prefill of `length` positions."""
+        path, batch = self.path, self.batch
+        tokens = torch.randint(0, path.config.vocab_size, (batch, length), device=path.device)
+        cache = Cache(path.config, batch, length, path)
+        none = [c[:, :, :0] for c in cache.keys]
+        what = f"prefill of {length}"
+        out = Decoder(Finite(path, f"{what}, batch {batch}")).prefill(tokens, cache)
+        return self(what, tokens, none, none, out)
+
+
 def check_model(path: Path, *, batch: int, past: int, length: int) -> list[Check]:
     """Check one decode step after `past` positions, and a prefill of `length` positions.
 
-    `path` is of :func:`shallow` shape; its weights are used as they are.
+    `path` is of :func:`shallow` shape; its weights are used as they are. Without a `length` there
+    is no prefill.
 
     Raises
     ------
     GateError
         If a linear meets or makes NaN or infinity; the message names it.
     """
-    config = path.config
-    quantizers = 8 if path.act_bits == 8 else None  # those of 16 bits are finer than float16
-    exact = Reference(path, act_bits=quantizers)
-    plain = Reference(path, path.dtype, act_bits=quantizers)
-    vocabulary = config.vocab_size
-
-    def run(what: str, tokens: Tensor, keys: list[Tensor], values: list[Tensor], out: Tensor):
-        truth = exact(tokens, keys, values)
-        allowed = ROUNDINGS * relative_error(plain(tokens, keys, values), truth)
-        return Check(f"{what}, batch {batch}", relative_error(out, truth), allowed)
-
-    tokens = torch.randint(0, vocabulary, (batch, 1), device=path.device)
-    cache = Cache(config, batch, past + 3, path)
-    before = [[c[:, :, :past].clone() for c in side] for side in (cache.keys, cache.values)]
-    what = f"decode at position {past}"
-    out = Decoder(Finite(path, f"{what}, batch {batch}")).decode(tokens[:, 0], cache, past)
-    checks = [run(what, tokens, *before, out)]
-    tokens = torch.randint(0, vocabulary, (batch, length), device=path.device)
-    cache = Cache(config, batch, length, path)
-    none = [c[:, :, :0] for c in cache.keys]
-    what = f"prefill of {length}"
-    out = Decoder(Finite(path, f"{what}, batch {batch}")).prefill(tokens, cache)
-    checks.append(run(what, tokens, none, none, out))
-    return checks
+    compare = _Compare(path, batch)
+    return [compare.decode(past), *([compare.prefill(length)] if length else [])]
 
 
 def check_linears(path: Path, *, count: int) -> Check:

@@ -46,6 +46,15 @@ def split_for(outputs: int, inputs: int, rows: tuple[int, ...]) -> int:
     return split
 
 
+def gemv_defines(
+    outputs: int, inputs: int, rows: tuple[int, ...], prologue: int, act_bits: int, *,
+    overlap: bool, late: bool,
+) -> dict[str, int]:
+    """Return the macros of bitplane.cu for one vector."""
+    return {"MODE": prologue, "SPLIT": split_for(outputs, inputs, rows), "K": inputs,
+            "PLANES": act_bits, "AHEAD": int(overlap), "LATE": int(late)}
+
+
 @functools.cache
 def source() -> str:
     """Return the CUDA C++ of the kernels for few vectors."""
@@ -186,14 +195,16 @@ class SignPath(Path):
         split = split_for(outputs, inputs, signs.rows)
         blocks = outputs // TILE_N // (_WARPS // split)
         shape = {"K": inputs, "PLANES": self.act_bits, "AHEAD": int(self.overlap)}
-        late = {"LATE": int(self.late)}
         source = [_pointer(x), _pointer(x if gain is None else gain), _pointer(signs.alpha),
                   _pointer(signs.beta)]
         eps = c_float(self.config.rms_norm_eps)
         ends = [c_int(matrix.first), c_int(matrix.second), c_int(residual)]
         if count == 1:
-            kernel = _kernel("sign_gemv_one", _plane_bytes(inputs, self.act_bits), MODE=prologue,
-                             SPLIT=split, **shape, **late)
+            defines = gemv_defines(outputs, inputs, signs.rows, prologue, self.act_bits,
+                                   overlap=self.overlap, late=self.late)
+            kernel = _kernel(
+                "sign_gemv_one", _plane_bytes(inputs, self.act_bits), **defines
+            )
             kernel.launch((blocks, 1), 32 * _WARPS,
                           [_pointer(matrix.tiles), *source, _pointer(y), eps, *ends], stream)
             return
