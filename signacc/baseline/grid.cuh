@@ -22,10 +22,10 @@ struct Span {
     INSIDE int end() const { return first + count; }
 };
 
-// What this block does of so many equal things.
-INSIDE Span share_of(int things) {
-    const int first = (int)((long long)things * blockIdx.x / gridDim.x);
-    return Span{first, (int)((long long)things * (blockIdx.x + 1) / gridDim.x) - first};
+// What this block does of so many equal things; times blocks they are fewer than 2^32.
+INSIDE Span share_of(u32 things) {
+    const u32 first = things * blockIdx.x / gridDim.x;
+    return Span{(int)first, (int)(things * (blockIdx.x + 1) / gridDim.x - first)};
 }
 
 INSIDE int slots_of(int bytes) { return (bytes + SLOT - 1) / SLOT; }

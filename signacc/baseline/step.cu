@@ -457,7 +457,8 @@ KERNEL __launch_bounds__(32 * WARPS + 128, 1) decode_step(
         return;
     }
     more_registers<112>();
-    Step step{model, cache, to, memory, staged, partial, shared, ring, Meeting{to.counters, 0 - gridDim.x}};
+    Step step{model, cache, to, memory, staged, partial, shared, ring,
+              Meeting{to.counters, 0 - gridDim.x}};
     const u16 *x = model.embedding + (size_t)*token * HIDDEN;
     for (int i = 0; i < model.count; i++) {
         const Layer &layer = shared.layers()[i];
