@@ -118,8 +118,8 @@ INSIDE void copy_step(
 
 // ---- parts of a linear ----
 
-// Counts ones of the next `tiles` tiles of INPUTS, from tile `first` behind slot `ahead` on, by OF warps,
-// to partial [tile][sharing warp][16].
+// Counts ones of `tiles` tiles of INPUTS, from tile `first` behind slot `ahead` on, by OF warps, to
+// partial [tile][sharing warp][16].
 template <int INPUTS, int OF>
 INSIDE void count_tiles(
     const unsigned char *memory, const Ring &ring, int ahead, int first, int tiles,
@@ -431,7 +431,8 @@ struct Step {
     }
 };
 
-// Grid: one block a processor, all resident; WARPS + 4 warps, as registers are given to four at a time. token int64; logits [VOCAB].
+// Grid: one block a processor, all resident; WARPS + 4 warps, as registers are given to four at a time.
+// token int64; logits [VOCAB].
 KERNEL __launch_bounds__(32 * WARPS + 128, 1) decode_step(
     const long long *token, const Model model, const Cache cache, const Buffers to) {
     unsigned char *memory = shared_bytes(), *staged = memory + SLOTS * SLOT;
