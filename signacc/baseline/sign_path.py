@@ -15,12 +15,12 @@ from torch import Tensor
 from golden.config import ModelConfig
 from golden.errors import InputError
 
+from .device import WARPGROUP_CAPABILITY
 from .gemm import make_gemm
 from .nvrtc import Kernel, compile_cubin
 from .packing import TILE_K, TILE_N, tile_order
 from .paths import PROLOGUES, Path
 from .plan import EARLY, GEMMS, ONE_LAUNCH
-from .sign_wgmma import CAPABILITY
 from .step import OneLaunch, StepShape
 from .vectors import fold, quantize
 from .weights import FUSED, Signs, dense_of, random_signs
@@ -144,7 +144,7 @@ class SignPath(Path):
         """Sizes of the step in one launch; None where the device or the shape does not allow it."""
         capability = torch.cuda.get_device_capability(self.device)
         processors = torch.cuda.get_device_properties(self.device).multi_processor_count
-        if capability != CAPABILITY:
+        if capability != WARPGROUP_CAPABILITY:
             return None
         with contextlib.suppress(InputError):  # says what does not fit
             return StepShape(self.config, self.act_bits, processors)
