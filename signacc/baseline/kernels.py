@@ -92,7 +92,7 @@ def gemv_kernel(
     tl.store(y + n, result.to(y.dtype.element_ty), mask=within)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["last"])  # 1 would become a constant, which has no type to convert
 def attend_kernel(
     qkv, cos, sin, keys, values, out, sums, last, capacity, scale,
     span: tl.constexpr, heads: tl.constexpr, kv_heads: tl.constexpr, half: tl.constexpr,
