@@ -4,7 +4,8 @@
 
 Family `check` holds it to the kernel-by-kernel step and to float64, small shapes first; `time`
 times both in the same run; `parts` times the rest when parts are left out (the results are wrong
-then). A step that fails or hangs leaves its reason and the rest goes on (gpu_worker.py). Times are
+then); `variants` checks and times other settings of the kernel. A step that fails or hangs leaves
+its reason and the rest goes on (gpu_worker.py). Times are
 medians of replayed CUDA graphs of a step as `signacc baseline` has it: embedding to argmax.
 """
 
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,7 +35,7 @@ from signacc.baseline.step import SKIPS, StepShape, compile_step
 from signacc.baseline.weights import FUSED, fused_shape
 from signacc.files import write_text
 
-FAMILIES = ("check", "parts", "time")
+FAMILIES = ("check", "variants", "parts", "time")
 MODELS = ("fbi-7b", "fbi-1.3b", "fbi-130m")
 CONTEXTS = (512, 128, 2048)
 WAYS = (ONE_LAUNCH, "none", "all")
@@ -48,6 +50,7 @@ LASTS = {"small": (0, 1, 31, 333, 2046)}
 
 PAST = (333,)
 
+_FAR = 0.01  # difference of logits of few layers at 16 bits that roundings do not explain
 _WORK = [name for name in SKIPS if name != "barriers"]
 PARTS: tuple[tuple[str, ...], ...] = (
     (), tuple(_WORK), ("attention",), ("bit planes",), ("counting",), ("copies",), ("head",),
@@ -56,9 +59,16 @@ PARTS: tuple[tuple[str, ...], ...] = (
 )
 """What is left out. Without barriers blocks read what others are writing, which costs no time."""
 
+VARIANTS: tuple[dict[str, int], ...] = (
+    {}, *({"flight": copies} for copies in (0, 1, 2, 3, 6, 8, 12)),
+)
+"""Settings of :class:`signacc.baseline.step.StepShape` that differ from its own."""
+
 
 def _shapes(models: tuple[str, ...], families: tuple[str, ...]) -> Iterator[tuple]:
     """Yield (shape, skip) of every kernel of the families."""
+    from signacc.baseline.gate import shallow
+
     blocks = torch.cuda.get_device_properties(0).multi_processor_count
     configs = [named_model(model) for model in models]
     if "check" in families:
@@ -67,6 +77,10 @@ def _shapes(models: tuple[str, ...], families: tuple[str, ...]) -> Iterator[tupl
     yield from ((StepShape(config, bits, blocks), ()) for config in configs for bits in BITS)
     if "parts" in families:
         yield from ((StepShape(configs[0], 16, blocks), skip) for skip in PARTS)
+    if "variants" in families:
+        few = shallow(configs[0])
+        yield from ((StepShape(config, 16, blocks, **one), ())
+                    for config in (few, configs[0]) for one in VARIANTS)
 
 
 def _gemvs(models: tuple[str, ...]) -> Iterator[dict[str, int]]:
@@ -234,6 +248,28 @@ class Bench:
                         decoder, context, ONE_LAUNCH, skip, 0.05))
 
 
+    def variants(self, model: str) -> None:
+        """Time each of :data:`VARIANTS` that gives what the kernel-by-kernel step gives."""
+        from signacc.baseline.gate import shallow
+
+        config = named_model(model)
+        few, whole = self.decoder(shallow(config), 16), self.decoder(config, 16)
+        usual = [one.path.step_shape for one in (few, whole)]
+
+        def one(changes: dict[str, int]) -> dict[str, object]:
+            for decoder, shape in zip((few, whole), usual, strict=True):
+                decoder.path.step_shape, decoder.path._step = replace(shape, **changes), None
+            found = self.both_ways(few, 333)
+            if not (found["finite"] and found["difference"] < _FAR):
+                raise InputError(f"a step must be that of kernel by kernel, and is not: {found}")
+            return self.time(whole, 512, ONE_LAUNCH, seconds=0.1) | found
+
+        for changes in VARIANTS:
+            key = ", ".join(f"{name} {value}" for name, value in changes.items())
+            self.tasks.run({"key": key or "as it is", "model": model, "context": 512,
+                            "variant": changes}, lambda changes=changes: one(changes))
+
+
 def table(family: str, results: list[Task]) -> str:
     """Return a line for each result, or for each point of `time`."""
     lines = [f"-- {family}"]
@@ -246,7 +282,8 @@ def table(family: str, results: list[Task]) -> str:
             points.setdefault(f"{one['model']:9s} a{one['bits']:<2d} {one['context']:5d}",
                               []).append(one)
         else:
-            figures = {k: v for k, v in one.items() if k not in ("key", "family", "skip", "model")}
+            hidden = ("key", "family", "skip", "model", "variant")
+            figures = {k: v for k, v in one.items() if k not in hidden}
             lines.append(f"{one['key']:60s} " + " ".join(
                 f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
     for point, ways in points.items():
@@ -261,7 +298,7 @@ def table(family: str, results: list[Task]) -> str:
 @click.option("--family", "families", multiple=True, type=click.Choice(FAMILIES), default=FAMILIES,
               show_default=True, help="Only these; may be given several times.")
 @click.option("--model", "models", multiple=True, default=MODELS, show_default=True,
-              help="Only these; the parts are of the first.")
+              help="Only these; parts and variants are of the first.")
 @click.option("--seconds", default=90.0, show_default=True, type=click.FloatRange(1),
               help="Time of everything; what is not reached says so.")
 @click.option("--worker", nargs=2, hidden=True, help="Family and folder of a worker.")
@@ -278,7 +315,8 @@ def main(
     if worker:
         bench = Bench(Tasks(Path(worker[1])))
         run = {"check": lambda: bench.check(models), "time": lambda: bench.times(models),
-               "parts": lambda: bench.parts(models[0])}
+               "parts": lambda: bench.parts(models[0]),
+               "variants": lambda: bench.variants(models[0])}
         run[worker[0]]()
         return
     begin = time.monotonic()

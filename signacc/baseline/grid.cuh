@@ -1,7 +1,7 @@
 // A grid of resident blocks that work in phases: what each block does of a phase, a ring in shared
 // memory that is filled ahead of its use, and the barrier between phases. Behind hopper.cuh. Of a
-// block's warps the first WARPS compute, and a thread of those behind them copies. Macros: SLOTS of the ring, WARPS; SKIP, see
-// step.cu.
+// block's warps the first WARPS compute, and a thread of those behind them copies. Macros: SLOTS of the
+// ring, FLIGHT, WARPS; SKIP, see step.cu.
 
 #define SLOT 8192  // bytes
 
@@ -58,9 +58,15 @@ struct Ring {
         if (!(SKIP & 8) && lane < slots) barrier_arrive(empty + 8 * at(lane));
         advance(slots);
     }
-    // By the one thread that copies.
-    INSIDE void put(const void *from, int bytes) {
+    // By the one thread that copies. With AT_ONCE, so many copies are under way at most: a phase frees
+    // many slots at once, and whatever else the block reads or writes would queue behind all of them.
+    template <int AT_ONCE = FLIGHT> INSIDE void put(const void *from, int bytes) {
         if (SKIP & 8) return;
+        if (AT_ONCE) {
+            const bool before = slot < AT_ONCE;  // in the use before; of the first use there is none
+            const int earlier = slot - AT_ONCE + (before ? SLOTS : 0);
+            barrier_wait(full + 8 * earlier, parity ^ before);
+        }
         barrier_wait(empty + 8 * slot, parity ^ 1);
         barrier_expect(full + 8 * slot, bytes);
         copy_bytes(start + SLOT * slot, from, bytes, full + 8 * slot);

@@ -13,8 +13,9 @@
 //
 // Compiled by NVRTC for sm_90a behind hopper.cuh, bitplane.cuh, planes.cuh, grid.cuh and attend.cuh. Macros:
 // HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; WARPS that compute; SLOTS of the
-// ring; TILES, the most tiles of 16 outputs of a block in a phase; SKIP, bits of what is left out to time
-// the rest, with wrong results: 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
+// ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; TILES, the most tiles of
+// 16 outputs of a block in a phase; SKIP, bits of what is left out to time the rest, with wrong
+// results: 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
 
 #define STEP 512  // bytes of the signs of 16 outputs by 256 inputs
 #define QKV ((HEADS + 2 * KV_HEADS) * DIM)
@@ -111,9 +112,9 @@ INSIDE void copy_step(
     }
     if (SKIP & 16) return;
     const Span rows = share_of(VOCAB);
-    for (int r = 0; r < rows.count; r += HEAD_ROWS)
-        ring.put(model.head + (size_t)(rows.first + r) * HIDDEN,
-                 min(HEAD_ROWS, rows.count - r) * HIDDEN * 2);
+    for (int r = 0; r < rows.count; r += HEAD_ROWS)  // nothing else is left to do: all at once
+        ring.put<0>(model.head + (size_t)(rows.first + r) * HIDDEN,
+                    min(HEAD_ROWS, rows.count - r) * HIDDEN * 2);
 }
 
 // ---- parts of a linear ----

@@ -45,6 +45,8 @@ class StepShape:
         Model, and width of quantized activations: 8 or 16.
     blocks
         Blocks of the grid, one a processor of the device.
+    flight
+        Copies of a layer that a block has under way at once; 0 for no limit.
 
     Raises
     ------
@@ -55,6 +57,7 @@ class StepShape:
     config: ModelConfig
     act_bits: int
     blocks: int
+    flight: int = 4
 
     def __post_init__(self) -> None:
         c = self.config
@@ -131,7 +134,8 @@ class StepShape:
             "HIDDEN": c.hidden_size, "FFN": c.intermediate_size, "HEADS": c.num_attention_heads,
             "KV_HEADS": c.num_key_value_heads, "DIM": c.head_dim, "VOCAB": c.vocab_size,
             "PLANES": self.act_bits, "WARPS": _WARPS, "SLOTS": self.slots,
-            "TILES": max(self._tiles().values()), "SKIP": sum(SKIPS[name] for name in skip),
+            "FLIGHT": self.flight, "TILES": max(self._tiles().values()),
+            "SKIP": sum(SKIPS[name] for name in skip),
         }
 
     def spans(self, last: int) -> tuple[int, int]:
