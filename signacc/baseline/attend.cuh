@@ -2,6 +2,7 @@
 // values come through the ring; RoPE, the new key and the new value are of this step. What a block
 // leaves is joined by those who read it (join_spans). Behind planes.cuh and grid.cuh. Macros: HEADS,
 // KV_HEADS, DIM.
+#define QKV ((HEADS + 2 * KV_HEADS) * DIM)
 
 #define GROUP (HEADS / KV_HEADS)
 #define CACHE_ROWS (SLOT / 2 / DIM)  // keys, or values, of a slot: one for each group of lanes
@@ -45,7 +46,15 @@ INSIDE uint4 narrow_eight(const Eight &e) {
     return uint4{pairs[0], pairs[1], pairs[2], pairs[3]};
 }
 
-INSIDE Eight load_eight(const u16 *from) { return widen_eight(__ldcg((const uint4 *)from)); }
+INSIDE Eight widen_tagged(const uint4 &low, const uint4 &high) {
+    return Eight{widen((u16)low.x), widen((u16)low.y), widen((u16)low.z), widen((u16)low.w),
+                 widen((u16)high.x), widen((u16)high.y), widen((u16)high.z), widen((u16)high.w)};
+}
+
+INSIDE uint4 untagged(const uint4 &low, const uint4 &high) {
+    return uint4{__byte_perm(low.x, low.y, 0x5410), __byte_perm(low.z, low.w, 0x5410),
+                 __byte_perm(high.x, high.y, 0x5410), __byte_perm(high.z, high.w, 0x5410)};
+}
 
 struct Turn {  // of a lane's 8 elements, by RoPE
     float cos[8], sin[8];  // sin with the sign of its half
@@ -63,8 +72,9 @@ INSIDE Turn turn_at(const float *cos, const float *sin, int d, int last) {
     return t;
 }
 
-INSIDE Eight rotated(const u16 *row, int d, const Turn &t) {
-    const Eight here = load_eight(row + d), there = load_eight(row + (d + DIM / 2) % DIM);
+// Eight elements, and those half a row away, as two times four each.
+INSIDE Eight rotated(const uint4 *words, const Turn &t) {
+    const Eight here = widen_tagged(words[0], words[1]), there = widen_tagged(words[2], words[3]);
     Eight r;
 #pragma unroll
     for (int i = 0; i < 8; i++) r.value[i] = here.value[i] * t.cos[i] + there.value[i] * t.sin[i];
@@ -166,19 +176,30 @@ INSIDE void write_part(Attended &state, float *scratch, u16 *parts, float2 *sums
     }
 }
 
-// What all blocks made of this block's span of a head. qkv [HEADS + 2 KV_HEADS, DIM]; keys and values
+// What all blocks made of this block's span of a head. qkv [HEADS + 2 KV_HEADS, DIM], tagged; keys and values
 // [KV_HEADS, capacity, DIM], position `last` is written.
 INSIDE void attend(
-    const Spans &spans, const Turn &turn, const u16 *qkv, u16 *keys, u16 *values, int capacity,
+    const Spans &spans, const Turn &turn, const Tagged<QKV> &qkv, u32 tag, u16 *keys, u16 *values, int capacity,
     const unsigned char *memory, Ring &ring, float *scratch, u16 *parts, float2 *sums) {
-    const int d = 8 * (threadIdx.x % ROW_LANES), head = spans.head(), kv = head / GROUP;
-    Eight query = rotated(qkv + head * DIM, d, turn);
+    const int d = computed_here(8 * (threadIdx.x % ROW_LANES));
+    const int head = spans.head(), kv = head / GROUP;
+    const bool adds = threadIdx.x < 32 && spans.newest();  // the new key and value
+    const auto where = [&](int i) {  // q, k: here, there; v: here
+        const int row = i < 4 ? head : i < 8 ? HEADS + kv : HEADS + KV_HEADS + kv;
+        return row * DIM + (i & 2 ? (d + DIM / 2) % DIM : d) + 4 * (i & 1);
+    };
+    uint4 words[10];
+    if (adds)
+        qkv.get(words, tag, where);
+    else
+        qkv.get(*(uint4(*)[4])words, tag, where);
+    Eight query = rotated(words, turn);
 #pragma unroll
     for (int i = 0; i < 8; i++) query.value[i] *= rsqrtf((float)DIM);
     Attended state{NONE, 0.0f, {}};
-    if (threadIdx.x < 32 && spans.newest()) {  // its groups of lanes do the same, the first counts
-        const uint4 key = narrow_eight(rotated(qkv + (HEADS + kv) * DIM, d, turn));
-        const uint4 value = __ldcg((const uint4 *)(qkv + (HEADS + KV_HEADS + kv) * DIM + d));
+    if (adds) {  // its groups of lanes do the same, the first counts
+        const uint4 key = narrow_eight(rotated(words + 4, turn));
+        const uint4 value = untagged(words[8], words[9]);
         const float score = dot_lanes(query, widen_eight(key));
         if (threadIdx.x < ROW_LANES) {
             state = Attended{score, 1.0f, widen_eight(value)};

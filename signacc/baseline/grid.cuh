@@ -1,7 +1,7 @@
 // A grid of resident blocks that work in phases: what each block does of a phase, a ring in shared
 // memory that is filled ahead of its use, and the barrier between phases. Behind hopper.cuh. Of a
 // block's warps the first WARPS compute, and a thread of those behind them copies. Macros: SLOTS of the
-// ring, FLIGHT, WARPS; SKIP, see step.cu.
+// ring, FLIGHT, POLL, WARPS; SKIP, see step.cu.
 
 #define SLOT 8192  // bytes
 
@@ -77,10 +77,41 @@ struct Ring {
     }
 };
 
+// A vector of SIZE numbers that say by themselves whether they are there, so that neither who writes nor
+// who reads waits for a barrier: a word has the number, binary16, below, and a tag above. Who writes puts
+// another tag each time; nobody writes before all have read (barriers between other phases see to that). Of
+// each 16 numbers the first four, then of each the next four: a warp's loads are one piece.
+template <int SIZE> struct Tagged {
+    u32 *words;
+
+    static INSIDE int four(int k) { return k % 16 / 4 * (SIZE / 16) + k / 16; }
+    INSIDE u32 *at(int k) const { return words + 4 * four(k) + k % 4; }
+    INSIDE void put(int k, u16 value, u32 tag) const { store_tagged(at(k), value, tag); }
+    // What this block wrote.
+    INSIDE u16 own(int k) const { return (u16)__ldcg(at(k)); }
+    // N times four, the first of each at where(i).
+    template <int N, class Where>
+    INSIDE void get(uint4 (&found)[N], u32 tag, const Where &where) const {
+        load_tagged<N, !(SKIP & 32), POLL == 2>(
+            found, tag, [&](int i) { return (const uint4 *)words + four(where(i)); });
+    }
+};
+
 // The barrier of the grid, by the warps that compute. counter[0] counts arrivals of one launch, [32]
-// blocks that have passed the last barrier. `count` begins a grid below 0: the first wait is none.
+// blocks that have passed the last barrier.
 struct Meeting {
     u32 *counter, count;
+
+    // Around what is tagged: with POLL 0 a barrier all the same.
+    INSIDE void hand_on() {
+        if (POLL == 0) arrive();
+    }
+    INSIDE void receive() {
+        if (POLL == 0)
+            wait();
+        else
+            Whole::sync();
+    }
 
     INSIDE void arrive() {
         Whole::sync();

@@ -18,6 +18,12 @@ struct alignas(64) TensorMap {
 // A number that is the same in all threads of a warp, which the compiler cannot know.
 INSIDE int uniform(int value) { return __shfl_sync(~0u, value, 0); }
 
+// The same number; what depends on it is computed here, not ahead of a loop, where it would keep registers.
+INSIDE int computed_here(int value) {
+    asm volatile("" : "+r"(value));
+    return value;
+}
+
 INSIDE u32 shared_start() {
     extern __shared__ unsigned char dynamic[];
     return (u32)__cvta_generic_to_shared(dynamic);
@@ -49,6 +55,33 @@ INSIDE void grid_wait(const u32 *counter, u32 count) {
     do {
         asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(counter) : "memory");
     } while (seen < count);
+}
+
+// N times four words, at from(i), that other blocks write one by one, each with `tag` in its upper half: until
+// all are there. With FIRST the first four are waited for before the others are asked for.
+template <int N, bool WAITS, bool FIRST, class From>
+INSIDE void load_tagged(uint4 (&words)[N], u32 tag, const From &from) {
+    u32 missing;
+#pragma unroll
+    for (int begin = FIRST ? 1 : N; begin <= N; begin += N - 1) {
+        do {
+            missing = 0;
+#pragma unroll
+            for (int i = 0; i < begin; i++)
+                asm volatile("ld.relaxed.gpu.global.v4.u32 {%0,%1,%2,%3}, [%4];"
+                             : "=r"(words[i].x), "=r"(words[i].y), "=r"(words[i].z),
+                               "=r"(words[i].w) : "l"(from(i)) : "memory");
+#pragma unroll
+            for (int i = 0; i < begin; i++)
+                missing |= (words[i].x ^ tag << 16) | (words[i].y ^ tag << 16) |
+                           (words[i].z ^ tag << 16) | (words[i].w ^ tag << 16);
+        } while (WAITS && missing >> 16);
+    }
+}
+
+INSIDE void store_tagged(u32 *to, u16 value, u32 tag) {
+    asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(value | tag << 16)
+                 : "memory");
 }
 
 INSIDE void cluster_arrive() {

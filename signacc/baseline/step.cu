@@ -1,11 +1,13 @@
-// A decode step of one vector in one launch: a block a processor, all resident, that meet at barriers in
-// global memory between the phases of a layer. In a phase a block works on outputs of its own:
-//   qkv      norm, bit planes, signs           -> qkv
-//   attend   RoPE, a span of a head's cache    -> parts, sums
-//   out      spans joined, bit planes, signs   -> x
-//   gate_up  norm, bit planes, signs, SwiGLU   -> hidden, tops
-//   down     bit planes, signs                 -> x
-// and at the end the 16-bit head. Bit planes and sums are those of bitplane.cu.
+// A decode step of one vector in one launch: a block a processor, all resident. In a phase of a layer a
+// block works on outputs of its own:
+//   qkv      norm, bit planes, signs           -> qkv, tagged
+//   attend   RoPE, a span of a head's cache    -> parts, sums; barrier
+//   out      spans joined, bit planes, signs   -> x, tagged
+//   gate_up  norm, bit planes, signs, SwiGLU   -> hidden, tops, shifts; barrier
+//   down     bit planes, signs                 -> x, tagged
+// Barriers are in global memory; what is tagged is waited for number by number (grid.cuh). Tags count
+// from 1 in each step: of x by its phases, of qkv by layers, and qkv is left with tag 0.
+// At the end is the 16-bit head. Bit planes and sums are those of bitplane.cu.
 //
 // What does not depend on the vector does not wait for it: one thread copies signs, cached keys and
 // values, and the head through a ring in shared memory, in the order of their use, as far ahead as the
@@ -13,12 +15,11 @@
 //
 // Compiled by NVRTC for sm_90a behind hopper.cuh, bitplane.cuh, planes.cuh, grid.cuh and attend.cuh. Macros:
 // HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; WARPS that compute; SLOTS of the
-// ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; TILES, the most tiles of
-// 16 outputs of a block in a phase; SKIP, bits of what is left out to time the rest, with wrong
+// ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; POLL, what is tagged
+// is waited for by 0 a barrier, 1 all words, 2 the first of them; TILES, the most tiles of 16 outputs of a block in a phase; SKIP, bits of what is left out to time the rest, with wrong
 // results: 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
 
 #define STEP 512  // bytes of the signs of 16 outputs by 256 inputs
-#define QKV ((HEADS + 2 * KV_HEADS) * DIM)
 #define HEAD_ROWS (SLOT / 2 / HIDDEN)
 #define STEPS_OF(inputs) ((inputs) / 256)
 // warps of a team that share a tile
@@ -58,7 +59,9 @@ struct Cache {
 
 // What blocks leave for each other; tops and counters are 0 before and after a step.
 struct Buffers {
-    u16 *x, *qkv, *parts, *hidden, *logits;
+    Tagged<HIDDEN> x;
+    Tagged<QKV> qkv;
+    u16 *parts, *hidden, *logits;
     float2 *sums;
     float *shifts;  // of each tile of `hidden`, its part of beta * x ahead of `down`
     u32 *tops;      // of each layer, bits of the largest product ahead of `down`
@@ -173,12 +176,17 @@ struct Step {
     Shared &shared;
     Ring ring;
     Meeting meeting;
+    const u16 *embedded;
 
     // A team's vector to bit planes, and what belongs to them to `into`.
     template <bool NORM, class Input, class Fetch>
     INSIDE void prepare(
         const Input &input, const Fetch &constants, unsigned char *planes, Prepared &into) {
-        if (SKIP & 2) return;
+        if (SKIP & 2) {  // and still wait
+            float value[Rounds<HIDDEN, Half>::COUNT][16];
+            read_inputs<HIDDEN, Half>(value, input);
+            return;
+        }
         const Vector v = quantize<NORM, HIDDEN, Half>(
             input, constants, (u16 *)planes, model.eps, into.scratch);
         const int total = __reduce_add_sync(~0u, v.total);
@@ -189,16 +197,27 @@ struct Step {
         }
     }
 
-    INSIDE auto reading(const u16 *x) {
-        return [=](float (&value)[16], int k) {
-            const Sixteen part = load_written(x + k);
+    static INSIDE void read_plain(float (&value)[16], const u16 *from) {
+        const Sixteen part = load_written(from);
 #pragma unroll
-            for (int i = 0; i < 16; i++) value[i] = part[i];
-        };
+        for (int i = 0; i < 16; i++) value[i] = part[i];
+    }
+
+    INSIDE void read_x(float (&value)[16], int k, u32 tag) const {
+        uint4 words[4];
+        k = computed_here(k);
+        to.x.get(words, tag, [&](int i) { return k + 4 * i; });
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            value[4 * i] = widen((u16)words[i].x);
+            value[4 * i + 1] = widen((u16)words[i].y);
+            value[4 * i + 2] = widen((u16)words[i].z);
+            value[4 * i + 3] = widen((u16)words[i].w);
+        }
     }
 
     // A linear of HIDDEN inputs whose sets of scales, of so many tiles, lie behind each other:
-    // write(output, result) of this block's. Most blocks have one set.
+    // write(output, result, whether it is own_row()) of this block's. Most blocks have one set.
     template <bool NORM, class Input, class Write>
     INSIDE void linear(
         int set_tiles, int last_tiles, int sets, const u16 *gain, const u16 *alpha, const u16 *beta,
@@ -215,7 +234,10 @@ struct Step {
         Constants ahead{};
         if (ONCE && prepares) ahead = load(0);
         ring.wait(slots);
-        meeting.wait();
+        if (NORM)
+            meeting.receive();
+        else
+            meeting.wait();
         for (int tile = tiles.first; tile < tiles.end();) {
             const int here = min(tiles.end(), set_tiles + set * last_tiles) - tile;
             if (prepares)
@@ -228,7 +250,8 @@ struct Step {
             const Prepared &by = shared.of[0];
             for (int row = threadIdx.x; row < 16 * here; row += Whole::THREADS)
                 write(16 * tile + row,
-                      result_at<HIDDEN, Half>(partial, row, by.scratch.total, by.unit, by.shift));
+                      result_at<HIDDEN, Half>(partial, row, by.scratch.total, by.unit, by.shift),
+                      tile == tiles.first && row == threadIdx.x);
             tile += here;
             if (tile < tiles.end()) {  // the next set
                 set++;
@@ -236,43 +259,60 @@ struct Step {
                 Whole::sync();
             }
         }
+        meeting.hand_on();
         ring.release(slots);
-        meeting.arrive();
     }
 
-    INSIDE void qkv(const Layer &layer, const u16 *x) {
+    INSIDE void qkv(const Layer &layer, int index) {
         linear<true>(
             HEADS * DIM / 16, KV_HEADS * DIM / 16, 3, layer.gain_qkv, layer.scale_qkv,
-            layer.shift_qkv, reading(x),
-            [&](int output, float result) { to.qkv[output] = narrow(result); });
+            layer.shift_qkv,
+            [&](float (&value)[16], int k) {
+                if (index)
+                    read_x(value, k, 2 * index);
+                else
+                    read_plain(value, embedded + k);
+            },
+            [&](int output, float result, bool) {
+                to.qkv.put(output, narrow(result), index + 1);
+            });
     }
 
-    INSIDE void attention(const Cached &layer, u32 *used) {
+    INSIDE void attention(const Cached &layer, int index) {
         const Spans &spans = cache.spans;
         Turn turn{};
         if (spans.any())
             turn = turn_at(model.cos, model.sin, 8 * (threadIdx.x % ROW_LANES), spans.last);
-        meeting.wait();
+        meeting.receive();
         if (!(SKIP & 1) && spans.any())
-            attend(spans, turn, to.qkv, layer.keys, layer.values, cache.capacity, memory, ring,
-                   (float *)staged, to.parts, to.sums);
-        if (blockIdx.x == 0 && threadIdx.x == 0) *used = 0;  // of the layer before
+            attend(spans, turn, to.qkv, index + 1, layer.keys, layer.values, cache.capacity, memory,
+                   ring, (float *)staged, to.parts, to.sums);
         meeting.arrive();
     }
 
-    INSIDE void out(const Layer &layer, const u16 *x) {
+    // This thread's first output of x in `out` and `down`: no other thread writes it, so that what is
+    // added to it may be read ahead.
+    INSIDE int own_row() const {
+        const Span tiles = share_of(HIDDEN / 16);
+        const int row = min((int)threadIdx.x, max(0, 16 * tiles.count - 1));
+        return computed_here(16 * tiles.first + row);
+    }
+
+    INSIDE void out(const Layer &layer, int index) {
+        const auto before = [&](int k) { return index ? to.x.own(k) : __ldg(embedded + k); };
+        const u16 there = before(own_row());
         linear<false>(
             HIDDEN / 16, 0, 1, nullptr, layer.scale_out, layer.shift_out,
             [&](float (&value)[16], int k) {
                 join_spans(value, to.parts, to.sums, cache.spans.splits, k);
             },
-            [&](int output, float result) {
-                to.x[output] = add_rounded(result, __ldcg(x + output));
+            [&](int output, float result, bool own) {
+                to.x.put(output, add_rounded(result, own ? there : before(output)), 2 * index + 1);
             });
     }
 
     // Half of the warps prepare and count for the gate, half for the same rows of the other.
-    INSIDE void gate_up(const Layer &layer, u32 *top) {
+    INSIDE void gate_up(const Layer &layer, int index) {
         const Span pairs = share_of(FFN / 16);
         const int half = threadIdx.x / Half::THREADS, lane = threadIdx.x & 31;
         const int slots = slots_of(pairs.count * STEPS_OF(HIDDEN) * STEP), rows = 16 * pairs.count;
@@ -290,11 +330,14 @@ struct Step {
         if (ONCE) ahead = load(0);
         const int mine = max(0, min((int)threadIdx.x, rows - 1));
         const u16 next_scale = __ldg(scale + mine), next_offset = __ldg(offset + mine);
+        u32 *top = to.tops + index;
+        // all have read it: they have met since
+        if (blockIdx.x == 0 && threadIdx.x == 0 && index) top[-1] = 0;
         ring.wait(2 * slots);
-        meeting.wait();
+        meeting.receive();
         if (rows)
             prepare<true>(
-                reading(to.x), [&](int r) { return ONCE ? ahead : load(r); }, planes,
+                [&](float (&value)[16], int k) { read_x(value, k, 2 * index + 1); }, [&](int r) { return ONCE ? ahead : load(r); }, planes,
                 shared.of[half]);
         Half::sync();
         count_tiles<HIDDEN, WARPS / 2>(
@@ -324,32 +367,37 @@ struct Step {
                 __reduce_max_sync(~0u, __float_as_uint(fmaxf(0.0f, fabsf(product))));
             if (lane == 0) atomicMax(top, largest);
         }
-        ring.release(2 * slots);
         meeting.arrive();
+        ring.release(2 * slots);
     }
 
     // The largest product and beta * x are known: gate_up left them.
-    INSIDE void down(const Layer &layer, const u32 *top) {
+    INSIDE void down(const Layer &layer, int index) {
         const Span tiles = share_of(HIDDEN / 16);
         const int slots = slots_of(tiles.count * STEPS_OF(FFN) * STEP), warp = threadIdx.x / 32;
         constexpr int ROUNDS = Rounds<FFN, Whole>::COUNT;
         Sixteen ahead[ROUNDS];
-        if (tiles.count) {
 #pragma unroll
-            for (int r = 0; r < ROUNDS; r++)
-                ahead[r] = load_constant(layer.scale_down + Rounds<FFN, Whole>::input(r));
-        }
+        for (int r = 0; r < ROUNDS; r++)
+            ahead[r] = load_constant(layer.scale_down + Rounds<FFN, Whole>::input(r));
+        const u16 there = to.x.own(own_row());
         ring.wait(slots);
         meeting.wait();
         if (tiles.count) {
             Scratch &scratch = shared.of[0].scratch;
-            const int unit = unit_of(__uint_as_float(__ldcg(top)));
+            const int unit = unit_of(__uint_as_float(__ldcg(to.tops + index)));
             float shift = 0.0f;
-            for (int i = threadIdx.x; i < FFN / 16; i += Whole::THREADS)
-                shift += __ldcg(to.shifts + i);
+#pragma unroll
+            for (int r = 0; r < ROUNDS; r++) {
+                const int i = computed_here(Rounds<FFN, Whole>::chunk(r));
+                shift += i < FFN / 16 ? __ldcg(to.shifts + i) : 0.0f;
+            }
             if (!(SKIP & 2)) {
                 float value[ROUNDS][16];
-                read_inputs<FFN, Whole>(value, reading(to.hidden));
+                read_inputs<FFN, Whole>(
+                    value, [&](float (&value)[16], int k) {
+                        read_plain(value, to.hidden + computed_here(k));
+                    });
 #pragma unroll
                 for (int r = 0; r < ROUNDS; r++)
 #pragma unroll
@@ -367,13 +415,15 @@ struct Step {
 #pragma unroll
             for (int w = 0; w < WARPS; w++) shift += scratch.shift[w];
             for (int row = threadIdx.x; row < 16 * tiles.count; row += Whole::THREADS) {
-                u16 *x = to.x + 16 * tiles.first + row;
-                *x = add_rounded(
-                    result_at<FFN, Whole>(partial, row, scratch.total, unit, shift), __ldcg(x));
+                const int k = 16 * tiles.first + row;
+                const float result =
+                    result_at<FFN, Whole>(partial, row, scratch.total, unit, shift);
+                to.x.put(k, add_rounded(result, row == threadIdx.x ? there : to.x.own(k)),
+                         2 * index + 2);
             }
         }
+        meeting.hand_on();
         ring.release(slots);
-        meeting.arrive();
     }
 
     // 16-bit rows by the normed vector: the factor, common to all, multiplies the sums.
@@ -382,12 +432,12 @@ struct Step {
         const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
         float4 *x = (float4 *)staged;  // of each 8 elements the first 4, and those of the other lanes
         Prepared &by = shared.of[0];
-        meeting.wait();
+        meeting.receive();
         meeting.leave();
-        if (blockIdx.x == 0 && threadIdx.x == 0) to.tops[model.count - 1] = 0;
         if (threadIdx.x < Half::THREADS) {
             float value[Rounds<HIDDEN, Half>::COUNT][16];
-            const float square = read_inputs<HIDDEN, Half>(value, reading(to.x));
+            const float square = read_inputs<HIDDEN, Half>(
+                value, [&](float (&value)[16], int k) { read_x(value, k, 2 * model.count); });
             const float factor = norm_factor<HIDDEN, Half>(square, model.eps, by.scratch);
             if (threadIdx.x == 0) by.shift = factor;
 #pragma unroll
@@ -406,6 +456,11 @@ struct Step {
         }
         Whole::sync();
         const float factor = by.shift;
+        // x is there, so all are through with these
+        if (blockIdx.x == 0 && threadIdx.x == 0) to.tops[model.count - 1] = 0;
+        const Span made = share_of(QKV / 16);
+        for (int row = threadIdx.x; row < 16 * made.count; row += Whole::THREADS)
+            to.qkv.put(16 * made.first + row, to.qkv.own(16 * made.first + row), 0);
         if (SKIP & 16) return;
         for (int i = 0; i * HEAD_ROWS < rows.count; i++) {
             ring.wait(1);
@@ -460,16 +515,15 @@ KERNEL __launch_bounds__(32 * WARPS + 128, 1) decode_step(
     }
     more_registers<112>();
     Step step{model, cache, to, memory, staged, partial, shared, ring,
-              Meeting{to.counters, 0 - gridDim.x}};
-    const u16 *x = model.embedding + (size_t)*token * HIDDEN;
+              Meeting{to.counters, POLL ? 0 : 0 - gridDim.x},
+              model.embedding + (size_t)*token * HIDDEN};
     for (int i = 0; i < model.count; i++) {
         const Layer &layer = shared.layers()[i];
-        step.qkv(layer, x);
-        step.attention(shared.cached(model)[i], to.tops + (i ? i - 1 : model.count - 1));
-        step.out(layer, x);
-        x = to.x;
-        step.gate_up(layer, to.tops + i);
-        step.down(layer, to.tops + i);
+        step.qkv(layer, i);
+        step.attention(shared.cached(model)[i], i);
+        step.out(layer, i);
+        step.gate_up(layer, i);
+        step.down(layer, i);
     }
     step.head();
 }

@@ -47,6 +47,9 @@ class StepShape:
         Blocks of the grid, one a processor of the device.
     flight
         Copies of a layer that a block has under way at once; 0 for no limit.
+    poll
+        How words that carry a tag are waited for: 0 behind a barrier, 1 all of a thread's, 2 one of
+        them and then the others.
 
     Raises
     ------
@@ -58,6 +61,7 @@ class StepShape:
     act_bits: int
     blocks: int
     flight: int = 4
+    poll: int = 1
 
     def __post_init__(self) -> None:
         c = self.config
@@ -134,7 +138,7 @@ class StepShape:
             "HIDDEN": c.hidden_size, "FFN": c.intermediate_size, "HEADS": c.num_attention_heads,
             "KV_HEADS": c.num_key_value_heads, "DIM": c.head_dim, "VOCAB": c.vocab_size,
             "PLANES": self.act_bits, "WARPS": _WARPS, "SLOTS": self.slots,
-            "FLIGHT": self.flight, "TILES": max(self._tiles().values()),
+            "FLIGHT": self.flight, "POLL": self.poll, "TILES": max(self._tiles().values()),
             "SKIP": sum(SKIPS[name] for name in skip),
         }
 
@@ -180,6 +184,12 @@ BuffersArgument = _struct(
 )
 
 
+def _untagged(words: Tensor) -> Tensor:
+    """Return float16 numbers in order out of words as grid.cuh has them."""
+    low = words.view(torch.float16)[::2].reshape(4, -1, 4)  # little-endian
+    return low.transpose(0, 1).reshape(-1)
+
+
 class OneLaunch:
     """A model's decode step of one vector.
 
@@ -222,14 +232,23 @@ class OneLaunch:
         def make(dtype: torch.dtype, *sizes: int) -> list[Tensor]:
             return [torch.zeros(size, dtype=dtype, device=device) for size in sizes]
 
-        self.x, self.qkv, self.parts, self.hidden = make(
-            torch.float16, c.hidden_size, qkv, parts, c.intermediate_size
-        )
+        self._x, self._qkv = make(torch.int32, c.hidden_size, qkv)
+        self.parts, self.hidden = make(torch.float16, parts, c.intermediate_size)
         self.sums, self.shifts = make(
             torch.float32, 2 * shape.blocks, c.intermediate_size // TILE_N
         )
         self.tops, self.counters = make(torch.int32, c.num_hidden_layers, _COUNTERS)
         self._caches: weakref.WeakKeyDictionary[Any, Tensor] = weakref.WeakKeyDictionary()
+
+    @property
+    def x(self) -> Tensor:
+        """Float16 ``[hidden]``: the vector ahead of the last norm, of the last step."""
+        return _untagged(self._x)
+
+    @property
+    def qkv(self) -> Tensor:
+        """Float16 ``[(heads + 2 kv) D]``: query, key and value of the last layer and step."""
+        return _untagged(self._qkv)
 
     def _pointers_of(self, cache: Any) -> Tensor:
         """Return where a cache's layers are, on the device; made at its first step."""
@@ -250,8 +269,8 @@ class OneLaunch:
         splits, span = self.shape.spans(last)
         logits = torch.empty((1, config.vocab_size), dtype=torch.float16, device=tokens.device)
         capacity = cache.keys[0].shape[2]
-        held = [t.data_ptr() for t in (self.x, self.qkv, self.parts, self.hidden, logits, self.sums,
-                                       self.shifts, self.tops, self.counters)]
+        held = [t.data_ptr() for t in (self._x, self._qkv, self.parts, self.hidden, logits,
+                                       self.sums, self.shifts, self.tops, self.counters)]
         arguments = [
             c_void_p(tokens.data_ptr()), self._model,
             CacheArgument(self._pointers_of(cache).data_ptr(), capacity, splits, span, last),

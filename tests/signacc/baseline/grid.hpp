@@ -145,6 +145,7 @@ INSIDE void block_sync() { meet(now->shared->named[0], 32 * WARPS + 128); }
 template <int THREADS_OF> INSIDE void team_sync(int bar) {
     meet(now->shared->named[bar], THREADS_OF);
 }
+INSIDE int computed_here(int value) { return value; }
 template <int COUNT> INSIDE void fewer_registers() {}
 template <int COUNT> INSIDE void more_registers() {}
 
@@ -189,6 +190,19 @@ INSIDE void grid_arrive(u32 *counter) { ++*counter; }
 INSIDE void grid_wait(const u32 *counter, u32 count) {
     wait_until([counter, count] { return *counter >= count; });
 }
+template <int N, bool WAITS, bool FIRST, class From>
+INSIDE void load_tagged(uint4 (&words)[N], u32 tag, const From &from) {
+    const auto there = [&] {
+        for (int i = 0; i < N; i++) {
+            words[i] = *from(i);
+            for (u32 word : {words[i].x, words[i].y, words[i].z, words[i].w})
+                if (WAITS && word >> 16 != tag) return false;
+        }
+        return true;
+    };
+    wait_until(there);
+}
+INSIDE void store_tagged(u32 *to, u16 value, u32 tag) { *to = value | tag << 16; }
 INSIDE u32 atomicAdd(u32 *at, u32 more) { return std::exchange(*at, *at + more); }
 INSIDE u32 atomicMax(u32 *at, u32 other) { return std::exchange(*at, max(*at, other)); }
 

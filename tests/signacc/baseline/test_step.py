@@ -162,6 +162,16 @@ def test_steps_follow_each_other_and_do_not_depend_on_the_order_of_threads(monke
     assert (first - exact).norm() < 2 * (plain - exact).norm()
 
 
+@pytest.mark.parametrize("changes", [{"poll": 0}, {"poll": 2, "flight": 0}, {"flight": 1}])
+def test_settings_do_not_change_a_step(monkeypatch, changes):
+    install(monkeypatch)
+    case = Case(replace(CONFIG, num_hidden_layers=2), 16, 9, last=40, seed=6)
+    first = case()
+    case.step.shape = replace(case.step.shape, **changes)
+    assert torch.equal(case(), first)
+    assert not case.step.counters.any()
+
+
 def test_a_block_that_is_not_there_is_a_deadlock_and_not_an_endless_wait(monkeypatch):
     install(monkeypatch)
     case = Case(CONFIG, 16, 9, last=4, seed=4)
