@@ -123,33 +123,44 @@ INSIDE void copy_step(
 // ---- parts of a linear ----
 
 // Counts ones of `tiles` tiles of INPUTS, from tile `first` behind slot `ahead` on, by OF warps, to
-// partial [tile][sharing warp][16].
-template <int INPUTS, int OF>
+// partial [tile][sharing warp][16]. A warp has some tiles under way at once, up to MOST.
+template <int INPUTS, int OF, int MOST>
 INSIDE void count_tiles(
     const unsigned char *memory, const Ring &ring, int ahead, int first, int tiles,
     const unsigned char *planes, int warp, int *partial) {
     constexpr int STEPS = STEPS_OF(INPUTS), SHARE = SHARING(INPUTS);
     constexpr int EACH = (STEPS + SHARE - 1) / SHARE;
+    constexpr int TURNS = (TILES / 2 * SHARE + OF - 1) / OF, TOGETHER = TURNS < MOST ? TURNS : MOST;
     const int lane = threadIdx.x & 31, part = warp % SHARE;
     if (SKIP & 4) return;
     Columns b[EACH];
 #pragma unroll
     for (int i = 0; i < EACH; i++)
         b[i] = ((const Columns *)planes)[min(i * SHARE + part, STEPS - 1) * 32 + lane];
-    for (int tile = warp / SHARE; tile < tiles; tile += OF / SHARE) {
-        int ones[PLANES / 8][4] = {};
+    for (int begin = warp / SHARE; begin < tiles; begin += TOGETHER * OF / SHARE) {
+        int tile[TOGETHER], ones[TOGETHER][PLANES / 8][4] = {};
+#pragma unroll
+        for (int t = 0; t < TOGETHER; t++) {
+            tile[t] = begin + t * OF / SHARE;
+            if (tile[t] >= tiles) tile[t] = begin;  // again, rather than a branch between
+        }
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
             const int step = i * SHARE + part;
             if (step >= STEPS) continue;
-            const int place = ((first + tile) * STEPS + step) * STEP;
-            const uint4 a = *(const uint4 *)(
-                memory + ring.at(ahead + place / SLOT) * SLOT + place % SLOT + 16 * lane);
 #pragma unroll
-            for (int h = 0; h < PLANES / 8; h++)
-                count_ones(ones[h], a, b[i].r[2 * h], b[i].r[2 * h + 1]);
+            for (int t = 0; t < TOGETHER; t++) {
+                const int place = ((first + tile[t]) * STEPS + step) * STEP;
+                const uint4 a = *(const uint4 *)(
+                    memory + ring.at(ahead + place / SLOT) * SLOT + place % SLOT + 16 * lane);
+#pragma unroll
+                for (int h = 0; h < PLANES / 8; h++)
+                    count_ones(ones[t][h], a, b[i].r[2 * h], b[i].r[2 * h + 1]);
+            }
         }
-        weigh_planes(ones, partial + (tile * SHARE + part) * 16);
+#pragma unroll
+        for (int t = 0; t < TOGETHER; t++)
+            weigh_planes(ones[t], partial + (tile[t] * SHARE + part) * 16);
     }
 }
 
@@ -244,7 +255,7 @@ struct Step {
                 prepare<NORM>(
                     input, [&](int r) { return ONCE ? ahead : load(r); }, staged, shared.of[0]);
             Whole::sync();
-            count_tiles<HIDDEN, WARPS>(
+            count_tiles<HIDDEN, WARPS, NORM ? 3 : 1>(
                 memory, ring, 0, tile - tiles.first, here, staged, threadIdx.x / 32, partial);
             Whole::sync();
             const Prepared &by = shared.of[0];
@@ -340,7 +351,7 @@ struct Step {
                 [&](float (&value)[16], int k) { read_x(value, k, 2 * index + 1); }, [&](int r) { return ONCE ? ahead : load(r); }, planes,
                 shared.of[half]);
         Half::sync();
-        count_tiles<HIDDEN, WARPS / 2>(
+        count_tiles<HIDDEN, WARPS / 2, 3>(
             memory, ring, half * slots, 0, pairs.count, planes, Half::thread() / 32, counted);
         Whole::sync();
         const Prepared &gates = shared.of[0], &ups = shared.of[1];
@@ -409,7 +420,7 @@ struct Step {
             shift = add_lanes(shift);
             if (threadIdx.x % 32 == 0) scratch.shift[warp] = shift;
             Whole::sync();
-            count_tiles<FFN, WARPS>(memory, ring, 0, 0, tiles.count, staged, warp, partial);
+            count_tiles<FFN, WARPS, 1>(memory, ring, 0, 0, tiles.count, staged, warp, partial);
             Whole::sync();
             shift = 0.0f;
 #pragma unroll
