@@ -164,6 +164,7 @@ INSIDE int write_planes(
     int total = 0;
 #pragma unroll
     for (int r = 0; r < Rounds<SIZE, Team>::COUNT; r++) {
+        if (Rounds<SIZE, Team>::chunk(r) >= Rounds<SIZE, Team>::CHUNKS) continue;  // mostly whole warps
         u32 row[8];
 #pragma unroll
         for (int j = 0; j < 8; j++) {
@@ -174,13 +175,11 @@ INSIDE int write_planes(
         }
         transpose(row);
         const int chunk = Rounds<SIZE, Team>::chunk(r), word = chunk >> 1;
-        if (chunk < Rounds<SIZE, Team>::CHUNKS) {
-            const int step = word >> 3, h = (word >> 2) & 1, t = word & 3;
+        const int step = word >> 3, h = (word >> 2) & 1, t = word & 3;
 #pragma unroll
-            for (int p = 0; p < PLANES; p++) {
-                const int place = (step * 32 + (p & 7) * 4 + t) * PARTS + (p >> 3) * 2 + h;
-                planes[2 * place + (chunk & 1)] = (u16)(p < 8 ? row[p] : row[p - 8] >> 16);
-            }
+        for (int p = 0; p < PLANES; p++) {
+            const int place = (step * 32 + (p & 7) * 4 + t) * PARTS + (p >> 3) * 2 + h;
+            planes[2 * place + (chunk & 1)] = (u16)(p < 8 ? row[p] : row[p - 8] >> 16);
         }
     }
     return total;
