@@ -24,6 +24,7 @@ struct Span {
 
 // What this block does of so many equal things; times blocks they are fewer than 2^32.
 INSIDE Span share_of(u32 things) {
+    things = computed_here(things);  // while the block waits for others: registers are scarce
     const u32 first = things * blockIdx.x / gridDim.x;
     return Span{(int)first, (int)(things * (blockIdx.x + 1) / gridDim.x - first)};
 }
@@ -48,13 +49,16 @@ struct Ring {
     INSIDE void wait_at(int ahead) const {
         if (!(SKIP & 8)) barrier_wait(full + 8 * at(ahead), parity ^ (slot + ahead >= SLOTS));
     }
+    // By whole warps, for the next slots: a slot a lane.
     INSIDE void wait(int slots) const {
-        for (int i = 0; i < slots; i++) wait_at(i);
+        const int lane = computed_here(threadIdx.x & 31);
+        if (lane < slots) wait_at(lane);
+        __syncwarp();
     }
     // By every warp that computes, when it is done with the next slots.
     INSIDE void release(int slots) {
         __syncwarp();
-        const int lane = threadIdx.x & 31;
+        const int lane = computed_here(threadIdx.x & 31);
         if (!(SKIP & 8) && lane < slots) barrier_arrive(empty + 8 * at(lane));
         advance(slots);
     }
