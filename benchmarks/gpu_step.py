@@ -61,7 +61,7 @@ PARTS: tuple[tuple[str, ...], ...] = (
 
 VARIANTS: tuple[dict[str, int], ...] = (
     {}, *({"flight": copies} for copies in (0, 1, 2, 3, 6, 8, 12)),
-    *({"poll": poll} for poll in (0, 2)), {"poll": 0, "flight": 0},
+    *({"poll": poll} for poll in (0, 2)), {"poll": 0, "flight": 0}, {"gather": 1},
 )
 """Settings of :class:`signacc.baseline.step.StepShape` that differ from its own."""
 

@@ -15,9 +15,10 @@
 //
 // Compiled by NVRTC for sm_90a behind hopper.cuh, bitplane.cuh, planes.cuh, grid.cuh and attend.cuh. Macros:
 // HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; WARPS that compute; SLOTS of the
-// ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; POLL, what is tagged
-// is waited for by 0 a barrier, 1 all words, 2 the first of them; TILES, the most tiles of 16 outputs of a block in a phase; SKIP, bits of what is left out to time the rest, with wrong
-// results: 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
+// ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; POLL, what is tagged is
+// waited for by 0 a barrier, 1 all words, 2 the first of them; GATHER, all loads of a join come ahead of
+// their use; TILES, the most tiles of 16 outputs of a block in a phase; SKIP, bits of what is left out to
+// time the rest, with wrong results: 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
 
 #define STEP 512  // bytes of the signs of 16 outputs by 256 inputs
 #define HEAD_ROWS (SLOT / 2 / HIDDEN)

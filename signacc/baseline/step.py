@@ -50,6 +50,8 @@ class StepShape:
     poll
         How words that carry a tag are waited for: 0 behind a barrier, 1 all of a thread's, 2 one of
         them and then the others.
+    gather
+        1 if all loads of a join of spans are to be under way together, which spills registers.
 
     Raises
     ------
@@ -62,6 +64,7 @@ class StepShape:
     blocks: int
     flight: int = 4
     poll: int = 1
+    gather: int = 0
 
     def __post_init__(self) -> None:
         c = self.config
@@ -138,8 +141,8 @@ class StepShape:
             "HIDDEN": c.hidden_size, "FFN": c.intermediate_size, "HEADS": c.num_attention_heads,
             "KV_HEADS": c.num_key_value_heads, "DIM": c.head_dim, "VOCAB": c.vocab_size,
             "PLANES": self.act_bits, "WARPS": _WARPS, "SLOTS": self.slots,
-            "FLIGHT": self.flight, "POLL": self.poll, "TILES": max(self._tiles().values()),
-            "SKIP": sum(SKIPS[name] for name in skip),
+            "FLIGHT": self.flight, "POLL": self.poll, "GATHER": self.gather,
+            "TILES": max(self._tiles().values()), "SKIP": sum(SKIPS[name] for name in skip),
         }
 
     def spans(self, last: int) -> tuple[int, int]:

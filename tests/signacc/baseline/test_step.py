@@ -162,7 +162,9 @@ def test_steps_follow_each_other_and_do_not_depend_on_the_order_of_threads(monke
     assert (first - exact).norm() < 2 * (plain - exact).norm()
 
 
-@pytest.mark.parametrize("changes", [{"poll": 0}, {"poll": 2, "flight": 0}, {"flight": 1}])
+@pytest.mark.parametrize(
+    "changes", [{"poll": 0}, {"poll": 2, "flight": 0}, {"flight": 1, "gather": 1}]
+)
 def test_settings_do_not_change_a_step(monkeypatch, changes):
     install(monkeypatch)
     case = Case(replace(CONFIG, num_hidden_layers=2), 16, 9, last=40, seed=6)
