@@ -60,8 +60,7 @@ PARTS: tuple[tuple[str, ...], ...] = (
 """What is left out. Without barriers blocks read what others are writing, which costs no time."""
 
 VARIANTS: tuple[dict[str, int], ...] = (
-    {}, *({"flight": copies} for copies in (0, 1, 2, 3, 6, 8, 12)),
-    *({"poll": poll} for poll in (0, 2)), {"poll": 0, "flight": 0}, {"gather": 1},
+    {}, *({"flight": copies} for copies in (0, 1, 3, 4, 6, 8, 12)),
 )
 """Settings of :class:`signacc.baseline.step.StepShape` that differ from its own."""
 

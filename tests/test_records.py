@@ -418,3 +418,24 @@ def test_training_page_quotes_the_steps():
             rf"{one['tokens_per_s']:,.0f} \| \**{100 * one['mfu']:.1f} %\** \| "
             rf"{one['matmul_tflops']:.0f} \| {one['peak_memory_gib']:.1f} \|", text,
         )
+
+
+def test_the_record_of_one_launch_quotes_its_times():
+    text = (ROOT / "docs/design/0019-decode-step-in-one-launch.md").read_text(encoding="utf-8")
+    points = {}
+    for one in json.loads((ROOT / "benchmarks/results/gpu_step.json").read_text())["results"]:
+        if one["family"] == "time":
+            points.setdefault((one["bits"], one["context"]), {})[one["way"]] = one["us"]
+    assert len(points) == 6
+    for (bits, context), times in points.items():
+        cells = (f"{times[way]:,.1f}" for way in ("one launch", "none", "all"))
+        assert f"| {bits} | {context} | {' | '.join(cells)} |" in text
+    found = {
+        tuple(one["variant"].items()): f"{one['us']:.1f}"
+        for one in json.loads(
+            (ROOT / "benchmarks/results/gpu_step_variants.json").read_text()
+        )["results"] if one["family"] == "variants"
+    }
+    tags = [found[(("flight", n),)] for n in (1, 2, 3)] + [found[()]]
+    tags += [found[(("flight", n),)] for n in (6, 8, 12, 0)]
+    assert f"| tags | {' | '.join(tags)} |" in text

@@ -1,7 +1,7 @@
 // Decode attention of one vector inside a step: a block is a span of the cache of a head. Cached keys and
 // values come through the ring; RoPE, the new key and the new value are of this step. What a block
 // leaves is joined by those who read it (join_spans). Behind planes.cuh and grid.cuh. Macros: HEADS,
-// KV_HEADS, DIM, GATHER.
+// KV_HEADS, DIM.
 #define QKV ((HEADS + 2 * KV_HEADS) * DIM)
 
 #define GROUP (HEADS / KV_HEADS)
@@ -231,7 +231,6 @@ INSIDE void join_spans(
             sum[j] = __ldcg(sums + from);
             part[j] = load_written(parts + (size_t)from * DIM + k % DIM);
         }
-        if (GATHER) __syncwarp();  // or the compiler waits for the first loads ahead of the last
         float peak = top;
 #pragma unroll
         for (int j = 0; j < JOINED; j++) peak = fmaxf(peak, sum[j].x);

@@ -1,7 +1,7 @@
 // A grid of resident blocks that work in phases: what each block does of a phase, a ring in shared
 // memory that is filled ahead of its use, and the barrier between phases. Behind hopper.cuh. Of a
 // block's warps the first WARPS compute, and a thread of those behind them copies. Macros: SLOTS of the
-// ring, FLIGHT, POLL, WARPS; SKIP, see step.cu.
+// ring, FLIGHT, WARPS; SKIP, see step.cu.
 
 #define SLOT 8192  // bytes
 
@@ -96,7 +96,7 @@ template <int SIZE> struct Tagged {
     // N times four, the first of each at where(i).
     template <int N, class Where>
     INSIDE void get(uint4 (&found)[N], u32 tag, const Where &where) const {
-        load_tagged<N, !(SKIP & 32), POLL == 2>(
+        load_tagged<N, !(SKIP & 32)>(
             found, tag, [&](int i) { return (const uint4 *)words + four(where(i)); });
     }
 };
@@ -105,17 +105,6 @@ template <int SIZE> struct Tagged {
 // blocks that have passed the last barrier.
 struct Meeting {
     u32 *counter, count;
-
-    // Around what is tagged: with POLL 0 a barrier all the same.
-    INSIDE void hand_on() {
-        if (POLL == 0) arrive();
-    }
-    INSIDE void receive() {
-        if (POLL == 0)
-            wait();
-        else
-            Whole::sync();
-    }
 
     INSIDE void arrive() {
         Whole::sync();

@@ -58,25 +58,22 @@ INSIDE void grid_wait(const u32 *counter, u32 count) {
 }
 
 // N times four words, at from(i), that other blocks write one by one, each with `tag` in its upper half: until
-// all are there. With FIRST the first four are waited for before the others are asked for.
-template <int N, bool WAITS, bool FIRST, class From>
+// all are there.
+template <int N, bool WAITS, class From>
 INSIDE void load_tagged(uint4 (&words)[N], u32 tag, const From &from) {
     u32 missing;
+    do {
+        missing = 0;
 #pragma unroll
-    for (int begin = FIRST ? 1 : N; begin <= N; begin += N - 1) {
-        do {
-            missing = 0;
+        for (int i = 0; i < N; i++)
+            asm volatile("ld.relaxed.gpu.global.v4.u32 {%0,%1,%2,%3}, [%4];"
+                         : "=r"(words[i].x), "=r"(words[i].y), "=r"(words[i].z),
+                           "=r"(words[i].w) : "l"(from(i)) : "memory");
 #pragma unroll
-            for (int i = 0; i < begin; i++)
-                asm volatile("ld.relaxed.gpu.global.v4.u32 {%0,%1,%2,%3}, [%4];"
-                             : "=r"(words[i].x), "=r"(words[i].y), "=r"(words[i].z),
-                               "=r"(words[i].w) : "l"(from(i)) : "memory");
-#pragma unroll
-            for (int i = 0; i < begin; i++)
-                missing |= (words[i].x ^ tag << 16) | (words[i].y ^ tag << 16) |
-                           (words[i].z ^ tag << 16) | (words[i].w ^ tag << 16);
-        } while (WAITS && missing >> 16);
-    }
+        for (int i = 0; i < N; i++)
+            missing |= (words[i].x ^ tag << 16) | (words[i].y ^ tag << 16) |
+                       (words[i].z ^ tag << 16) | (words[i].w ^ tag << 16);
+    } while (WAITS && missing >> 16);
 }
 
 INSIDE void store_tagged(u32 *to, u16 value, u32 tag) {

@@ -15,10 +15,9 @@
 //
 // Compiled by NVRTC for sm_90a behind hopper.cuh, bitplane.cuh, planes.cuh, grid.cuh and attend.cuh. Macros:
 // HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; WARPS that compute; SLOTS of the
-// ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; POLL, what is tagged is
-// waited for by 0 a barrier, 1 all words, 2 the first of them; GATHER, all loads of a join come ahead of
-// their use; TILES, the most tiles of 16 outputs of a block in a phase; SKIP, bits of what is left out to
-// time the rest, with wrong results: 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
+// ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; TILES, the most tiles of 16
+// outputs of a block in a phase; SKIP, bits of what is left out to time the rest, with wrong results:
+// 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
 
 #define STEP 512  // bytes of the signs of 16 outputs by 256 inputs
 #define HEAD_ROWS (SLOT / 2 / HIDDEN)
@@ -247,7 +246,7 @@ struct Step {
         if (ONCE && prepares) ahead = load(0);
         ring.wait(slots);
         if (NORM)
-            meeting.receive();
+            Whole::sync();
         else
             meeting.wait();
         for (int tile = tiles.first; tile < tiles.end();) {
@@ -271,7 +270,6 @@ struct Step {
                 Whole::sync();
             }
         }
-        meeting.hand_on();
         ring.release(slots);
     }
 
@@ -295,7 +293,7 @@ struct Step {
         Turn turn{};
         if (spans.any())
             turn = turn_at(model.cos, model.sin, 8 * (threadIdx.x % ROW_LANES), spans.last);
-        meeting.receive();
+        Whole::sync();
         if (!(SKIP & 1) && spans.any())
             attend(spans, turn, to.qkv, index + 1, layer.keys, layer.values, cache.capacity, memory,
                    ring, (float *)staged, to.parts, to.sums);
@@ -346,7 +344,7 @@ struct Step {
         // all have read it: they have met since
         if (blockIdx.x == 0 && threadIdx.x == 0 && index) top[-1] = 0;
         ring.wait(2 * slots);
-        meeting.receive();
+        Whole::sync();
         if (rows)
             prepare<true>(
                 [&](float (&value)[16], int k) { read_x(value, k, 2 * index + 1); }, [&](int r) { return ONCE ? ahead : load(r); }, planes,
@@ -434,7 +432,6 @@ struct Step {
                          2 * index + 2);
             }
         }
-        meeting.hand_on();
         ring.release(slots);
     }
 
@@ -444,7 +441,7 @@ struct Step {
         const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
         float4 *x = (float4 *)staged;  // of each 8 elements the first 4, and those of the other lanes
         Prepared &by = shared.of[0];
-        meeting.receive();
+        Whole::sync();
         meeting.leave();
         if (threadIdx.x < Half::THREADS) {
             float value[Rounds<HIDDEN, Half>::COUNT][16];
@@ -527,7 +524,7 @@ KERNEL __launch_bounds__(32 * WARPS + 128, 1) decode_step(
     }
     more_registers<112>();
     Step step{model, cache, to, memory, staged, partial, shared, ring,
-              Meeting{to.counters, POLL ? 0 : 0 - gridDim.x},
+              Meeting{to.counters, 0},
               model.embedding + (size_t)*token * HIDDEN};
     for (int i = 0; i < model.count; i++) {
         const Layer &layer = shared.layers()[i];

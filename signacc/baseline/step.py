@@ -47,11 +47,6 @@ class StepShape:
         Blocks of the grid, one a processor of the device.
     flight
         Copies of a layer that a block has under way at once; 0 for no limit.
-    poll
-        How words that carry a tag are waited for: 0 behind a barrier, 1 all of a thread's, 2 one of
-        them and then the others.
-    gather
-        1 if all loads of a join of spans are to be under way together, which spills registers.
 
     Raises
     ------
@@ -62,9 +57,7 @@ class StepShape:
     config: ModelConfig
     act_bits: int
     blocks: int
-    flight: int = 4
-    poll: int = 1
-    gather: int = 0
+    flight: int = 2
 
     def __post_init__(self) -> None:
         c = self.config
@@ -141,7 +134,7 @@ class StepShape:
             "HIDDEN": c.hidden_size, "FFN": c.intermediate_size, "HEADS": c.num_attention_heads,
             "KV_HEADS": c.num_key_value_heads, "DIM": c.head_dim, "VOCAB": c.vocab_size,
             "PLANES": self.act_bits, "WARPS": _WARPS, "SLOTS": self.slots,
-            "FLIGHT": self.flight, "POLL": self.poll, "GATHER": self.gather,
+            "FLIGHT": self.flight,
             "TILES": max(self._tiles().values()), "SKIP": sum(SKIPS[name] for name in skip),
         }
 

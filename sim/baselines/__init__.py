@@ -28,7 +28,8 @@ entry has these keys; those after ``date`` may be left out:
 ``energy_source``    ``counter`` or ``sampled``
 ``energy_seconds``   length of the steady state under the energy, s
 ``early``            which kernels started while the one ahead ended: ``all``, ``all but RoPE``,
-                     ``all, at once`` (1-bit) or ``none``: the fastest, each tried at this point
+                     ``all, at once`` (1-bit) or ``none``, or ``one launch`` in place of them (1-bit
+                     decode of one vector): the fastest, each tried at this point
 ===================  ===========================================================================
 
 A file gives a point (name, path, model, phase, batch, context) once, and has no other keys.

@@ -82,11 +82,16 @@ def test_published_figures_have_edge_gpus_and_cpus_with_energy():
 def test_the_aims_that_the_measured_file_holds():
     """What docs/baselines.md says of the H200, on the record itself."""
     record = load_record(FOLDER / "h200-fbi-7b.json")
-    rate = {(e.path, e.phase, e.batch, e.context): e for e in record.baselines}
+    few = load_record(FOLDER / "h200-fbi-7b-few.json")
+    rate = {(e.path, e.phase, e.batch, e.context): e for e in record.baselines + few.baselines}
     dense, sign = (rate[path, "decode", 1, 512] for path in ("bf16", "sign-a16"))
     assert dense.limit_share >= 0.8
     assert sign.limit_share >= 0.25
     assert sign.tokens_per_second >= 3 * dense.tokens_per_second
+    for path in ("sign-a16", "sign-a8"):
+        one, many = rate[path, "decode", 256, 512], rate["bf16", "decode", 256, 512]
+        assert one.tokens_per_second >= many.tokens_per_second
+    assert max(e.spread for e in record.baselines if e.phase == "decode") <= 0.03
     reasons = {gap.reason for gap in record.gaps if gap.path != "int4"}
     assert reasons == {"out of memory"}
 

@@ -190,7 +190,7 @@ INSIDE void grid_arrive(u32 *counter) { ++*counter; }
 INSIDE void grid_wait(const u32 *counter, u32 count) {
     wait_until([counter, count] { return *counter >= count; });
 }
-template <int N, bool WAITS, bool FIRST, class From>
+template <int N, bool WAITS, class From>
 INSIDE void load_tagged(uint4 (&words)[N], u32 tag, const From &from) {
     const auto there = [&] {
         for (int i = 0; i < N; i++) {
