@@ -33,8 +33,8 @@ class Ran:
         if program == "model.train_command" and not self.code:
             run = Path(words[words.index("--out") + 1])
             run.mkdir(parents=True, exist_ok=True)
-            before = [path for path in (run / "checkpoints").glob("step-*")]
-            Metrics(run, len(before)).add({**dict.fromkeys(COLUMNS), "step": self.steps, "tokens": 1})
+            before = len(list((run / "checkpoints").glob("step-*")))
+            Metrics(run, before).add({**dict.fromkeys(COLUMNS), "step": self.steps, "tokens": 1})
             checkpoint = run / "checkpoints" / f"step-{self.steps:08d}"
             checkpoint.mkdir(parents=True, exist_ok=True)
             (checkpoint / "state.json").write_text(json.dumps({
