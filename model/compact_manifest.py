@@ -15,7 +15,7 @@ from golden.errors import InputError
 from .checkpoint import check_continues
 from .compact_codes import PARAMETER_CODES
 from .fbi import FbiLlm
-from .files import write_text
+from .files import check_format, write_text
 from .parts import Part
 from .settings import TrainSettings
 
@@ -96,11 +96,7 @@ class Manifest:
             raise InputError(f"a compact state must hold {NAME}; there is none in {folder}")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            if (data["format"], data["version"]) != (FORMAT, VERSION):
-                raise InputError(
-                    f"{path} must be of format {FORMAT} {VERSION}, not {data['format']} "
-                    f"{data['version']}"
-                )
+            check_format(data, FORMAT, VERSION, path)
             entries = tuple(
                 Entry(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()})
                 for entry in data["entries"]

@@ -1,9 +1,12 @@
-"""Text files that are whole or not there."""
+"""Text files that are whole or not there, and of the format that they must be of."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+from golden.errors import InputError
 
 
 def write_text(path: Path, text: str) -> None:
@@ -14,3 +17,11 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
+
+
+def check_format(data: Any, name: str, version: int, path: Path) -> None:
+    """Raise InputError unless `data`, read from `path`, is of this format and version."""
+    if (data["format"], data["version"]) != (name, version):
+        raise InputError(
+            f"{path} must be of format {name} {version}, not {data['format']} {data['version']}"
+        )

@@ -23,7 +23,7 @@ from torch import Tensor
 from golden.errors import InputError
 
 from .evaluate import Perplexity, ratio
-from .files import write_text
+from .files import check_format, write_text
 
 FORMAT = "signacc-window-losses"
 VERSION = 1
@@ -71,11 +71,7 @@ class WindowLosses:
         """Read it; raises InputError if it is missing, of another kind or not finite."""
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
-            if (data["format"], data["version"]) != (FORMAT, VERSION):
-                raise InputError(
-                    f"{path} must be of format {FORMAT} {VERSION}, not {data['format']} "
-                    f"{data['version']}"
-                )
+            check_format(data, FORMAT, VERSION, Path(path))
             texts = {
                 str(name): TextLosses(str(part["tokens"]), tuple(map(float, part["losses"])))
                 for name, part in data["texts"].items()

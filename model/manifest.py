@@ -18,7 +18,7 @@ import numpy as np
 from golden.errors import InputError
 
 from .data import Mixture, load_shard
-from .files import write_text
+from .files import check_format, write_text
 from .tokenizer import Vocabulary
 
 NAME = "manifest.json"
@@ -81,11 +81,7 @@ class Manifest:
             raise InputError(f"a folder of shards must hold {NAME}; there is none in {folder}")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            if data["format"] != FORMAT or data["version"] != VERSION:
-                raise InputError(
-                    f"{path} must be of format {FORMAT} {VERSION}, not {data['format']} "
-                    f"{data['version']}"
-                )
+            check_format(data, FORMAT, VERSION, path)
             shards = tuple(Shard(**shard) for shard in data["shards"])
             values = {f.name: data[f.name] for f in fields(cls)}
             for name in ("vocabulary_size", "length", "ngram"):

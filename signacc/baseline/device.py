@@ -26,13 +26,18 @@ def require_gpu() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device())
 
 
+def is_hopper(device: torch.device) -> bool:
+    """Return whether a CUDA device has warpgroup instructions."""
+    return torch.cuda.get_device_capability(device) == WARPGROUP_CAPABILITY
+
+
 def require_hopper(device: torch.device) -> None:
     """Raise DeviceError unless the device has the warpgroup GEMM's instructions."""
     found = f"the device {device.type}"
     if device.type == "cuda":
-        capability = torch.cuda.get_device_capability(device)
-        if capability == WARPGROUP_CAPABILITY:
+        if is_hopper(device):
             return
+        capability = torch.cuda.get_device_capability(device)
         found = "{}.{} ({})".format(*capability, torch.cuda.get_device_name(device))
     raise DeviceError(
         "the warpgroup GEMM needs a GPU of compute capability {}.{} (Hopper), not {}".format(
@@ -43,5 +48,4 @@ def require_hopper(device: torch.device) -> None:
 
 def fastest_gemm(device: torch.device) -> str:
     """Return which of :data:`.plan.GEMMS` is the fastest that `device` has."""
-    hopper = torch.cuda.get_device_capability(device) == WARPGROUP_CAPABILITY
-    return "warpgroup" if hopper else "triton"
+    return "warpgroup" if is_hopper(device) else "triton"

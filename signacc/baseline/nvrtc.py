@@ -75,6 +75,12 @@ def check(code: int, what: str) -> None:
         raise DeviceError(f"{what} must succeed, not end with error {code}")
 
 
+def read_source(*names: str) -> str:
+    """Return the CUDA C++ of files of this package; later ones use what earlier ones define."""
+    folder = Path(__file__).parent
+    return "".join((folder / name).read_text(encoding="utf-8") for name in names)
+
+
 def compile_cubin(source: str, *, arch: str, defines: dict[str, int]) -> bytes:
     """Return the machine code of CUDA C++ `source` for `arch`, such as ``sm_90``.
 

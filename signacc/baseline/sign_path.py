@@ -6,7 +6,6 @@ import contextlib
 import functools
 from ctypes import c_float, c_int, c_void_p
 from dataclasses import dataclass
-from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,9 +14,9 @@ from torch import Tensor
 from golden.config import ModelConfig
 from golden.errors import InputError
 
-from .device import WARPGROUP_CAPABILITY
+from .device import is_hopper
 from .gemm import make_gemm
-from .nvrtc import Kernel, compile_cubin
+from .nvrtc import Kernel, compile_cubin, read_source
 from .packing import TILE_K, TILE_N, tile_order
 from .paths import PROLOGUES, Path
 from .plan import EARLY, GEMMS, ONE_LAUNCH
@@ -58,9 +57,7 @@ def gemv_defines(
 @functools.cache
 def source() -> str:
     """Return the CUDA C++ of the kernels for few vectors."""
-    folder = FilePath(__file__).parent
-    names = ("bitplane.cuh", "planes.cuh", "bitplane.cu")
-    return "".join((folder / name).read_text(encoding="utf-8") for name in names)
+    return read_source("bitplane.cuh", "planes.cuh", "bitplane.cu")
 
 
 @functools.cache
@@ -142,10 +139,9 @@ class SignPath(Path):
     @functools.cached_property
     def step_shape(self) -> StepShape | None:
         """Sizes of the step in one launch; None where the device or the shape does not allow it."""
-        capability = torch.cuda.get_device_capability(self.device)
-        processors = torch.cuda.get_device_properties(self.device).multi_processor_count
-        if capability != WARPGROUP_CAPABILITY:
+        if not is_hopper(self.device):
             return None
+        processors = torch.cuda.get_device_properties(self.device).multi_processor_count
         with contextlib.suppress(InputError):  # says what does not fit
             return StepShape(self.config, self.act_bits, processors)
         return None

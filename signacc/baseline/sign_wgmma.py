@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from ctypes import c_int, c_void_p
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from golden.errors import InputError
 
-from .nvrtc import Kernel, compile_cubin
+from .nvrtc import Kernel, compile_cubin, read_source
 from .packing import TILE_WGMMA
 from .tensor_map import ROW_BYTES, vectors_map
 
@@ -94,9 +93,7 @@ def tiles_of(rows: tuple[int, ...], tile: WgmmaTile) -> int:
 @functools.cache
 def source() -> str:
     """Return the CUDA C++ of the kernel."""
-    folder = Path(__file__).parent
-    names = ("hopper.cuh", "wgmma.cuh", "sign_wgmma.cu")
-    return "".join((folder / name).read_text(encoding="utf-8") for name in names)
+    return read_source("hopper.cuh", "wgmma.cuh", "sign_wgmma.cu")
 
 
 def compile_tile(tile: WgmmaTile, bits: int) -> bytes:

@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Sequence
 from ctypes import c_float, c_int, c_void_p
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from golden.config import ModelConfig
 from golden.errors import InputError
 
-from .nvrtc import Kernel, compile_cubin
+from .nvrtc import Kernel, compile_cubin, read_source
 from .packing import TILE_K, TILE_N
 from .sign_wgmma import ARCH
 from .weights import FUSED, Frame, Signs
@@ -148,8 +147,7 @@ class StepShape:
 @functools.cache
 def source() -> str:
     """Return the CUDA C++ of the kernel."""
-    folder = Path(__file__).parent
-    return "".join((folder / name).read_text(encoding="utf-8") for name in SOURCES)
+    return read_source(*SOURCES)
 
 
 def compile_step(shape: StepShape, skip: Sequence[str] = ()) -> bytes:
