@@ -51,6 +51,10 @@ class _PortsPublic(Verilator):
         if self.waves:  # switching activity instead of waves
             where = commands[0].index("--trace")
             commands[0][where : where + 1] = ["--trace-saif"]
+        # Objects that were taken over are older than the makefile, on which they depend by name.
+        for name in _RUNTIME:
+            if (self.build_dir / f"{name}.o").is_file():
+                commands[1] += ["-o", f"{name}.o"]
         return commands
 
 
@@ -142,12 +146,17 @@ def build(
                     f"Verilator could not build {top}: see {log} ({_first_error(log)})"
                 ) from error
         _keep_runtime(folder, runtime)
+        for header in folder.glob("*.gch"):  # precompiled: 70 MB each, of no use any more
+            header.unlink()
         (folder / "complete").write_text(_digest(folder / top), encoding="utf-8")
     return done
 
 
-_RUNTIME = ("verilated", "verilated_vpi", "verilated_threads", "verilator")
-"""Objects of Verilator's and cocotb's own sources: the same in every build of a toolchain."""
+_RUNTIME = ("verilated", "verilated_vpi", "verilated_threads")
+"""Objects of Verilator's own sources: the same in every build of a toolchain.
+
+cocotb's ``verilator.cpp`` is not one of them: it holds the size of the design's class.
+"""
 
 
 def _compile_flags(saif: bool) -> str:
@@ -163,7 +172,7 @@ def _runtime_key(toolchain: Toolchain, saif: bool) -> str:
 
 
 def _take_runtime(runtime: Path, folder: Path) -> None:
-    """Put the runtime's objects into a build, newer than their sources: make leaves them alone."""
+    """Put the runtime's objects into a build, where make is told to leave them alone."""
     for path in runtime.glob("*.[od]"):
         shutil.copyfile(path, folder / path.name)
 
