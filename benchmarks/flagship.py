@@ -209,7 +209,7 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
     shape = [] if layers is None else ["--layers", layers]
     share = [] if real_share is None else ["--real-share", real_share]
     if sample_seconds and not parts.together([[Part("sample", (), python(
-        "-m", "model.corpus", "--teacher", teacher, "--out", data, "--sample-seconds",
+        "-m", "model.data_command", "--teacher", teacher, "--out", data, "--sample-seconds",
         sample_seconds, "--sample-batch", sample_batch,
     ))]]):  # fmt: skip
         raise SystemExit(1)

@@ -1,9 +1,10 @@
 """Checkpoints of training: whole or not there, never a pickle.
 
 A run folder holds ``checkpoints/step-00001000/``: ``*.safetensors`` with parameters and AdamW's
-moments, written by torch.distributed.checkpoint, each process its own part, and ``state.json``. It
-is written as ``….part``, put on disk, and renamed, so that whoever is killed at any point leaves
-the one before. It loads on any number of processes, under any engine.
+moments, written by torch.distributed.checkpoint, each process its own part, and ``state.json``,
+with the SHA-256 of every file by whoever wrote it. It is written as ``….part``, put on disk, and
+renamed, so that whoever is killed at any point leaves the one before. It loads on any number of
+processes, under any engine, if its files are as they were written.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from torch.distributed.checkpoint.api import CheckpointException
 from golden.config import ModelConfig
 from golden.errors import InputError
 
+from .checksums import check_files, hash_files, sealed, unsealed
 from .parallel import World
 from .settings import TrainSettings
 
 STATE = "state.json"
+TENSORS = ".safetensors"
 COMPACT = "compact"
 """Key in the ``state.json`` of a checkpoint that was restored from a compact state."""
 
@@ -130,13 +133,18 @@ def write_tensors(
                 shutil.rmtree(part)
             part.mkdir(parents=True)
 
+    hashes: dict[str, str] = {}
+
     def write() -> None:
         writer = HuggingFaceStorageWriter(str(part), save_distributed=True)
         _quiet(dcp.save, tensors(), storage_writer=writer, no_dist=world.size == 1)
+        # the name that the writer gives to the file of a process
+        hashes.update(hash_files(sorted(part.glob(f"shard-{world.rank + 1:05d}-*{TENSORS}"))))
 
     def finish() -> None:
+        files = {name: digest for each in world.gather(hashes) for name, digest in each.items()}
         if world.rank == 0:
-            text = json.dumps(state, indent=1) + "\n"
+            text = json.dumps(sealed(state, files), indent=1) + "\n"
             (part / STATE).write_text(text, encoding="utf-8")
             _sync(part)
             if target.exists():  # of a run that was continued from an older one
@@ -166,13 +174,19 @@ def write_tensors(
 
 def read_state(path: Path) -> dict[str, Any]:
     """Return what `save_checkpoint` was given as `state`; InputError if that cannot be read."""
+    return _read_state(path)[0]
+
+
+def _read_state(path: Path) -> tuple[dict[str, Any], dict[str, str] | None]:
+    """Return a checkpoint's state, and its files' hashes; None for one of before there were any."""
+    where = Path(path) / STATE
     try:
-        state = json.loads((Path(path) / STATE).read_text(encoding="utf-8"))
+        state = json.loads(where.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} must be a checkpoint of training: {error}") from None
     if not isinstance(state, dict) or not {"step", "settings", "config"} <= state.keys():
         raise InputError(f"{path} must be a checkpoint of training; its {STATE} is of another kind")
-    return state
+    return unsealed(state, where)
 
 
 def resumptions(state: dict[str, Any], data: dict[str, object]) -> list[dict[str, Any]]:
@@ -202,12 +216,32 @@ def check_continues(
     settings.check_continues(state["settings"], state["step"], where)
 
 
-def _load(path: Path, tensors: Callable[[Any], dict[str, Tensor]], alone: bool) -> Any:
+def _check(path: Path, world: World) -> None:
+    """Refuse a checkpoint whose files have changed; each process reads its share of them."""
+    problem: InputError | None = None
+    try:
+        files = _read_state(path)[1]
+        if files is None:
+            if world.rank == 0:
+                warnings.warn(f"{path} is of an older kind, without hashes: its tensors are not "
+                              "checked", stacklevel=2)  # fmt: skip
+        else:
+            found = sorted(file.name for file in Path(path).glob(f"*{TENSORS}"))
+            check_files(path, files, found, share=(world.rank, world.size))
+    except InputError as error:
+        problem = error
+    # all go on or none: a process that failed alone would leave the others waiting
+    if world.sum(torch.tensor(float(problem is not None), device=world.device)):
+        raise problem or InputError(f"{path} has files that have changed, as another process says")
+
+
+def _load(path: Path, tensors: Callable[[Any], dict[str, Tensor]], world: World) -> Any:
     """Read what `tensors` returns for the checkpoint's reader, in place; return it."""
+    _check(path, world)
     try:
         reader = HuggingFaceStorageReader(str(path))
         wanted = tensors(reader)
-        _quiet(dcp.load, wanted, storage_reader=reader, no_dist=alone)
+        _quiet(dcp.load, wanted, storage_reader=reader, no_dist=world.size == 1)
     except _FAILURES as error:
         reason = _last_line(error)
         raise InputError(f"{path} must be a checkpoint of this model: {reason}") from None
@@ -222,11 +256,11 @@ def load_checkpoint(
     Raises
     ------
     InputError
-        If a file is missing, truncated or of another model.
+        If a file is missing, truncated, changed or of another model.
     """
     step = float(read_state(path)["step"])
     tensors = _tensors(model, optimizer)
-    _load(path, lambda _: tensors, world.size == 1)
+    _load(path, lambda _: tensors, world)
     for parameter in model.parameters():
         optimizer.state[parameter]["step"].fill_(step)
 
@@ -239,7 +273,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     InputError
-        If a file is missing or truncated.
+        If a file is missing, truncated or changed.
     """
 
     def empty(reader: HuggingFaceStorageReader) -> dict[str, Tensor]:
@@ -249,4 +283,4 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             for name, entry in entries.items()
         }
 
-    return _load(path, empty, True)
+    return _load(path, empty, World(0, 1, torch.device("cpu")))

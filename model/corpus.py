@@ -1,4 +1,4 @@
-"""``signacc data``: a folder of token shards, from packages and from the teacher's own writing.
+"""A folder of token shards, from packages and from the teacher's own writing: ``signacc data``.
 
 The folder holds ``real-<source>.npy``, ``sampled-….npy``, ``seeds.npy`` (beginnings),
 ``held-out-hashes.npy`` (what training must not share with held-out text), ``held-out-sampled.npy``
@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +23,7 @@ import torch
 from golden.errors import InputError
 
 from .data import load_shard, save_shard
-from .manifest import Manifest, Shard, describe, vocabulary_hash
+from .manifest import NAME, Manifest, Shard, describe, vocabulary_hash
 from .overlap import NGRAM, HeldOut
 from .seeds import seed_rows, seed_texts
 from .teacher import gguf_reader
@@ -33,6 +33,8 @@ from .tokenizer import END_OF_TEXT, Vocabulary, read_vocabulary
 HASHES = "held-out-hashes.npy"
 SEEDS = "seeds.npy"
 HELD_SAMPLED = "held-out-sampled.npy"
+LENGTH = 384
+"""Teacher tokens of a row, if nothing else is asked for."""
 
 
 def read_held_out(
@@ -155,93 +157,89 @@ def sampled_shards(
     return shards
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--teacher", type=click.Path(path_type=Path), required=True, metavar="FILE.gguf",
-              help="Teacher: vocabulary, and writer of sampled text.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of shards.")
-@click.option("--tree", type=click.Path(path_type=Path),
-              help="Unpacked packages to read; without it, OUT must hold shards to add to.")
-@click.option("--held-out", type=click.Path(path_type=Path), metavar="FOLDER",
-              help="*.utf8 texts that must not enter training.")
-@click.option("--length", default=384, show_default=True, help="Teacher tokens a row.")
-@click.option("--sample-seconds", default=0.0, show_default=True,
-              help="Let the teacher write that long, on every GPU.")
-@click.option("--sample-batch", default=4096, show_default=True, help="Texts written at once.")
-@click.option("--sample-length", default=384, show_default=True,
-              help="Tokens of a text that the teacher writes; they are joined to rows.")
-@click.option("--hold-rows", default=1024, show_default=True,
-              help="Sampled rows kept for evaluation.")
-@click.option("--compress", is_flag=True, help="Write text shards as .npy.xz, to be carried.")
-@click.option("--seed", type=click.IntRange(min=0),
-              help="[default: 0; for sampling, one that no sampled shard of OUT has]")
-def main(
-    teacher: Path,
-    out: Path,
-    tree: Path | None,
-    held_out: Path | None,
-    length: int,
-    sample_seconds: float,
-    sample_batch: int,
-    sample_length: int,
-    hold_rows: int,
-    compress: bool,
-    seed: int | None,
-) -> None:
-    """Prepare token shards with a manifest: source, licence, tokens, SHA-256 of each.
+def check_kept(out: Path, vocabulary: Vocabulary, length: int, ngram: int,
+               held_out: Mapping[str, object]) -> tuple[Shard, ...]:  # fmt: skip
+    """Return the sampled shards of a folder whose text shards are made anew; none if it is new.
 
-    \b
-    Examples:
-      signacc data --teacher t.gguf --tree tree --held-out slices --out data
-      signacc data --teacher t.gguf --out data --sample-seconds 170     (adds to it)
+    Raises
+    ------
+    InputError
+        If there are some, and what is made now would not go with them.
     """
-    try:
-        if length < NGRAM:
-            raise InputError(f"length must be at least {NGRAM}, not {length}")
-        if not 0 <= sample_seconds < 1e6 or sample_batch < 1 or hold_rows < 0:
-            raise InputError("sample-seconds, sample-batch and hold-rows must not be negative")
-        if sample_length < 4:
-            raise InputError(f"sample-length must be at least 4, not {sample_length}")
-        vocabulary = read_vocabulary(teacher)
-        if tree is not None:
-            held, entries = read_held_out(held_out, vocabulary)
-            shards = text_shards(tree, out, vocabulary, held, length=length, seed=seed or 0,
-                                 compress=compress)  # fmt: skip
-            held.save(out / HASHES)
-            manifest = Manifest(
-                vocabulary=vocabulary_hash(vocabulary), vocabulary_size=len(vocabulary.tokens),
-                length=length, shards=tuple(shards), ngram=held.n, held_out=entries,
-            )  # fmt: skip
-        else:
-            if held_out is not None:
-                raise InputError("held-out text is given with --tree, when shards are first made")
-            manifest = Manifest.read(out)
-            if manifest.vocabulary != vocabulary_hash(vocabulary):
-                raise InputError(f"{out} holds tokens of another vocabulary than {teacher}")
-            held = HeldOut.load(out / HASHES, manifest.ngram)
-        if sample_seconds:
-            added = sampled_shards(
-                teacher, out, held, length=manifest.length, text=sample_length,
-                seconds=sample_seconds, batch=sample_batch, hold=hold_rows,
-                seed=unused_seed(manifest.shards) if seed is None else seed,
-            )  # fmt: skip
-            new = {shard.file for shard in added}
-            kept = [shard for shard in manifest.shards if shard.file not in new]
-            manifest = replace(manifest, shards=(*kept, *added))
-        manifest.write(out)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        raise click.ClickException(f"{error.strerror or error}{where}") from None
-    tokens = {
-        group: sum(s.tokens for s in manifest.shards if s.group == group)
-        for group in ("real", "sampled")
-    }
-    click.echo(
-        f"{out}: {tokens['real']} tokens of real text, {tokens['sampled']} sampled, "
-        f"{sum(s.dropped for s in manifest.shards)} rows dropped for shared text"
-    )
+    if not (out / NAME).is_file():
+        return ()
+    manifest = Manifest.read(out)
+    shards = tuple(shard for shard in manifest.shards if shard.group == "sampled")
+    if not shards:
+        return ()
+    same_text = (manifest.ngram, manifest.held_out) == (ngram, held_out)
+    for what, same in (
+        ("of another vocabulary", manifest.vocabulary == vocabulary_hash(vocabulary)),
+        (f"in rows of {manifest.length} tokens, not {length}", manifest.length == length),
+        ("cleaned of other held-out text", same_text),
+    ):
+        if not same:
+            raise InputError(
+                f"{out} holds {len(shards)} sampled shards, {what}: they cannot be kept; make the "
+                "new ones in another folder"
+            )
+    return shards
 
 
-if __name__ == "__main__":
-    main()
+def prepare(
+    teacher: Path, out: Path, *, tree: Path | None, held_out: Path | None, length: int | None,
+    sample_seconds: float, sample_batch: int, sample_length: int, hold_rows: int, compress: bool,
+    seed: int | None,
+) -> Manifest:  # fmt: skip
+    """Make a folder of shards, or add to it; return its manifest, which is written last.
+
+    Parameters are the options of ``signacc data``; None stands for an option that is not given.
+
+    Raises
+    ------
+    InputError
+        If an option breaks its rule or does not go with what is in `out`, or sampling fails.
+    """
+    if length is not None and length < NGRAM:
+        raise InputError(f"length must be at least {NGRAM}, not {length}")
+    if not 0 <= sample_seconds < 1e6 or sample_batch < 1 or hold_rows < 0:
+        raise InputError("sample-seconds, sample-batch and hold-rows must not be negative")
+    if sample_length < 4:
+        raise InputError(f"sample-length must be at least 4, not {sample_length}")
+    vocabulary = read_vocabulary(teacher)
+    if tree is not None:
+        length = LENGTH if length is None else length
+        held, entries = read_held_out(held_out, vocabulary)
+        kept = check_kept(out, vocabulary, length, held.n, entries)
+        shards = text_shards(tree, out, vocabulary, held, length=length, seed=seed or 0,
+                             compress=compress)  # fmt: skip
+        held.save(out / HASHES)
+        manifest = Manifest(
+            vocabulary=vocabulary_hash(vocabulary), vocabulary_size=len(vocabulary.tokens),
+            length=length, shards=(*shards, *kept), ngram=held.n, held_out=entries,
+        )  # fmt: skip
+    else:
+        if held_out is not None:
+            raise InputError("held-out text is given with --tree, when shards are first made")
+        if compress:
+            raise InputError("--compress is of the shards that --tree makes: give --tree, too")
+        manifest = Manifest.read(out)
+        if manifest.vocabulary != vocabulary_hash(vocabulary):
+            raise InputError(f"{out} holds tokens of another vocabulary than {teacher}")
+        if length not in (None, manifest.length):
+            raise InputError(
+                f"length must be that of the shards in {out}, {manifest.length}, not {length}; it "
+                "is chosen with --tree, when shards are first made"
+            )
+        held = HeldOut.load(out / HASHES, manifest.ngram)
+    if sample_seconds:
+        added = sampled_shards(
+            teacher, out, held, length=manifest.length, text=sample_length,
+            seconds=sample_seconds, batch=sample_batch, hold=hold_rows,
+            seed=unused_seed(manifest.shards) if seed is None else seed,
+        )  # fmt: skip
+        new = {shard.file for shard in added}
+        kept = tuple(shard for shard in manifest.shards if shard.file not in new)
+        manifest = replace(manifest, shards=(*kept, *added))
+    manifest.write(out)
+    return manifest

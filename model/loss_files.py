@@ -77,6 +77,8 @@ class WindowLosses:
                 for name, part in data["texts"].items()
             }
             found = cls(str(data["model"]), int(data["window"]), texts)
+        except InputError:  # a ValueError whose message says it all
+            raise
         except OSError as error:
             raise InputError(f"a file of losses must be there: {path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -17,6 +17,7 @@ import numpy as np
 
 from golden.errors import InputError
 
+from .checksums import file_hash
 from .data import Mixture, load_shard
 from .files import check_format, write_text
 from .tokenizer import Vocabulary
@@ -89,7 +90,9 @@ class Manifest:
                     raise TypeError(f"{name} must be an integer, not {values[name]!r}")
             if not isinstance(values["vocabulary"], str):
                 raise TypeError(f"vocabulary must be a text, not {values['vocabulary']!r}")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except InputError:  # a ValueError whose message says it all
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{path} must be a manifest of shards: {error!r}") from None
         for shard in shards:
             if shard.group not in GROUPS:
@@ -104,12 +107,6 @@ def vocabulary_hash(vocabulary: Vocabulary) -> str:
     """Return the SHA-256 of the vocabulary's tokens, merges and special tokens, in order."""
     parts = [vocabulary.tokens, vocabulary.merges, vocabulary.special]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe(

@@ -1,5 +1,8 @@
 """``signacc train``: options of a run, read and checked; also ``python -m model.train_command``,
-for torchrun."""
+for torchrun.
+
+What is heavy loads once the options are read, so that ``--help`` is quick.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,7 @@ import click
 from golden.config import ModelConfig, named_model
 from golden.errors import InputError
 
-from .carry import take
-from .checkpoint import CheckpointError
-from .manifest import load_mixture
-from .metrics import read_metrics
-from .parallel import run_program
-from .plots import plot_runs
 from .settings import INITIALS, LOSSES, PARALLEL, SCALE_AXES, SCHEDULES, TrainSettings
-from .teacher import load_teacher
-from .tokenizer import read_vocabulary
-from .train import Run, TrainingError, with_end_of_text
 
 
 def read_shape(name: str, *, vocab: int | None, layers: int | None, context: int) -> ModelConfig:
@@ -121,6 +115,15 @@ def main(
     Example: signacc train --teacher teacher.gguf --data data --out run --steps 8600
     On several GPUs: torchrun --nproc-per-node 4 -m model.train_command with the same options.
     """
+    from .carry import take
+    from .checkpoint import CheckpointError
+    from .manifest import load_mixture
+    from .metrics import read_metrics
+    from .plots import plot_runs
+    from .teacher import load_teacher
+    from .tokenizer import read_vocabulary
+    from .train import Run, TrainingError, with_end_of_text
+
     try:
         settings = TrainSettings(binary=not twin, **options)
         if minutes is not None and not minutes > 0:
@@ -161,4 +164,6 @@ def main(
 
 
 if __name__ == "__main__":
+    from .parallel import run_program
+
     run_program(main)

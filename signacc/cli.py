@@ -607,7 +607,7 @@ _passed_on = main.command(
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def data(arguments: tuple[str, ...]) -> None:
     """Prepare token shards for training, from packages and from the teacher's writing."""
-    from model.corpus import main as data_main
+    from model.data_command import main as data_main
 
     data_main.main(args=list(arguments), prog_name="signacc data", standalone_mode=False)
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("golden", "hw", "model", "sim", "signacc")
 LIGHT = (
     "sim.system, sim.serving, sim.engine, hw.config, hw.streams, golden.pack, golden.linear, "
-    "golden.bf16, golden.compose, golden.folder"
+    "golden.bf16, golden.compose, golden.folder, model.train_command, model.data_command"
 )
 
 

@@ -1,6 +1,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 import torch
 
 from golden.errors import InputError
-from model.checkpoint import STATE, CheckpointError, checkpoints, read_state
+from model.checkpoint import STATE, CheckpointError, checkpoints, read_state, read_tensors
+from model.checksums import FILES, SEAL
 from model.trained import load_trained
 
 from .tiny import CONFIG, SETTINGS, run
@@ -127,3 +129,60 @@ def test_damaged_checkpoints_are_refused(tmp_path, damage):
     assert "Traceback" not in str(caught.value)
     with pytest.raises(InputError, match=message):
         load_trained(tmp_path)
+
+
+def flip(file: Path, place: int, bit: int = 1):
+    data = bytearray(file.read_bytes())
+    data[place] ^= bit
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("place", [-1, -1000])
+def test_a_changed_byte_of_a_tensor_is_refused_by_name(tmp_path, place):
+    run(tmp_path, SHORT, stop_after=4)
+    path = checkpoints(tmp_path)[-1]
+    file = next(path.glob("*.safetensors"))
+    flip(file, place)
+    for load in (
+        lambda: run(tmp_path, SHORT, resume=True),
+        lambda: load_trained(tmp_path),
+        lambda: read_tensors(path),
+    ):
+        with pytest.raises(InputError, match=f"{path.name} must be .*: {file.name} has changed or"):
+            load()
+    flip(file, place)
+    run(tmp_path, SHORT, resume=True, stop_after=5)
+
+
+def test_a_file_that_was_not_written_with_the_others_is_refused(tmp_path):
+    run(tmp_path, SHORT, stop_after=4)
+    path = checkpoints(tmp_path)[-1]
+    shutil.copy(next(path.glob("*.safetensors")), path / "shard-00002.safetensors")
+    with pytest.raises(InputError, match=r"shard-00002.safetensors is none of its files"):
+        load_trained(tmp_path)
+
+
+def test_a_changed_state_is_refused(tmp_path):
+    run(tmp_path, SHORT, stop_after=4)
+    where = checkpoints(tmp_path)[-1] / STATE
+    where.write_text(where.read_text().replace('"step": 4', '"step": 5'))
+    with pytest.raises(InputError, match=r"step-00000004/state.json must be as it was written"):
+        run(tmp_path, SHORT, resume=True)
+    data = json.loads(where.read_text())
+    del data[SEAL]  # not one of before there were hashes: those of the files are there
+    where.write_text(json.dumps(data))
+    with pytest.raises(InputError, match=r"must be as it was written"):
+        read_state(where.parent)
+
+
+def test_a_checkpoint_of_before_there_were_hashes_resumes_and_says_so(tmp_path):
+    run(tmp_path, SHORT, stop_after=4)
+    where = checkpoints(tmp_path)[-1] / STATE
+    data = json.loads(where.read_text())
+    del data[FILES], data[SEAL]
+    where.write_text(json.dumps(data))
+    with pytest.warns(UserWarning, match=r"step-00000004 is of an older kind, without hashes: its "):
+        run(tmp_path, SHORT, resume=True, stop_after=8)
+    newer = json.loads((checkpoints(tmp_path)[-1] / STATE).read_text())
+    assert len(newer[FILES]) == 1
+    load_trained(tmp_path)

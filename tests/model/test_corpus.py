@@ -1,5 +1,7 @@
 import gzip
 import json
+import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,16 +10,16 @@ from click.testing import CliRunner
 
 from golden.config import ModelConfig
 from golden.errors import InputError
-from model.corpus import main as data_main
 from model.corpus import read_held_out
 from model.data import load_shard, save_shard
-from model.manifest import Manifest, load_shards
+from model.data_command import main as data_main
+from model.manifest import Manifest, describe, load_shards
 from model.metrics import read_metrics
 from model.overlap import NGRAM, ngram_hashes
 from model.train_command import main as train_main
 from model.train_command import read_shape
 
-from .tiny import CONFIG, SPECIAL, VOCABULARY, write_gguf
+from .tiny import CONFIG, SPECIAL, VOCABULARY, rows, write_gguf
 
 
 def call(command, *arguments):
@@ -185,3 +187,42 @@ def test_shapes_are_names_files_or_folders(tmp_path):
         read_shape(str(tmp_path / "bad.json"), vocab=None, layers=None, context=12)
     with pytest.raises(InputError, match="a model is one of"):
         read_shape("fbi-9t", vocab=None, layers=None, context=12)
+
+
+def test_text_made_anew_keeps_what_the_teacher_wrote(tree, shards, tmp_path):
+    out = tmp_path / "data"
+    shutil.copytree(shards, out)
+    save_shard(out / "sampled-0-0-000.npy", rows(3, length=16))
+    wrote = describe(out, "sampled-0-0-000.npy", group="sampled", source="tiny", licence="CC0")
+    before = Manifest.read(out)
+    replace(before, shards=(*before.shards, wrote)).write(out)
+    again = ["--teacher", tree / "teacher.gguf", "--tree", tree, "--out", out]
+    result = call(data_main, *again, "--length", 16, "--held-out", tree / "slices")
+    assert result.exit_code == 0, result.output
+    assert "48 sampled" in result.output
+    found = Manifest.read(out)
+    assert wrote in found.shards
+    assert len(found.shards) == len(before.shards) + 1
+    assert len(load_shards(out, VOCABULARY)["sampled"]) == 1
+    files = {path.name: path.read_bytes() for path in out.iterdir()}
+    for options, message in (
+        (["--length", 20, "--held-out", tree / "slices"], "1 sampled shards, in rows of 16 tokens, "
+         "not 20: they cannot be kept"),
+        (["--length", 16], "1 sampled shards, cleaned of other held-out text: they cannot"),
+    ):  # fmt: skip
+        refused = call(data_main, *again, *options)
+        assert refused.exit_code == 2
+        assert message in " ".join(refused.output.split())
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == files
+
+
+def test_options_of_text_shards_are_refused_without_a_tree(tree, shards):
+    base = ["--teacher", tree / "teacher.gguf", "--out", shards]
+    for options, message in (
+        (["--length", 20], "must be that of the shards in .*, 16, not 20"),
+        (["--compress"], "--compress is of the shards that --tree makes"),
+    ):
+        refused = call(data_main, *base, *options)
+        assert refused.exit_code == 2
+        assert re.search(message, " ".join(refused.output.split()))
+    assert call(data_main, *base, "--length", 16).exit_code == 0
