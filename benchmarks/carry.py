@@ -42,6 +42,7 @@ from model.compact_codes import (
     squeeze,
 )
 from model.data import Mixture
+from model.errors import told
 from model.manifest import load_mixture
 from model.metrics import read_metrics
 from model.settings import TrainSettings
@@ -49,6 +50,7 @@ from model.targets import Targets
 from model.tokenizer import Vocabulary, read_vocabulary
 from model.train import Run, with_end_of_text
 from model.trained import load_trained
+from signacc.files import check_output_file
 
 SHAPE = ModelConfig(
     hidden_size=64, intermediate_size=176, num_hidden_layers=3, num_attention_heads=2,
@@ -280,40 +282,39 @@ def summary(trained: dict[str, list[Path]], held: dict[str, list[float]]) -> lis
 @click.option("--seeds", default=3, show_default=True, help="At least 2.")
 @click.option("--hold-rows", default=128, show_default=True, help="Rows never trained on.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@told()
 def main(teacher: Path, data: Path, folder: Path, steps: int, batch: int, lr: float, seeds: int,
          hold_rows: int, out: Path) -> None:  # fmt: skip
-    try:
-        if steps % 12 or seeds < 2:
-            raise InputError(f"steps must be a multiple of 12, and seeds at least 2, "
-                             f"not {steps} and {seeds}")  # fmt: skip
-        vocabulary = read_vocabulary(teacher)
-        mixture, held = held_apart(
-            load_mixture(data, vocabulary, real_share=None, seed=0), hold_rows
-        )
-        results: dict[str, Any] = {"shape": SHAPE.to_dict(), "tables": {}, "codes": {}}
-        for kind in ("fbi", "twin"):
-            trained: dict[str, list[Path]] = {name: [] for name in VARIANTS}
-            scores: dict[str, list[float]] = {name: [] for name in VARIANTS}
-            for seed in range(seeds):
-                settings = TrainSettings(
-                    steps=steps, batch=batch, context=SHAPE.max_position_embeddings, loss="ce",
-                    binary=kind == "fbi", lr=lr, lr_min=lr / 10, warmup=steps // 10, seed=seed,
-                    log_every=5, checkpoint_every=steps,
-                )  # fmt: skip
-                results["settings"] = settings.to_dict()
-                trainings = Trainings(folder, settings, mixture, vocabulary, held)
-                for name in VARIANTS:
-                    run = trainings.variant(name, settings, f"{kind}-{seed}")
-                    trained[name].append(run)
-                    scores[name].append(trainings.held_out(run))
-                    click.echo(f"{kind} {seed} {name}: {scores[name][-1]:.5f}")
-            results["tables"][kind] = summary(trained, scores)
-            results["codes"][kind] = compare_codes(folder / f"{kind}-0-exact" / "1", settings.betas)
-            for row in (*results["tables"][kind], *results["codes"][kind]):
-                click.echo(json.dumps(row))
-        write_record(out, results, ("torch", "numpy"))
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    check_output_file(out)
+    if steps % 12 or seeds < 2:
+        raise InputError(f"steps must be a multiple of 12, and seeds at least 2, "
+                         f"not {steps} and {seeds}")  # fmt: skip
+    vocabulary = read_vocabulary(teacher)
+    mixture, held = held_apart(
+        load_mixture(data, vocabulary, real_share=None, seed=0), hold_rows
+    )
+    results: dict[str, Any] = {"shape": SHAPE.to_dict(), "tables": {}, "codes": {}}
+    for kind in ("fbi", "twin"):
+        trained: dict[str, list[Path]] = {name: [] for name in VARIANTS}
+        scores: dict[str, list[float]] = {name: [] for name in VARIANTS}
+        for seed in range(seeds):
+            settings = TrainSettings(
+                steps=steps, batch=batch, context=SHAPE.max_position_embeddings, loss="ce",
+                binary=kind == "fbi", lr=lr, lr_min=lr / 10, warmup=steps // 10, seed=seed,
+                log_every=5, checkpoint_every=steps,
+            )  # fmt: skip
+            results["settings"] = settings.to_dict()
+            trainings = Trainings(folder, settings, mixture, vocabulary, held)
+            for name in VARIANTS:
+                run = trainings.variant(name, settings, f"{kind}-{seed}")
+                trained[name].append(run)
+                scores[name].append(trainings.held_out(run))
+                click.echo(f"{kind} {seed} {name}: {scores[name][-1]:.5f}")
+        results["tables"][kind] = summary(trained, scores)
+        results["codes"][kind] = compare_codes(folder / f"{kind}-0-exact" / "1", settings.betas)
+        for row in (*results["tables"][kind], *results["codes"][kind]):
+            click.echo(json.dumps(row))
+    write_record(out, results, ("torch", "numpy"))
 
 
 if __name__ == "__main__":

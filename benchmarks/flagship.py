@@ -34,10 +34,14 @@ import click
 import torch
 from record import write_record
 
+from golden.errors import InputError
 from model.checkpoint import COMPACT, checkpoints, read_state
 from model.compact_manifest import LOST, Manifest
 from model.compact_manifest import NAME as MANIFEST
+from model.errors import told
+from model.manifest import Manifest as Shards
 from model.metrics import read_metrics
+from model.tasks import TASKS, read_task
 
 HERE = Path(__file__).resolve().parent
 STUDIES = ("loss", "axis")
@@ -86,6 +90,9 @@ class Parts:
         click.echo(f"{time.monotonic() - self.begun:7.0f} s  {part.name}: {ended}")
         if code:
             self.failed.append(part.name)
+            lines = (self.out / f"{part.name}.log").read_text(errors="replace").splitlines()
+            for line in [line for line in lines if line.strip()][-3:]:
+                click.echo(f"    {line[:400]}")
             return False
         (self.out / f"{part.name}.done").touch()
         return True
@@ -148,6 +155,21 @@ def pieces(state: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def check_inputs(slices: Path, tasks_data: Path, data: Path) -> None:
+    """Refuse what evaluation would stumble on after hours of training.
+
+    Raises
+    ------
+    InputError
+        If there is no text, a task cannot be read, or the shards have no manifest.
+    """
+    if not list(slices.glob("*.utf8")):
+        raise InputError(f"{slices} must hold *.utf8 texts; it holds none")
+    for name in TASKS:
+        read_task(tasks_data, name, limit=1)
+    Shards.read(data)
+
+
 def say_what_is_next(carry: Path | None, whose: Sequence[str], early: Sequence[str],
                      steps: int) -> None:  # fmt: skip
     """Tell how far trainings are, where their state is, and which command goes on."""
@@ -191,16 +213,26 @@ def say_what_is_next(carry: Path | None, whose: Sequence[str], early: Sequence[s
 @click.option("--minutes", type=float, help="Stop training after that time; it can go on.")
 @click.option("--carry", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Go on from the compact states in DIR if they are newer, and leave them there.")
+@click.option("--carry-every", type=float, metavar="MINUTES",
+              help="Leave them there that often, too, while training goes on.")
+@click.option("--evaluate/--no-evaluate", default=True, show_default=True,
+              help="Leave evaluation to another call: the same, without --no-evaluate.")
+@told()
 def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, name: str,
          vocab: int, layers: int | None, context: int, batch: int, micro: int, steps: int,
          warmup: int, lr: float, real_share: float | None, sample_seconds: float,
          sample_batch: int, tokens: int, limit: int | None, study_steps: int, study_batch: int,
          hold_rows: int, only: str | None, packed: Path | None,
-         minutes: float | None, carry: Path | None) -> None:  # fmt: skip
+         minutes: float | None, carry: Path | None, carry_every: float | None,
+         evaluate: bool) -> None:  # fmt: skip
     if packed is not None and only != "twin":
         raise click.UsageError("--packed needs --only twin: else the FBI-LLM is the one trained")
-    if minutes is not None and not minutes > 0:
-        raise click.UsageError(f"minutes must be above 0, not {minutes}")
+    for what, value in (("minutes", minutes), ("carry-every", carry_every)):
+        if value is not None and not value > 0:
+            raise click.UsageError(f"{what} must be above 0, not {value}")
+    if carry_every is not None and carry is None:
+        raise click.UsageError("--carry-every says how often --carry is done: give --carry, too")
+    check_inputs(slices, tasks_data, data)
     out.mkdir(parents=True, exist_ok=True)
     parts = Parts(out)
     gpus = tuple(range(torch.cuda.device_count()))
@@ -223,7 +255,8 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
     training_of = {
         who: Part(who, mine, training(
             mine, port, *common, *(["--twin"] if who == "twin" else []),
-            *([] if carry is None else ["--carry", carry / who]), "--out", out / who))
+            *([] if carry is None else ["--carry", carry / who]),
+            *([] if carry_every is None else ["--carry-every", carry_every]), "--out", out / who))
         for who, mine, port in zip(BOTH, sides, (29511, 29512), strict=True) if who in whose
     }  # fmt: skip
     trainings = list(training_of.values())
@@ -249,7 +282,7 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
     lanes: list[list[Part]] = [[] for _ in range(count)]
     # studies take the first three lanes, whose GPUs evaluation then leaves alone
     free = range(count)[3:] if study_steps and count > 1 else range(count)
-    if trained:
+    if trained and evaluate:
         lanes[free[0]].append(Part("measure", place(free[0]), python(
             "-m", "model.measure", "--teacher", teacher,
             *([] if packed is None else ["--packed", packed]),

@@ -15,7 +15,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import click
 from record import write_record
 
+from golden.errors import InputError
+from model.errors import told
 from signacc.evaluate import evaluate
+from signacc.files import check_output_file
 from signacc.models import SHIPPED, model_folder
 
 
@@ -25,16 +28,22 @@ from signacc.models import SHIPPED, model_folder
 @click.option("--windows", default=64, show_default=True)
 @click.option("--model", default=None, help="Packed folder [default: the shipped model].")
 @click.argument("texts", nargs=-1, required=True)
+@told()
 def main(
     out: Path, window: int, windows: int, model: str | None, texts: tuple[str, ...]
 ) -> None:
-    results = {}
+    check_output_file(out)
+    files = dict(text.split("=", 1) for text in texts if "=" in text)
     for text in texts:
-        name, _, path = text.partition("=")
+        if "=" not in text or not Path(text.split("=", 1)[1]).is_file():
+            raise InputError(f"a text must be NAME=FILE, a file that is there, not {text!r}")
+    folder = model_folder(model)
+    results = {}
+    for name, path in files.items():
         rows = {}
         for arithmetic in ("float", "A16", "A8"):
             found = evaluate(
-                model_folder(model), Path(path), arithmetic=arithmetic, window=window,
+                folder, Path(path), arithmetic=arithmetic, window=window,
                 windows=windows,
             )  # fmt: skip
             rows[arithmetic] = {

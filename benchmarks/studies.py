@@ -30,6 +30,7 @@ from record import write_record
 from golden.errors import InputError
 from model.checkpoint import checkpoints, read_state
 from model.data import Mixture
+from model.errors import told
 from model.loss import chunked_loss
 from model.manifest import load_mixture
 from model.metrics import read_metrics
@@ -42,6 +43,7 @@ from model.tokenizer import Vocabulary, read_vocabulary
 from model.train import Run, with_end_of_text
 from model.train_command import read_shape
 from model.trained import load_trained
+from signacc.files import check_output_file
 
 STUDIES: dict[str, dict[str, dict[str, Any]]] = {
     "loss": {"AD": {"loss": "ad"}, "mixed": {"loss": "mixed"}, "CE": {"loss": "ce"}},
@@ -256,42 +258,41 @@ def write(outcomes: list[Outcome], missing: list[str], study: Study, out: Path) 
 @click.option("--hold-rows", default=256, show_default=True, help="Rows never trained on.")
 @click.option("--minutes", default=20.0, show_default=True, help="For all runs of this call.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@told()
 def main(name: str, variants: tuple[str, ...], teacher: Path, data: Path, folder: Path, model: str,
          vocab: int | None, layers: int | None, seeds: int, first_seed: int, hold_rows: int,
          minutes: float, out: Path, real_share: float | None, **options: Any) -> None:  # fmt: skip
+    check_output_file(out)
     end = time.monotonic() + 60 * minutes
     for variant in variants:
         if variant not in STUDIES[name]:
             raise click.BadParameter(
                 f"a variant of {name} is one of {', '.join(STUDIES[name])}, not {variant!r}"
             )
-    try:
-        world = World.join()
-        vocabulary = read_vocabulary(teacher)
-        base = TrainSettings(checkpoint_every=max(1, options["steps"] // 4), **options)
-        shape = with_end_of_text(
-            read_shape(model, vocab=vocab, layers=layers, context=base.context), vocabulary
-        )
-        mixture = load_mixture(data, vocabulary, real_share=real_share, seed=0)
-        study = Study(name, base, shape, mixture, vocabulary, load_teacher(teacher), folder,
-                      hold_rows)  # fmt: skip
-        outcomes, missing = [], []
-        # all variants of a seed before the next: pairs come first
-        for seed in range(first_seed, first_seed + seeds):
-            for variant in (v for v in STUDIES[name] if not variants or v in variants):
-                mine = end - time.monotonic() if world.rank == 0 else 0.0
-                left = float(world.sum(torch.tensor(mine / 60, device=world.device)))
-                outcome = study.run(variant, seed, left)
-                if outcome is None:
-                    missing.append(f"{variant}-{seed}")
-                else:
-                    outcomes.append(outcome)
-        if world.rank == 0 and outcomes:
-            write(outcomes, missing, study, out)
-        if world.rank == 0 and missing:
-            click.echo(f"not finished: {', '.join(missing)}; the same command goes on")
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    world = World.join()
+    vocabulary = read_vocabulary(teacher)
+    base = TrainSettings(checkpoint_every=max(1, options["steps"] // 4), **options)
+    shape = with_end_of_text(
+        read_shape(model, vocab=vocab, layers=layers, context=base.context), vocabulary
+    )
+    mixture = load_mixture(data, vocabulary, real_share=real_share, seed=0)
+    study = Study(name, base, shape, mixture, vocabulary, load_teacher(teacher), folder,
+                  hold_rows)  # fmt: skip
+    outcomes, missing = [], []
+    # all variants of a seed before the next: pairs come first
+    for seed in range(first_seed, first_seed + seeds):
+        for variant in (v for v in STUDIES[name] if not variants or v in variants):
+            mine = end - time.monotonic() if world.rank == 0 else 0.0
+            left = float(world.sum(torch.tensor(mine / 60, device=world.device)))
+            outcome = study.run(variant, seed, left)
+            if outcome is None:
+                missing.append(f"{variant}-{seed}")
+            else:
+                outcomes.append(outcome)
+    if world.rank == 0 and outcomes:
+        write(outcomes, missing, study, out)
+    if world.rank == 0 and missing:
+        click.echo(f"not finished: {', '.join(missing)}; the same command goes on")
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ from record import write_record
 from step_profile import gaps, read_trace
 from train_step import Timer
 
-from golden.errors import InputError
 from model.batches import read_batches
+from model.errors import told
 from model.manifest import load_mixture
 from model.parallel import run_program
 from model.settings import PARALLEL, TrainSettings
@@ -38,6 +38,7 @@ from model.teacher import load_teacher
 from model.tokenizer import read_vocabulary
 from model.train import Run, with_end_of_text
 from model.train_command import read_shape
+from signacc.files import check_output_file
 
 QUERY = ["nvidia-smi", "--query-gpu=index,clocks.sm,power.draw", "--format=csv,noheader,nounits"]
 
@@ -75,25 +76,24 @@ def watched_clocks(found: list[list[float]]) -> Iterator[None]:
 @click.option("--line", default=20, show_default=True, help="Steps of a line.")
 @click.option("--repeats", default=10, show_default=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@told()
 def main(teacher: Path, data: Path, name: str, vocab: int | None, layers: int | None, twin: bool,
          micro: int, context: int, parallel: str, steps: int, line: int, repeats: int,
          out: Path) -> None:  # fmt: skip
+    check_output_file(out)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     folder = out.with_suffix(".run")
-    try:
-        vocabulary = read_vocabulary(teacher)
-        settings = TrainSettings(
-            steps=steps + 2 * repeats, warmup=1, batch=micro * size, micro=micro, context=context,
-            binary=not twin, log_every=line, checkpoint_every=steps,
-        )  # fmt: skip
-        shape = read_shape(name, vocab=vocab, layers=layers, context=context)
-        run = Run(
-            settings, with_end_of_text(shape, vocabulary),
-            load_mixture(data, vocabulary, real_share=None, seed=0), vocabulary,
-            load_teacher(teacher), folder, parallel=parallel,
-        )  # fmt: skip
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    vocabulary = read_vocabulary(teacher)
+    settings = TrainSettings(
+        steps=steps + 2 * repeats, warmup=1, batch=micro * size, micro=micro, context=context,
+        binary=not twin, log_every=line, checkpoint_every=steps,
+    )  # fmt: skip
+    shape = read_shape(name, vocab=vocab, layers=layers, context=context)
+    run = Run(
+        settings, with_end_of_text(shape, vocabulary),
+        load_mixture(data, vocabulary, real_share=None, seed=0), vocabulary,
+        load_teacher(teacher), folder, parallel=parallel,
+    )  # fmt: skip
     world, lines, clocks = run.world, [], []
     with watched_clocks(clocks):
         run.train(stop_after=steps, say=lambda text: lines.append(json.loads(text)))

@@ -20,8 +20,8 @@ import torch
 from record import write_record
 from tokenizers import Tokenizer
 
-from golden.errors import InputError
 from golden.generate import load_tokenizer
+from model.errors import told
 from model.evaluate import Logits
 from model.tasks import TASKS, Item, read_task
 from model.teacher import load_teacher
@@ -59,19 +59,17 @@ PUBLISHED = {
 @click.option("--limit", type=int, help="Items of each task [default: all].")
 @click.option("--batch-tokens", default=2048, show_default=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@told()
 def main(tasks_data: Path, teacher: Path | None, twin: Path | None, vocabulary: Path | None,
          arithmetics: tuple[str, ...], model: str | None, tasks: str, limit: int | None,
          batch_tokens: int, out: Path) -> None:  # fmt: skip
     names = tasks.split(",")
-    try:
-        check_output_file(out)
-        items = {name: read_task(tasks_data, name, limit=limit) for name in names}
-        results = accuracies(
-            items, tasks_data, teacher=teacher, twin=twin, vocabulary=vocabulary,
-            arithmetics=arithmetics, model=model, limit=limit, batch_tokens=batch_tokens,
-        )  # fmt: skip
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    check_output_file(out)
+    items = {name: read_task(tasks_data, name, limit=limit) for name in names}
+    results = accuracies(
+        items, tasks_data, teacher=teacher, twin=twin, vocabulary=vocabulary,
+        arithmetics=arithmetics, model=model, limit=limit, batch_tokens=batch_tokens,
+    )  # fmt: skip
     record = {
         "model": model or SHIPPED,
         "teacher": teacher and teacher.name,

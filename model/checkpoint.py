@@ -28,6 +28,7 @@ from golden.config import ModelConfig
 from golden.errors import InputError
 
 from .checksums import check_files, hash_files, sealed, unsealed
+from .errors import CheckpointError
 from .parallel import World
 from .settings import TrainSettings
 
@@ -42,10 +43,6 @@ KEPT = 2
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """Of AdamW, first and second."""
 _FAILURES = (Exception, CheckpointException)  # the latter is a BaseException, and wraps all others
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint could not be written; the message says what is kept."""
 
 
 def checkpoints(run: Path) -> list[Path]:

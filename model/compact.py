@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from golden.errors import InputError
 from .checkpoint import (
     COMPACT,
     MOMENTS,
-    CheckpointError,
     checkpoints,
     read_state,
     read_tensors,
@@ -54,11 +52,12 @@ from .compact_manifest import (
     parameters_of,
     read_settings,
 )
+from .errors import told
 from .files import write_text
 from .metrics import NAME as METRICS
 from .metrics import metrics_text, read_metrics
 from .parallel import World
-from .parts import PartReader, PartWriter, remove_other_parts
+from .parts import PartReader, PartWriter, check_parts, remove_other_parts
 
 PART_BYTES = 15_000_000
 LEAST_PART_BYTES = 4096
@@ -240,26 +239,13 @@ def restore_compact(folder: Path, run: Path, *, if_newer: bool = False) -> Path 
     return write_tensors(run, lambda: tensors, state, World(0, 1, torch.device("cpu")))
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn what may go wrong into one sentence: exit code 2 for bad input, else 1."""
-    try:
-        yield
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
-    except CheckpointError as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        raise click.ClickException(f"{error.strerror or error}{where}") from None
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Carry training from one machine to another, in files of limited size.
 
     \b
     Example: python -m model.compact save run carried
+             python -m model.compact check carried
              python -m model.compact restore carried run    (elsewhere; then train with --resume)
     """
 
@@ -270,7 +256,7 @@ def main() -> None:
 @click.option("--part-bytes", default=PART_BYTES, show_default=True, help="Most bytes of a part.")
 def save(run: Path, out: Path, part_bytes: int) -> None:
     """Write the state of RUN's newest checkpoint, or of a checkpoint, to folder OUT."""
-    with _told():
+    with told():
         manifest = save_compact(run, out, part_bytes=part_bytes)
     lost = manifest.loss_measured
     click.echo(
@@ -282,11 +268,22 @@ def save(run: Path, out: Path, part_bytes: int) -> None:
 
 @main.command()
 @click.argument("out", type=click.Path(path_type=Path))
+def check(out: Path) -> None:
+    """Say what the state in OUT is of, once every part has been read and is as it was written."""
+    with told():
+        manifest = Manifest.read(out)
+        check_parts(out, manifest.parts)
+    click.echo(f"{out}: step {manifest.step}, {manifest.bytes:,} bytes in {len(manifest.parts)} "
+               "parts, as they were written")  # fmt: skip
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path))
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--if-newer", is_flag=True, help="Do nothing if RUN is as far or further.")
 def restore(out: Path, run: Path, if_newer: bool) -> None:
     """Make a checkpoint in RUN of the state in OUT; training goes on from it with --resume."""
-    with _told():
+    with told():
         path = restore_compact(out, run, if_newer=if_newer)
     if path is None:
         click.echo(f"{run} is as far as {out}, or further: nothing restored")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from golden.errors import InputError
+from .errors import told
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,6 +34,7 @@ from golden.errors import InputError
 @click.option("--compress", is_flag=True, help="Write text shards as .npy.xz, to be carried.")
 @click.option("--seed", type=click.IntRange(min=0),
               help="[default: 0; for sampling, one that no sampled shard of OUT has]")
+@told()
 def main(teacher: Path, out: Path, **options: Any) -> None:
     """Prepare token shards with a manifest: source, licence, tokens, SHA-256 of each.
 
@@ -44,13 +45,7 @@ def main(teacher: Path, out: Path, **options: Any) -> None:
     """
     from .corpus import prepare
 
-    try:
-        manifest = prepare(teacher, out, **options)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        raise click.ClickException(f"{error.strerror or error}{where}") from None
+    manifest = prepare(teacher, out, **options)
     tokens = {
         group: sum(s.tokens for s in manifest.shards if s.group == group)
         for group in ("real", "sampled")

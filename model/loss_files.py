@@ -22,6 +22,7 @@ from torch import Tensor
 
 from golden.errors import InputError
 
+from .errors import told
 from .evaluate import Perplexity, ratio
 from .files import check_format, write_text
 
@@ -126,22 +127,20 @@ def ratios(ours: WindowLosses, theirs: WindowLosses) -> dict[str, dict[str, obje
 @click.argument("ours", type=click.Path(path_type=Path))
 @click.argument("theirs", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="JSON file.")
+@told()
 def main(ours: Path, theirs: Path, out: Path | None) -> None:
     """Print the perplexity of OURS over that of THEIRS, two files of model.measure."""
-    try:
-        files = [WindowLosses.read(path) for path in (ours, theirs)]
-        found = {
-            "models": [file.model for file in files],
-            "window": files[0].window,
-            "texts": ratios(*files),
-        }
-        text = json.dumps(found, indent=1)
-        if out is not None:
-            if not out.parent.is_dir():
-                raise InputError(f"the output file's folder must exist; there is none for {out}")
-            write_text(out, text + "\n")
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    files = [WindowLosses.read(path) for path in (ours, theirs)]
+    found = {
+        "models": [file.model for file in files],
+        "window": files[0].window,
+        "texts": ratios(*files),
+    }
+    text = json.dumps(found, indent=1)
+    if out is not None:
+        if not out.parent.is_dir():
+            raise InputError(f"the output file's folder must exist; there is none for {out}")
+        write_text(out, text + "\n")
     click.echo(text)
 
 

@@ -27,6 +27,7 @@ from golden.errors import InputError
 from golden.generate import generate, load_tokenizer
 
 from .data import expand, load_shard
+from .errors import told
 from .evaluate import Logits, Perplexity, perplexity, ratio, window_losses
 from .fbi import FbiLlm
 from .files import write_text
@@ -163,6 +164,7 @@ def write_samples(model: FbiLlm, cut: Tokenizer, path: Path, device: str, new_to
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--tokens", default=65536, show_default=True, help="Student tokens of each text.")
 @click.option("--new-tokens", default=150, show_default=True, help="Length of a sample.")
+@told()
 def main(
     teacher: Path,
     packed: Path | None,
@@ -175,71 +177,68 @@ def main(
 ) -> None:
     """Write eval.json, losses-fbi.json and losses-twin.json, and samples.txt of the first."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        if packed is None and twin is None:
-            raise InputError("a model is needed: --packed, --twin or both; there is none")
-        models: dict[str, FbiLlm] = {}
-        if packed is not None:
-            models["fbi"] = load_float(packed).to(device)
-        if twin is not None:
-            models["twin"] = load_trained(twin).to(device)
-        student = next(iter(models.values()))
-        for key in ("vocab_size", "max_position_embeddings"):
-            sizes = [getattr(model.config, key) for model in models.values()]
-            if len(set(sizes)) > 1:
-                raise InputError(f"both models must have one {key}, not {sizes[0]} and {sizes[1]}")
-        large = load_teacher(teacher).to(device)
-        full = read_vocabulary(teacher)
-        cut = full.cut(student.config.vocab_size).build() if packed is None else load_tokenizer(
-            packed)  # fmt: skip
-        texts = sorted(slices.glob("*.utf8"))
-        if not texts:
-            raise InputError(f"{slices} must hold *.utf8 texts; it holds none")
-        rows = load_shard(held_out) if held_out else None
-        config = student.config
-        window = config.max_position_embeddings
-        own = full.build()
-        out.mkdir(parents=True, exist_ok=True)
-        write_samples(student, cut, out / "samples.txt", device, new_tokens)
-        result: dict[str, object] = {"window": window, "dtype": "float32", "device": device}
-        kept: dict[str, dict[str, TextLosses]] = {name: {} for name in models}
-        for file in texts:
-            text = Text.read(file.read_text(encoding="utf-8"), cut, own, tokens, window)
-            scores: dict[str, object] = {
-                "bytes": text.bytes,
-                "student_tokens": len(text.student),
-                "teacher_tokens": len(text.teacher),
-                "student_bytes_per_token": round(text.bytes / len(text.student), 4),
-                "teacher_bytes_per_token": round(text.bytes / len(text.teacher), 4),
-            }
-            losses = {
-                name: window_losses(logits, text.student, window=window, device=device)
-                for name, logits in models.items()
-            }
-            scores |= {name: _score(values, text, window) for name, values in losses.items()}
-            for name, values in losses.items():
-                kept[name][file.stem] = TextLosses.of(text.student, values)
-            if len(losses) == 2:
-                scores["fbi_over_twin"] = ratio(losses["fbi"], losses["twin"])
-            scores["teacher"] = score_teacher(large, text, device)
-            rows_of_head = large.embedding[: config.vocab_size].t()
-            restricted = window_losses(
-                lambda t, head=rows_of_head: large(t) @ head, text.student, window=window,
-                device=device,
-            )  # fmt: skip
-            scores["teacher_restricted_to_cut"] = _score(restricted, text, window)
-            result[file.stem] = scores
-            click.echo(f"{file.stem}: {json.dumps(scores)}")
-        for name, texts_of in kept.items():
-            WindowLosses(name, window, texts_of).write(out / f"losses-{name}.json")
-        if rows is not None:
-            result["held_out_sampled"] = score_rows(
-                models, large, full, np.asarray(rows[:512]), config.vocab_size, window, device
-            )
-            click.echo(json.dumps(result["held_out_sampled"]))
-        write_text(out / "eval.json", json.dumps(result, indent=1) + "\n")
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    if packed is None and twin is None:
+        raise InputError("a model is needed: --packed, --twin or both; there is none")
+    models: dict[str, FbiLlm] = {}
+    if packed is not None:
+        models["fbi"] = load_float(packed).to(device)
+    if twin is not None:
+        models["twin"] = load_trained(twin).to(device)
+    student = next(iter(models.values()))
+    for key in ("vocab_size", "max_position_embeddings"):
+        sizes = [getattr(model.config, key) for model in models.values()]
+        if len(set(sizes)) > 1:
+            raise InputError(f"both models must have one {key}, not {sizes[0]} and {sizes[1]}")
+    large = load_teacher(teacher).to(device)
+    full = read_vocabulary(teacher)
+    cut = full.cut(student.config.vocab_size).build() if packed is None else load_tokenizer(
+        packed)  # fmt: skip
+    texts = sorted(slices.glob("*.utf8"))
+    if not texts:
+        raise InputError(f"{slices} must hold *.utf8 texts; it holds none")
+    rows = load_shard(held_out) if held_out else None
+    config = student.config
+    window = config.max_position_embeddings
+    own = full.build()
+    out.mkdir(parents=True, exist_ok=True)
+    write_samples(student, cut, out / "samples.txt", device, new_tokens)
+    result: dict[str, object] = {"window": window, "dtype": "float32", "device": device}
+    kept: dict[str, dict[str, TextLosses]] = {name: {} for name in models}
+    for file in texts:
+        text = Text.read(file.read_text(encoding="utf-8"), cut, own, tokens, window)
+        scores: dict[str, object] = {
+            "bytes": text.bytes,
+            "student_tokens": len(text.student),
+            "teacher_tokens": len(text.teacher),
+            "student_bytes_per_token": round(text.bytes / len(text.student), 4),
+            "teacher_bytes_per_token": round(text.bytes / len(text.teacher), 4),
+        }
+        losses = {
+            name: window_losses(logits, text.student, window=window, device=device)
+            for name, logits in models.items()
+        }
+        scores |= {name: _score(values, text, window) for name, values in losses.items()}
+        for name, values in losses.items():
+            kept[name][file.stem] = TextLosses.of(text.student, values)
+        if len(losses) == 2:
+            scores["fbi_over_twin"] = ratio(losses["fbi"], losses["twin"])
+        scores["teacher"] = score_teacher(large, text, device)
+        rows_of_head = large.embedding[: config.vocab_size].t()
+        restricted = window_losses(
+            lambda t, head=rows_of_head: large(t) @ head, text.student, window=window,
+            device=device,
+        )  # fmt: skip
+        scores["teacher_restricted_to_cut"] = _score(restricted, text, window)
+        result[file.stem] = scores
+        click.echo(f"{file.stem}: {json.dumps(scores)}")
+    for name, texts_of in kept.items():
+        WindowLosses(name, window, texts_of).write(out / f"losses-{name}.json")
+    if rows is not None:
+        result["held_out_sampled"] = score_rows(
+            models, large, full, np.asarray(rows[:512]), config.vocab_size, window, device
+        )
+        click.echo(json.dumps(result["held_out_sampled"]))
+    write_text(out / "eval.json", json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import torch
 from golden.config import ModelConfig
 from golden.errors import InputError
 
+from .errors import told
 from .fbi import FbiLlm
 from .loss import chunk_length
 
@@ -88,15 +89,13 @@ def estimate(
 @click.option("--micro", default=1, show_default=True, help="Rows a device takes in one pass.")
 @click.option("--context", default=2048, show_default=True)
 @click.option("--recompute", is_flag=True)
+@told()
 def main(name: str, **options: object) -> None:
     """Print the estimate in GiB as JSON."""
     from .train_command import read_shape
 
-    try:
-        shape = read_shape(name, vocab=None, layers=None, context=int(str(options["context"])))
-        parts = estimate(shape, **options)  # type: ignore[arg-type]
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    shape = read_shape(name, vocab=None, layers=None, context=int(str(options["context"])))
+    parts = estimate(shape, **options)  # type: ignore[arg-type]
     gib = {key: round(value / 2**30, 2) for key, value in parts.items()}
     click.echo(json.dumps({"model": name, **options, "mark": "modelled", "GiB": gib}, indent=1))
 

@@ -22,6 +22,8 @@ import click
 
 from golden.errors import InputError
 
+from .errors import told
+
 MODELS = ("teacher", "twin", "FBI float", "FBI A16", "FBI A8")
 RATIO = "FBI float / twin, 95 % interval"
 _COLUMN = {"fbi": "FBI float", "float": "FBI float", "A16": "FBI A16", "A8": "FBI A8"}
@@ -184,12 +186,10 @@ def read_table(files: Iterable[Path]) -> OneTable:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@told()
 def main(records: tuple[Path, ...]) -> None:
     """Print one table of RECORDS as Markdown."""
-    try:
-        click.echo(read_table(records).markdown(), nl=False)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    click.echo(read_table(records).markdown(), nl=False)
 
 
 if __name__ == "__main__":

@@ -143,6 +143,13 @@ class PartReader:
             raise InputError(f"the parts in {self.folder} hold more than their manifest says")
 
 
+def check_parts(folder: Path, parts: Sequence[Part]) -> None:
+    """Read all parts; raises InputError by name of the first that is not as it was written."""
+    with PartReader(folder, parts) as reader:
+        for part in parts:
+            reader.read(part.bytes)
+
+
 def remove_other_parts(folder: Path, parts: Sequence[Part]) -> None:
     """Remove parts that are not among `parts`, and what a killed writer left."""
     kept = {part.file for part in parts}

@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from golden.errors import InputError
 
 from .data import load_seeds, save_shard
+from .errors import told
 from .teacher import Teacher, finish_layer, load_teacher, project_heads, rms_norm
 
 END_OF_TEXT = 0
@@ -241,17 +242,15 @@ def sample_shards(
 @click.option("--seconds", default=180.0, show_default=True, help="Start no batch after this.")
 @click.option("--rank", default=0, show_default=True)
 @click.option("--seed", default=0, show_default=True)
+@told()
 def main(teacher: Path, seeds: Path, out: Path, rank: int, **options: Any) -> None:
     """Sample shards of teacher text on one device until the time is over."""
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", rank % torch.cuda.device_count()) if cuda else "cpu"
     if cuda:
         torch.cuda.set_device(device)
-    try:
-        model = load_teacher(teacher).to(device, torch.bfloat16 if cuda else torch.float32)
-        sample_shards(model, seeds, out, rank=rank, say=click.echo, **options)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
+    model = load_teacher(teacher).to(device, torch.bfloat16 if cuda else torch.float32)
+    sample_shards(model, seeds, out, rank=rank, say=click.echo, **options)
 
 
 if __name__ == "__main__":

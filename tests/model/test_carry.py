@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from golden.errors import InputError
-from model.carry import take
+from model.carry import Carrier, take
 from model.checkpoint import checkpoints, read_state
 from model.compact_manifest import NAME, Manifest
 from model.data import save_shard
@@ -124,7 +124,46 @@ def test_the_command_line_carries(tmp_path):
     other = call("other")
     assert json.loads(other.output.splitlines()[0])["same_data"] is False
     assert Manifest.read(tmp_path / "carry").step == 6
+    for options, message in (
+        (["--carry-every", "0"], "carry-every must be above 0, not 0.0"),
+        (["--minutes", "-1"], "minutes must be above 0, not -1.0"),
+    ):
+        assert message in " ".join(call("three", *options).output.split())
     (tmp_path / "carry" / NAME).write_text("{")
     refused = call("three")
     assert refused.exit_code == 2
     assert "must be a manifest of a compact state" in " ".join(refused.output.split())
+
+
+def test_states_are_carried_while_training_goes_on(tmp_path):
+    out, carry, said, kept = tmp_path / "run", tmp_path / "carry", [], []
+    carrier = Carrier(carry, said.append)
+
+    def keep(path, step):
+        if not kept:  # one is enough, and the first is still being saved when the next is there
+            assert carrier.start(path, step)
+            assert not carrier.start(path, step)
+        kept.append(step)
+        carrier.finish()
+        assert Manifest.read(carry).step == kept[0]
+
+    run(out, SHORT, keep_minutes=1e-9, kept=keep)
+    assert len(kept) > 4
+    assert kept[-1] < 12, "the last is the command's"
+    assert said == [json.dumps({"carried": kept[0]})]
+    whole = run(tmp_path / "whole", SHORT)
+    back = run(tmp_path / "back", SHORT, resume=True, carry=carry)
+    assert [row["step"] for row in read_metrics(tmp_path / "back")][-1] == 12
+    for ours, theirs in zip(back.parameters(), whole.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=0.1)
+
+
+def test_a_state_that_cannot_be_saved_is_told_and_training_goes_on(tmp_path):
+    said = []
+    carrier = Carrier(tmp_path / "carry", said.append)
+    assert carrier.start(tmp_path / "step-00000004", 4)
+    carrier.finish()
+    (line,) = map(json.loads, said)
+    assert (line["carried"], line["step"]) == (None, 4)
+    assert "step-00000004 must be a checkpoint of training" in line["problem"]
+    assert "Traceback" not in line["problem"]

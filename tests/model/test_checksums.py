@@ -34,7 +34,7 @@ def test_files_that_are_missing_or_not_known_are_named(folder):
     with pytest.raises(InputError, match="d is none of its files"):
         check_files(folder, files, ["a", "b", "c", "d"])
     (folder / "a").unlink()
-    with pytest.raises(InputError, match="must be a checkpoint of training: .*No such file"):
+    with pytest.raises(InputError, match=r"must be a checkpoint of training: .*No such file"):
         check_files(folder, files, ["a", "b", "c"])
 
 

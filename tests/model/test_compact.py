@@ -257,3 +257,18 @@ def test_a_run_without_metrics_is_refused(trained, tmp_path):
     with pytest.raises(InputError, match=r"must hold metrics\.csv"):
         save_compact(alone, tmp_path / "out")
     assert json.loads((alone / STATE).read_text())["step"] == 8
+
+
+def test_check_reads_every_part(state, tmp_path):
+    folder = copy(state, tmp_path / "state")
+    manifest = Manifest.read(folder)
+    result = CliRunner().invoke(main, ["check", str(folder)])
+    assert result.exit_code == 0, result.output
+    assert f"step 8, {manifest.bytes:,} bytes in {len(manifest.parts)} parts" in result.output
+    last = folder / manifest.parts[-1].file
+    data = bytearray(last.read_bytes())
+    data[-1] ^= 4
+    last.write_bytes(data)
+    result = CliRunner().invoke(main, ["check", str(folder)])
+    assert result.exit_code == 2
+    assert f"{last.name} must be as its manifest says" in "".join(result.output.split("\n"))

@@ -73,8 +73,8 @@ def test_no_row_shares_text_with_the_held_out_text(tree, shards):
     held, _ = read_held_out(tree / "slices", VOCABULARY)
     tokens = VOCABULARY.build().encode((tree / "slices/held.utf8").read_text()).ids
     grams = {tuple(tokens[i : i + NGRAM]) for i in range(len(tokens) - NGRAM + 1)}
-    for rows in load_shards(shards, VOCABULARY)["real"]:
-        for row in rows.tolist():
+    for real in load_shards(shards, VOCABULARY)["real"]:
+        for row in real.tolist():
             assert not any(tuple(row[i : i + NGRAM]) in grams for i in range(16 - NGRAM + 1))
     assert len(held.hashes) == len({int(h) for h in ngram_hashes(np.array(tokens, np.uint16))})
 

@@ -86,4 +86,5 @@ def test_what_is_no_file_of_losses_is_refused(tmp_path, text, message):
     result = CliRunner().invoke(main, [str(path), str(path)])
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
+    assert "InputError(" not in result.output, "a message within a message"
     assert "Traceback" not in result.output

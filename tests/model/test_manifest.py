@@ -103,8 +103,10 @@ def test_bad_manifests_are_refused(tmp_path, change, message):
         target = data if change.keys() & data.keys() else data["shards"][0]
         target.update(change)
         path.write_text(json.dumps(data))
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         load_shards(tmp_path / "d", VOCABULARY)
+    assert str(caught.value).count(" must be ") <= 1 + isinstance(change, dict)
+    assert "InputError(" not in str(caught.value), "a message within a message"
 
 
 def test_a_folder_without_manifest_is_refused(tmp_path):
