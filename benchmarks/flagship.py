@@ -38,6 +38,7 @@ from golden.errors import InputError
 from model.checkpoint import COMPACT, checkpoints, read_state
 from model.compact_manifest import LOST, Manifest
 from model.compact_manifest import NAME as MANIFEST
+from model.corpus import HELD_SAMPLED
 from model.errors import told
 from model.manifest import Manifest as Shards
 from model.metrics import read_metrics
@@ -161,13 +162,16 @@ def check_inputs(slices: Path, tasks_data: Path, data: Path) -> None:
     Raises
     ------
     InputError
-        If there is no text, a task cannot be read, or the shards have no manifest.
+        If there is no text, a task cannot be read, the shards have no manifest, or the rows kept
+        for evaluation are not as it says.
     """
     if not list(slices.glob("*.utf8")):
         raise InputError(f"{slices} must hold *.utf8 texts; it holds none")
     for name in TASKS:
         read_task(tasks_data, name, limit=1)
-    Shards.read(data)
+    shards = Shards.read(data)
+    if (data / HELD_SAMPLED).is_file():
+        shards.check_other(data, HELD_SAMPLED)
 
 
 def say_what_is_next(carry: Path | None, whose: Sequence[str], early: Sequence[str],
@@ -289,8 +293,7 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
             *(["--twin", out / "twin"] if "twin" in whose else []),
             "--slices", slices, "--out", out / "eval", "--tokens", tokens,
             "--new-tokens", min(150, context // 2),
-            *(["--held-out", data / "held-out-sampled.npy"]
-              if (data / "held-out-sampled.npy").is_file() else []),
+            *(["--held-out", data / HELD_SAMPLED] if (data / HELD_SAMPLED).is_file() else []),
         )))  # fmt: skip
         answering = {
             "fbi": ("--model", packed, "--arithmetic", "float"),

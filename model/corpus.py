@@ -22,6 +22,7 @@ import torch
 
 from golden.errors import InputError
 
+from .checksums import file_hash
 from .data import load_shard, save_shard
 from .manifest import NAME, Manifest, Shard, describe, vocabulary_hash
 from .overlap import NGRAM, HeldOut
@@ -33,6 +34,7 @@ from .tokenizer import END_OF_TEXT, Vocabulary, read_vocabulary
 HASHES = "held-out-hashes.npy"
 SEEDS = "seeds.npy"
 HELD_SAMPLED = "held-out-sampled.npy"
+_SAMPLED = re.compile(r"sampled-(\d+)-\d+-\d+\.npy(\.xz)?")
 LENGTH = 384
 """Teacher tokens of a row, if nothing else is asked for."""
 
@@ -101,59 +103,70 @@ def text_shards(
 
 def unused_seed(shards: Iterable[Shard]) -> int:
     """Return the least seed above those of sampled shards: the same seed gives the same text."""
-    names = (re.fullmatch(r"sampled-(\d+)-\d+-\d+\.npy", shard.file) for shard in shards)
+    names = (_SAMPLED.fullmatch(shard.file) for shard in shards)
     return max((int(name[1]) + 1 for name in names if name), default=0)
 
 
-def sampled_shards(
-    teacher: Path, out: Path, held: HeldOut, *, length: int, text: int, seconds: float,
-    batch: int, seed: int, hold: int,
-) -> list[Shard]:  # fmt: skip
-    """Let the teacher write, on every GPU at once, or on the CPU; return its shards.
+def write_samples(
+    teacher: Path, seeds: Path, work: Path, *, text: int, seconds: float, batch: int, seed: int
+) -> None:
+    """Let the teacher write into folder `work`, on every GPU at once, or on the CPU.
 
-    Texts of `text` tokens, each after an end-of-text token, are joined and cut into rows of
-    `length`: a small teacher begins to repeat itself in longer ones.
+    Raises
+    ------
+    InputError
+        If it does not end well on every device.
+    """
+    command = [
+        sys.executable, "-m", "model.sample", "--teacher", str(teacher), "--seeds", str(seeds),
+        "--out", str(work), "--batch", str(batch), "--length", str(text), "--seconds",
+        str(seconds), "--seed", str(seed),
+    ]  # fmt: skip
+    devices = range(max(1, torch.cuda.device_count()))
+    running = [subprocess.Popen([*command, "--rank", str(rank)]) for rank in devices]
+    try:
+        codes = [process.wait() for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    if any(codes):
+        raise InputError(f"sampling must end well on every device; it ended with {codes}")
+
+
+def sampled_shards(
+    teacher: Path, out: Path, work: Path, held: HeldOut, *, length: int, hold: int, compress: bool
+) -> list[Shard]:  # fmt: skip
+    """Make shards of what the teacher wrote into folder `work`; return them.
+
+    Its texts, each after an end-of-text token, are joined and cut into rows of `length`: a small
+    teacher begins to repeat itself in longer ones. Rows that share text with held-out text are
+    left out.
 
     The first `hold` rows become ``held-out-sampled.npy``, if there is none, and are no shard's.
     """
-    if not (out / SEEDS).is_file():
-        raise InputError(f"sampling needs {SEEDS} in {out}: make it with --tree and wordnet-base")
-    device_count = max(1, torch.cuda.device_count())
+    files = sorted(path for path in Path(work).glob("sampled-*") if _SAMPLED.fullmatch(path.name))
+    if not files:
+        raise InputError(f"{work} must hold shards of model.sample; it holds none")
     fields = gguf_reader(teacher).fields
     name, licence = (
         fields[key].contents() if key in fields else other
         for key, other in (("general.name", teacher.name), ("general.license", "as the teacher"))
     )
     shards = []
-    with tempfile.TemporaryDirectory(prefix=".sampled.", dir=out) as work:
-        command = [
-            sys.executable, "-m", "model.sample", "--teacher", str(teacher), "--seeds",
-            str(out / SEEDS), "--out", work, "--batch", str(batch), "--length", str(text),
-            "--seconds", str(seconds), "--seed", str(seed),
-        ]  # fmt: skip
-        running = [
-            subprocess.Popen([*command, "--rank", str(rank)]) for rank in range(device_count)
-        ]
-        try:
-            codes = [process.wait() for process in running]
-        finally:
-            for process in running:
-                process.kill()
-        if any(codes):
-            raise InputError(f"sampling must end well on every device; it ended with {codes}")
-        for path in sorted(Path(work).glob("sampled-*.npy")):
-            stream = np.array(load_shard(path)).flatten()
-            rows = stream[: len(stream) // length * length].reshape(-1, length)
-            if hold and not (out / HELD_SAMPLED).is_file():
-                save_shard(out / HELD_SAMPLED, rows[:hold])
-                rows = rows[hold:]
-            kept = held.clean(rows)
-            if len(kept):
-                save_shard(out / path.name, kept)
-                shards.append(describe(
-                    out, path.name, group="sampled", dropped=len(rows) - len(kept),
-                    source=f"sampled from {name}", licence=licence,
-                ))  # fmt: skip
+    for path in files:
+        stream = np.array(load_shard(path)).flatten()
+        rows = stream[: len(stream) // length * length].reshape(-1, length)
+        if hold and not (out / HELD_SAMPLED).is_file():
+            save_shard(out / HELD_SAMPLED, rows[:hold])
+            rows = rows[hold:]
+        kept = held.clean(rows)
+        if len(kept):
+            file = path.name.removesuffix(".xz") + (".xz" if compress else "")
+            save_shard(out / file, kept)
+            shards.append(describe(
+                out, file, group="sampled", dropped=len(rows) - len(kept),
+                source=f"sampled from {name}", licence=licence,
+            ))  # fmt: skip
     return shards
 
 
@@ -186,10 +199,21 @@ def check_kept(out: Path, vocabulary: Vocabulary, length: int, ngram: int,
     return shards
 
 
+def check_new(manifest: Manifest, work: Path) -> None:
+    """Refuse a folder of sampled shards if one of them is in the manifest already."""
+    known = {shard.file.removesuffix(".xz") for shard in manifest.shards}
+    for path in sorted(Path(work).glob("sampled-*")):
+        if path.name.removesuffix(".xz") in known:
+            raise InputError(
+                f"{path} would replace a shard of that name: sample with another --seed, or give "
+                "a folder with new shards alone"
+            )
+
+
 def prepare(
     teacher: Path, out: Path, *, tree: Path | None, held_out: Path | None, length: int | None,
-    sample_seconds: float, sample_batch: int, sample_length: int, hold_rows: int, compress: bool,
-    seed: int | None,
+    sampled: Path | None = None, sample_seconds: float, sample_batch: int, sample_length: int,
+    hold_rows: int, compress: bool, seed: int | None,
 ) -> Manifest:  # fmt: skip
     """Make a folder of shards, or add to it; return its manifest, which is written last.
 
@@ -204,6 +228,8 @@ def prepare(
         raise InputError(f"length must be at least {NGRAM}, not {length}")
     if not 0 <= sample_seconds < 1e6 or sample_batch < 1 or hold_rows < 0:
         raise InputError("sample-seconds, sample-batch and hold-rows must not be negative")
+    if sampled is not None and sample_seconds:
+        raise InputError("give --sampled or --sample-seconds, not both: one call adds one of them")
     if sample_length < 4:
         raise InputError(f"sample-length must be at least 4, not {sample_length}")
     vocabulary = read_vocabulary(teacher)
@@ -221,8 +247,8 @@ def prepare(
     else:
         if held_out is not None:
             raise InputError("held-out text is given with --tree, when shards are first made")
-        if compress:
-            raise InputError("--compress is of the shards that --tree makes: give --tree, too")
+        if compress and sampled is None and not sample_seconds:
+            raise InputError("--compress is of shards that are made: give --tree, or what to add")
         manifest = Manifest.read(out)
         if manifest.vocabulary != vocabulary_hash(vocabulary):
             raise InputError(f"{out} holds tokens of another vocabulary than {teacher}")
@@ -231,15 +257,31 @@ def prepare(
                 f"length must be that of the shards in {out}, {manifest.length}, not {length}; it "
                 "is chosen with --tree, when shards are first made"
             )
-        held = HeldOut.load(out / HASHES, manifest.ngram)
-    if sample_seconds:
-        added = sampled_shards(
-            teacher, out, held, length=manifest.length, text=sample_length,
-            seconds=sample_seconds, batch=sample_batch, hold=hold_rows,
-            seed=unused_seed(manifest.shards) if seed is None else seed,
-        )  # fmt: skip
+        held = HeldOut.load(manifest.check_other(out, HASHES), manifest.ngram)
+    if sample_seconds or sampled is not None:
+        with tempfile.TemporaryDirectory(prefix=".sampled.", dir=out) as work:
+            if sample_seconds:
+                if not (out / SEEDS).is_file():
+                    raise InputError(
+                        f"sampling needs {SEEDS} in {out}: make it with --tree and wordnet-base"
+                    )
+                write_samples(
+                    teacher, manifest.check_other(out, SEEDS), Path(work), text=sample_length,
+                    seconds=sample_seconds, batch=sample_batch,
+                    seed=unused_seed(manifest.shards) if seed is None else seed,
+                )  # fmt: skip
+            else:
+                check_new(manifest, sampled)
+            added = sampled_shards(
+                teacher, out, Path(work) if sampled is None else sampled, held, compress=compress,
+                length=manifest.length, hold=hold_rows,
+            )  # fmt: skip
         new = {shard.file for shard in added}
         kept = tuple(shard for shard in manifest.shards if shard.file not in new)
         manifest = replace(manifest, shards=(*kept, *added))
+    beside = (out / name for name in (HASHES, SEEDS, HELD_SAMPLED))
+    manifest = replace(
+        manifest, others={path.name: file_hash(path) for path in beside if path.is_file()}
+    )
     manifest.write(out)
     return manifest

@@ -24,6 +24,8 @@ from .errors import told
               help="*.utf8 texts that must not enter training.")
 @click.option("--length", type=int,
               help="Teacher tokens a row [default: 384, or that of the shards in OUT].")
+@click.option("--sampled", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              metavar="FOLDER", help="Add what python -m model.sample wrote elsewhere.")
 @click.option("--sample-seconds", default=0.0, show_default=True,
               help="Let the teacher write that long, on every GPU.")
 @click.option("--sample-batch", default=4096, show_default=True, help="Texts written at once.")
@@ -31,7 +33,7 @@ from .errors import told
               help="Tokens of a text that the teacher writes; they are joined to rows.")
 @click.option("--hold-rows", default=1024, show_default=True,
               help="Sampled rows kept for evaluation.")
-@click.option("--compress", is_flag=True, help="Write text shards as .npy.xz, to be carried.")
+@click.option("--compress", is_flag=True, help="Write shards as .npy.xz, to be carried.")
 @click.option("--seed", type=click.IntRange(min=0),
               help="[default: 0; for sampling, one that no sampled shard of OUT has]")
 @told()
@@ -42,6 +44,7 @@ def main(teacher: Path, out: Path, **options: Any) -> None:
     Examples:
       signacc data --teacher t.gguf --tree tree --held-out slices --out data
       signacc data --teacher t.gguf --out data --sample-seconds 170     (adds to it)
+      signacc data --teacher t.gguf --out data --sampled folder         (likewise)
     """
     from .corpus import prepare
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,15 @@ def open_gguf(path: Path, what: str = "it") -> GGUFReader:
     InputError
         If there is no file, it is no GGUF file, its head is damaged, or `gguf` is not installed.
     """
-    gguf = gguf_package()
+    gguf_package()
     if not Path(path).is_file():
         raise InputError(f"{what} must be a GGUF file; there is none at {path}")
     with reading(path):
-        return gguf.GGUFReader(str(path))
+        known = Path(path).stat()
+        return _opened(str(path), known.st_mtime_ns, known.st_size)
+
+
+@lru_cache(maxsize=1)  # its vocabulary takes seconds, and is asked for before its tensors
+def _opened(path: str, modified: int, size: int) -> GGUFReader:
+    """Open the file that was modified then and has that size."""
+    return gguf_package().GGUFReader(path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -26,6 +27,8 @@ NAME = "manifest.json"
 FORMAT = "signacc-shards"
 VERSION = 1
 GROUPS = ("sampled", "real")
+MOST_READERS = 8
+"""Threads that read shards."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class Manifest:
     shards : the shards
     ngram : tokens in a row that training must not share with a held-out text
     held_out : by name, tokens and SHA-256 of each held-out text
+    others : SHA-256 by name of files beside the shards, as far as they are known
     """
 
     vocabulary: str
@@ -67,6 +71,22 @@ class Manifest:
     shards: tuple[Shard, ...]
     ngram: int = 0
     held_out: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    def check_other(self, folder: Path, name: str) -> Path:
+        """Return the path of a file beside the shards; InputError if it is not as it was.
+
+        One that the manifest does not name is not checked: older ones name none.
+        """
+        path = Path(folder) / name
+        if not path.is_file():
+            raise InputError(f"{folder} must hold {name}; it does not")
+        if self.others.get(name) not in (None, file_hash(path)):
+            raise InputError(
+                f"{path} must be as its manifest says (SHA-256 {self.others[name][:12]}…); it has "
+                f"changed or is damaged"
+            )
+        return path
 
     def write(self, folder: Path) -> None:
         """Write it to `folder`, under a temporary name first."""
@@ -84,12 +104,15 @@ class Manifest:
             data = json.loads(path.read_text(encoding="utf-8"))
             check_format(data, FORMAT, VERSION, path)
             shards = tuple(Shard(**shard) for shard in data["shards"])
+            data.setdefault("others", {})
             values = {f.name: data[f.name] for f in fields(cls)}
             for name in ("vocabulary_size", "length", "ngram"):
                 if type(values[name]) is not int:
                     raise TypeError(f"{name} must be an integer, not {values[name]!r}")
             if not isinstance(values["vocabulary"], str):
                 raise TypeError(f"vocabulary must be a text, not {values['vocabulary']!r}")
+            if not all(isinstance(digest, str) for digest in values["others"].values()):
+                raise TypeError("others must be a hash by name")
         except InputError:  # a ValueError whose message says it all
             raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -137,26 +160,34 @@ def load_shards(folder: Path, vocabulary: Vocabulary) -> dict[str, list[np.ndarr
             f"{vocabulary_hash(vocabulary)[:12]}…)"
         )
     groups: dict[str, list[np.ndarray]] = {group: [] for group in GROUPS}
-    for shard in manifest.shards:
-        path = Path(folder) / shard.file
-        array = load_shard(path)
-        if file_hash(path) != shard.sha256:
-            raise InputError(
-                f"{path} must be as its manifest says (SHA-256 {shard.sha256[:12]}…); it has "
-                f"changed or is damaged"
-            )
-        if array.shape != (shard.rows, manifest.length):
-            raise InputError(
-                f"{path} must hold {shard.rows} rows of {manifest.length} tokens, "
-                f"not {array.shape}"
-            )
-        largest = int(array.max())
-        if largest >= len(vocabulary.tokens):
-            raise InputError(
-                f"{path} must hold ids below {len(vocabulary.tokens)}, not {largest}"
-            )
-        groups[shard.group].append(array)
+    # hashing and decompression leave the interpreter to other threads
+    with ThreadPoolExecutor(min(len(manifest.shards) or 1, MOST_READERS)) as readers:
+        arrays = readers.map(
+            lambda shard: _checked(shard, Path(folder), manifest.length, len(vocabulary.tokens)),
+            manifest.shards,
+        )
+        for shard, array in zip(manifest.shards, arrays, strict=True):
+            groups[shard.group].append(array)
     return groups
+
+
+def _checked(shard: Shard, folder: Path, length: int, vocabulary: int) -> np.ndarray:
+    """Return a shard that is as the manifest says; see `load_shards`."""
+    path = folder / shard.file
+    array = load_shard(path)
+    if file_hash(path) != shard.sha256:
+        raise InputError(
+            f"{path} must be as its manifest says (SHA-256 {shard.sha256[:12]}…); it has "
+            f"changed or is damaged"
+        )
+    if array.shape != (shard.rows, length):
+        raise InputError(
+            f"{path} must hold {shard.rows} rows of {length} tokens, not {array.shape}"
+        )
+    largest = int(array.max())
+    if largest >= vocabulary:
+        raise InputError(f"{path} must hold ids below {vocabulary}, not {largest}")
+    return array
 
 
 def load_mixture(

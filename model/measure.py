@@ -26,6 +26,7 @@ from torch import Tensor
 from golden.errors import InputError
 from golden.generate import generate, load_tokenizer
 
+from .checkpoint import COMPACT, checkpoints, read_state
 from .data import expand, load_shard
 from .errors import told
 from .evaluate import Logits, Perplexity, perplexity, ratio, window_losses
@@ -204,6 +205,9 @@ def main(
     write_samples(student, cut, out / "samples.txt", device, new_tokens)
     result: dict[str, object] = {"window": window, "dtype": "float32", "device": device}
     kept: dict[str, dict[str, TextLosses]] = {name: {} for name in models}
+    if twin is not None and (state := read_state(checkpoints(twin)[-1])).get(COMPACT):
+        # of a machine that is gone: its weights are rounded, those of a packed model are not
+        result["twin_weights"] = {"step": state["step"], **state[COMPACT]["lost"]}
     for file in texts:
         text = Text.read(file.read_text(encoding="utf-8"), cut, own, tokens, window)
         scores: dict[str, object] = {

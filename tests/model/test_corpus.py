@@ -80,8 +80,6 @@ def test_no_row_shares_text_with_the_held_out_text(tree, shards):
 
 
 def test_the_teacher_writes_more(tree, shards, tmp_path):
-    import shutil
-
     out = tmp_path / "data"
     shutil.copytree(shards, out)
     seeds = np.full((3, 24), 65535, np.uint16)
@@ -220,9 +218,70 @@ def test_options_of_text_shards_are_refused_without_a_tree(tree, shards):
     base = ["--teacher", tree / "teacher.gguf", "--out", shards]
     for options, message in (
         (["--length", 20], "must be that of the shards in .*, 16, not 20"),
-        (["--compress"], "--compress is of the shards that --tree makes"),
+        (["--compress"], "--compress is of shards that are made: give --tree"),
     ):
         refused = call(data_main, *base, *options)
         assert refused.exit_code == 2
         assert re.search(message, " ".join(refused.output.split()))
     assert call(data_main, *base, "--length", 16).exit_code == 0
+
+
+def test_what_was_sampled_elsewhere_is_added(tree, shards, tmp_path):
+    """In two lots, with and without compression; each shard is cleaned as it is here."""
+    out, held = tmp_path / "data", read_held_out(tree / "slices", VOCABULARY)[0]
+    shutil.copytree(shards, out)
+    text = VOCABULARY.build().encode((tree / "slices/held.utf8").read_text()).ids
+    lots = []
+    for lot in range(2):
+        folder = tmp_path / f"lot{lot}"
+        folder.mkdir()
+        for rank in range(2):
+            wrote = rows(40, length=12, seed=2 * lot + rank)
+            wrote[5:7] = np.array(text[:24], np.uint16).reshape(2, 12)  # not to be trained on
+            name = f"sampled-{lot}-{rank}-000.npy" + (".xz" if lot else "")
+            save_shard(folder / name, wrote)
+            lots.append(wrote)
+    base = ["--teacher", tree / "teacher.gguf", "--out", out, "--hold-rows", 4]
+    for options in (["--sampled", tmp_path / "lot0", "--compress"],
+                    ["--sampled", tmp_path / "lot1"]):  # fmt: skip
+        result = call(data_main, *base, *options)
+        assert result.exit_code == 0, result.output
+    found = [s for s in Manifest.read(out).shards if s.group == "sampled"]
+    assert [s.file for s in found] == [
+        "sampled-0-0-000.npy.xz", "sampled-0-1-000.npy.xz", "sampled-1-0-000.npy",
+        "sampled-1-1-000.npy",
+    ]  # fmt: skip
+    whole = [held.clean(wrote.flatten().reshape(-1, 16)) for wrote in lots]
+    assert np.array_equal(load_shard(out / "held-out-sampled.npy"),
+                          lots[0].flatten().reshape(-1, 16)[:4])
+    whole[0] = held.clean(lots[0].flatten().reshape(-1, 16)[4:])
+    for array, wanted, shard in zip(load_shards(out, VOCABULARY)["sampled"], whole, found,
+                                    strict=True):  # fmt: skip
+        assert np.array_equal(array, wanted)
+        assert shard.dropped > 0
+    before = Manifest.read(out)
+    for options, message in (
+        (["--sampled", tmp_path / "lot0"], "would replace a shard of that name"),
+        (["--sampled", tree], "must hold shards of model.sample; it holds none"),
+        (["--sampled", tree, "--sample-seconds", 1], "give --sampled or --sample-seconds"),
+    ):
+        refused = call(data_main, *base, *options)
+        assert refused.exit_code == 2
+        assert message in " ".join(refused.output.split())
+    assert Manifest.read(out) == before
+
+
+def test_files_beside_the_shards_are_checked(tree, shards, tmp_path):
+    out, lot = tmp_path / "data", tmp_path / "lot"
+    shutil.copytree(shards, out)
+    lot.mkdir()
+    save_shard(lot / "sampled-0-0-000.npy", rows(9, length=16))
+    data = bytearray((out / "held-out-hashes.npy").read_bytes())
+    data[-1] ^= 1
+    (out / "held-out-hashes.npy").write_bytes(data)
+    result = call(data_main, "--teacher", tree / "teacher.gguf", "--out", out, "--sampled", lot)
+    assert result.exit_code == 2
+    assert "held-out-hashes.npy must be as its manifest says" in " ".join(result.output.split())
+    (out / "held-out-hashes.npy").unlink()
+    result = call(data_main, "--teacher", tree / "teacher.gguf", "--out", out, "--sampled", lot)
+    assert "must hold held-out-hashes.npy; it does not" in " ".join(result.output.split())
