@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from golden.generate import generate
 from model import measure as measure_module
+from model.compact import restore_compact, save_compact
 from model.data import save_shard
 from model.loss_files import WindowLosses, ratios
 from model.measure import Text, main, score_rows, uncached
@@ -91,6 +92,15 @@ def test_two_calls_give_the_ratio_of_one(tmp_path, monkeypatch):
     found = ratios(files["fbi"], files["twin"])["slice"]
     assert found | both["slice"]["fbi_over_twin"] == found
     assert both["slice"]["fbi_over_twin"]["windows"] == 50
+    assert "twin_weights" not in both
+    save_compact(tmp_path / "twin", tmp_path / "carried")  # to a machine that has nothing else
+    restore_compact(tmp_path / "carried", tmp_path / "back")
+    back = measure("elsewhere", "--twin", str(tmp_path / "back"))
+    assert back["twin_weights"]["step"] == 4
+    assert back["twin_weights"]["decoder linears' weights"].startswith("bfloat16")
+    here, there = (v["slice"]["twin"]["perplexity"] for v in (both, back))
+    assert here == pytest.approx(there, rel=2e-3)
+    assert here != there
     none = CliRunner().invoke(main, ["--teacher", str(tmp_path / "t.gguf"), "--slices",
                                      str(tmp_path), "--out", str(tmp_path / "o")])  # fmt: skip
     assert none.exit_code == 2
