@@ -58,6 +58,17 @@ class Part:
     command: Sequence[str]
 
 
+def why(log: Path) -> list[str]:
+    """Return the sentences of errors of a log's last command, or its last lines if there are none.
+
+    torchrun's own trace comes after them.
+    """
+    lines = [line[:400] for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    last = max((place for place, line in enumerate(lines) if line.startswith("$ ")), default=0)
+    told = [line for line in lines[last:] if line.startswith("Error: ")]
+    return list(dict.fromkeys(told)) or lines[last:][-3:]
+
+
 class Parts:
     """Runs parts in a folder, each once."""
 
@@ -91,9 +102,8 @@ class Parts:
         click.echo(f"{time.monotonic() - self.begun:7.0f} s  {part.name}: {ended}")
         if code:
             self.failed.append(part.name)
-            lines = (self.out / f"{part.name}.log").read_text(errors="replace").splitlines()
-            for line in [line for line in lines if line.strip()][-3:]:
-                click.echo(f"    {line[:400]}")
+            for line in why(self.out / f"{part.name}.log"):
+                click.echo(f"    {line}")
             return False
         (self.out / f"{part.name}.done").touch()
         return True

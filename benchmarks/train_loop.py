@@ -4,7 +4,8 @@
         --vocab 32000 --out loop.json
     torchrun --nproc-per-node 2 benchmarks/train_loop.py … --out loop-2.json
 
-`lines` are tokens/s of each `--line` steps of `model.train`, the first with compilation in it. Then
+`start_s` are seconds before the first step: what is read, and the run that is made of it. `lines`
+are tokens/s of each `--line` steps of `model.train`, the first with compilation in it. Then
 steps in a row without what the loop adds (`step_s`: no data read, no figures, no log), the same on
 a batch already turned into student tokens and targets (`example_s`: without the spelling of the
 rows and the teacher), and where the device was idle in two steps (`gaps`). Compare with `step_s` of
@@ -18,6 +19,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,17 +85,29 @@ def main(teacher: Path, data: Path, name: str, vocab: int | None, layers: int | 
     check_output_file(out)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     folder = out.with_suffix(".run")
+    start: dict[str, float] = {}
+
+    def lap(name: str, since: float) -> float:
+        start[name] = round(time.perf_counter() - since, 2)
+        return time.perf_counter()
+
+    now = time.perf_counter()
     vocabulary = read_vocabulary(teacher)
+    now = lap("vocabulary", now)
+    mixture = load_mixture(data, vocabulary, real_share=None, seed=0)
+    now = lap("shards", now)
+    large = load_teacher(teacher)
+    now = lap("teacher", now)
     settings = TrainSettings(
         steps=steps + 2 * repeats, warmup=1, batch=micro * size, micro=micro, context=context,
         binary=not twin, log_every=line, checkpoint_every=steps,
     )  # fmt: skip
     shape = read_shape(name, vocab=vocab, layers=layers, context=context)
     run = Run(
-        settings, with_end_of_text(shape, vocabulary),
-        load_mixture(data, vocabulary, real_share=None, seed=0), vocabulary,
-        load_teacher(teacher), folder, parallel=parallel,
+        settings, with_end_of_text(shape, vocabulary), mixture, vocabulary, large, folder,
+        parallel=parallel,
     )  # fmt: skip
+    lap("run", now)
     world, lines, clocks = run.world, [], []
     with watched_clocks(clocks):
         run.train(stop_after=steps, say=lambda text: lines.append(json.loads(text)))
@@ -117,6 +131,7 @@ def main(teacher: Path, data: Path, name: str, vocab: int | None, layers: int | 
         "device": torch.cuda.get_device_name() if world.cuda else "cpu",
         "devices": world.size,
         "engine": run.replica.engine,
+        "start_s": start,
         "lines": [{k: row[k] for k in ("step", "tokens_per_s", "mfu")} for row in lines],
         "step_s": round(timer.in_a_row(step), 6),
         "example_s": round(timer.in_a_row(prepared), 6),

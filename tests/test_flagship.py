@@ -179,6 +179,15 @@ def test_training_is_carried_elsewhere_and_the_record_says_so(call, tmp_path, on
         assert found["lost_where_carried"]["first moments"].startswith("8 bits")
 
 
+def test_the_reason_of_a_failure_is_found_in_its_log(call, tmp_path):
+    why = importlib.import_module("flagship").why
+    log = tmp_path / "fbi.log"
+    log.write_text("$ python\nError: before\n$ python\n{}\nError: now\nError: now\nE1122 torch\n")
+    assert why(log) == ["Error: now"]
+    log.write_text("$ python\n{}\nTraceback\n\nKilled\n")
+    assert why(log) == ["{}", "Traceback", "Killed"]
+
+
 def test_training_in_one_piece_says_so(call, tmp_path):
     assert call(Ran(8), "--only", "fbi").exit_code == 0
     record = json.loads((tmp_path / "out" / "training.json").read_text())["results"]
