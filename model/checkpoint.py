@@ -135,12 +135,15 @@ def write_tensors(
     def write() -> None:
         writer = HuggingFaceStorageWriter(str(part), save_distributed=True)
         _quiet(dcp.save, tensors(), storage_writer=writer, no_dist=world.size == 1)
-        # the name that the writer gives to the file of a process
+        # the name that the writer gives to the file of a process; what is called otherwise is
+        # hashed by the first one
         hashes.update(hash_files(sorted(part.glob(f"shard-{world.rank + 1:05d}-*{TENSORS}"))))
 
     def finish() -> None:
         files = {name: digest for each in world.gather(hashes) for name, digest in each.items()}
         if world.rank == 0:
+            rest = (path for path in part.glob(f"*{TENSORS}") if path.name not in files)
+            files |= hash_files(rest)
             text = json.dumps(sealed(state, files), indent=1) + "\n"
             (part / STATE).write_text(text, encoding="utf-8")
             _sync(part)

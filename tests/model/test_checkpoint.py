@@ -14,7 +14,7 @@ import torch
 
 from golden.errors import InputError
 from model.checkpoint import STATE, CheckpointError, checkpoints, read_state, read_tensors
-from model.checksums import FILES, SEAL
+from model.checksums import FILES, SEAL, hash_files
 from model.trained import load_trained
 
 from .tiny import CONFIG, SETTINGS, run
@@ -152,6 +152,20 @@ def test_a_changed_byte_of_a_tensor_is_refused_by_name(tmp_path, place):
             load()
     flip(file, place)
     run(tmp_path, SHORT, resume=True, stop_after=5)
+
+
+def test_files_of_other_names_are_hashed_too(tmp_path, monkeypatch):
+    """As another version of PyTorch may call them: none is one's own by its name."""
+    calls = []
+
+    def hashed(paths):
+        calls.append(found := [*paths])
+        return {} if len(calls) == 1 else hash_files(found)
+
+    monkeypatch.setattr("model.checkpoint.hash_files", hashed)
+    run(tmp_path, SHORT, stop_after=4)
+    assert [len(found) for found in calls] == [1, 1]
+    load_trained(tmp_path)
 
 
 def test_a_file_that_was_not_written_with_the_others_is_refused(tmp_path):
