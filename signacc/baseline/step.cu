@@ -435,20 +435,20 @@ struct Step {
         ring.release(slots);
     }
 
-    // 16-bit rows by the normed vector: the factor, common to all, multiplies the sums.
+    // 16-bit rows by the normed vector. Its factor is in the vector that is staged, so that nothing else is
+    // handed from one warp to all.
     INSIDE void head() {
         const Span rows = share_of(VOCAB);
         const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
         float4 *x = (float4 *)staged;  // of each 8 elements the first 4, and those of the other lanes
-        Prepared &by = shared.of[0];
         Whole::sync();
         meeting.leave();
         if (threadIdx.x < Half::THREADS) {
             float value[Rounds<HIDDEN, Half>::COUNT][16];
             const float square = read_inputs<HIDDEN, Half>(
                 value, [&](float (&value)[16], int k) { read_x(value, k, 2 * model.count); });
-            const float factor = norm_factor<HIDDEN, Half>(square, model.eps, by.scratch);
-            if (threadIdx.x == 0) by.shift = factor;
+            const float factor =
+                norm_factor<HIDDEN, Half>(square, model.eps, shared.of[0].scratch);
 #pragma unroll
             for (int r = 0; r < Rounds<HIDDEN, Half>::COUNT; r++) {
                 if (Rounds<HIDDEN, Half>::chunk(r) >= Rounds<HIDDEN, Half>::CHUNKS) continue;
@@ -457,14 +457,15 @@ struct Step {
 #pragma unroll
                 for (int i = 0; i < 16; i += 4) {
                     const int eight = (k + i) / 8;
-                    x[(eight / 32 * 2 + i / 4 % 2) * 32 + eight % 32] = float4{
-                        value[r][i] * gain[i], value[r][i + 1] * gain[i + 1],
-                        value[r][i + 2] * gain[i + 2], value[r][i + 3] * gain[i + 3]};
+                    float of[4];
+#pragma unroll
+                    for (int j = 0; j < 4; j++) of[j] = value[r][i + j] * factor * gain[i + j];
+                    x[(eight / 32 * 2 + i / 4 % 2) * 32 + eight % 32] =
+                        float4{of[0], of[1], of[2], of[3]};
                 }
             }
         }
         Whole::sync();
-        const float factor = by.shift;
         // x is there, so all are through with these
         if (blockIdx.x == 0 && threadIdx.x == 0) to.tops[model.count - 1] = 0;
         const Span made = share_of(QKV / 16);
@@ -488,7 +489,7 @@ struct Step {
                         sums[3] += row.value[3] * low.w + row.value[7] * high.w;
                     }
                     const float sum = add_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
-                    if (lane == 0) to.logits[rows.first + i * HEAD_ROWS + r] = narrow(sum * factor);
+                    if (lane == 0) to.logits[rows.first + i * HEAD_ROWS + r] = narrow(sum);
                 }
             }
             ring.release(1);
