@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from golden.config import FBI_LINEARS, ModelConfig
-from sim.baselines import Baseline, Gap, load_records
+from sim.baselines import Baseline, Gap, Provenance, load_records
 from sim.interval import Interval
 from sim.workload import COEFFICIENT_BYTES_PER_INPUT
 
@@ -87,17 +87,38 @@ def step_bytes(model: ModelConfig, weight_bits: int, batch: int, context: int) -
     return decode_bytes(model, linears, batch, context)
 
 
-def _roof(entry: Baseline, model: ModelConfig) -> Roof | None:
-    facts, bits = facts_of(entry.name), _WEIGHT_BITS.get(_path(entry).split("-")[0])
-    if facts is None or facts.peak_gb_s is None or bits is None:
+_Peaks = tuple[float, float | None, str, str]
+"""Bytes and operations a second of a machine, their mark, and their source."""
+
+
+def _peaks(entry: Baseline, provenance: Provenance | None) -> _Peaks | None:
+    """Return a machine's public peaks; of one without, the ceilings measured with the entry."""
+    facts = facts_of(entry.name)
+    if facts is not None and facts.peak_gb_s is not None:
+        peak = facts.peak_tera_operations_s
+        operations = None if peak is None else peak * 1e12
+        return facts.peak_gb_s * 1e9, operations, "published", facts.peak_source or ""
+    if provenance is None:
         return None
-    peak = facts.peak_tera_operations_s
+    return (
+        provenance.copy_bytes_per_second, provenance.matmul_flop_per_second, "measured",
+        f"a copy, read and written, and a bfloat16 matrix product on {provenance.gpu}, in the "
+        "same run",
+    )
+
+
+def _roof(entry: Baseline, model: ModelConfig, peaks: _Peaks | None) -> Roof | None:
+    bits = _WEIGHT_BITS.get(_path(entry).split("-")[0])
+    if peaks is None or bits is None:
+        return None
+    bandwidth, operations, mark, source = peaks
     return Roof(
         operations=decode_flops(model, entry.batch, entry.context),
         bytes=step_bytes(model, bits, entry.batch, entry.context),
-        bytes_per_second=facts.peak_gb_s * 1e9,
-        operations_per_second=None if peak is None else peak * 1e12,
-        source=facts.peak_source or "",
+        bytes_per_second=bandwidth,
+        operations_per_second=operations,
+        mark=mark,
+        source=source,
     )
 
 
@@ -110,7 +131,7 @@ def _usable(entry: Baseline) -> bool:
     return getattr(entry, "tokens_per_second", None) is not None
 
 
-def _missing(entry: Baseline) -> dict[str, str]:
+def _missing(entry: Baseline, peaks: _Peaks | None) -> dict[str, str]:
     """Return why an entry lacks figures: those that its source or record does not have."""
     stated = entry.mark == "published"
     reasons = {
@@ -118,9 +139,8 @@ def _missing(entry: Baseline) -> dict[str, str]:
         else "energy not measured here",
         "linear_cycles": "a baseline: no engine",
     }
-    facts = facts_of(entry.name)
-    if facts is None or facts.peak_gb_s is None:
-        reasons["limit_share"] = "peak of its memory not on record"
+    if peaks is None:
+        reasons["limit_share"] = "peak of its memory not on record, nor a copy in its file"
     else:
         reasons["limit_share"] = "bytes of its weights not known"
     return reasons
@@ -158,7 +178,8 @@ def baseline_entries(
     }
     found: dict[tuple[str, int, int], Entry] = {}
     others = []
-    for entry in (entry for record in records for entry in record.baselines):
+    pairs = ((entry, record.provenance) for record in records for entry in record.baselines)
+    for entry, provenance in pairs:
         if _phase(entry) != phase or not _usable(entry):
             continue
         if entry.model != name or entry.context is None:
@@ -179,6 +200,7 @@ def baseline_entries(
             found.pop(key, None)
             gaps[key] = f"its repeats spread by {entry.spread:.0%} of their median: no figure"
             continue
+        peaks = _peaks(entry, provenance)
         found[key] = Entry(
             machine=_machine(entry),
             ours=False,
@@ -188,8 +210,8 @@ def baseline_entries(
             weights=weights_used(model),
             tokens_per_second=_speed(entry),
             joule_per_token=_energy(entry),
-            roof=_roof(entry, model) if phase == "decode" else None,
-            missing=_missing(entry),
+            roof=_roof(entry, model, peaks) if phase == "decode" else None,
+            missing=_missing(entry, peaks),
             provenance={key: text for key, text in texts.items() if text},
         )
     return list(found.values()), others, gaps

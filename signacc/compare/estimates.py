@@ -38,6 +38,7 @@ def _roof(result: Estimate) -> Roof:
         bytes=max(1, _least_bytes(result)),
         bytes_per_second=memory.peak_gb_s * 1e9 * system.chips,
         operations_per_second=array,
+        mark="modelled",
         source=f"{memory.name} at its peak; {system.engine.lanes} lanes a chip and engine at "
         f"{system.engine.clock_mhz:g} MHz",
     )

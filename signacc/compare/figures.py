@@ -48,6 +48,8 @@ class Roof:
         must move: weights and head once, keys and values of every sequence.
     bytes_per_second, operations_per_second
         Peak of DRAM, and of the unit that multiplies the weights; None if it is not known.
+    mark
+        A key of ``MARKS``, of the peaks: ``measured`` are rates of a copy and a matrix product.
     source
         Where the peaks come from.
     """
@@ -56,6 +58,7 @@ class Roof:
     bytes: int
     bytes_per_second: float
     operations_per_second: float | None
+    mark: str
     source: str
 
     def to_dict(self) -> dict[str, object]:
@@ -65,6 +68,7 @@ class Roof:
             "bytes": self.bytes,
             "peak_bytes_per_second": self.bytes_per_second,
             "peak_operations_per_second": self.operations_per_second,
+            "peak_mark": self.mark,
             "source": self.source,
         }
 
@@ -157,7 +161,7 @@ class Entry:
 
     @cached_property
     def limit_share(self) -> Figure | None:
-        """Tokens a second over those that the peak bandwidth of the machine's DRAM allows."""
+        """Tokens a second over those that the bandwidth of the machine's DRAM allows (`roof`)."""
         if self.roof is None:
             return None
         limit = self.roof.bytes_per_second / self.roof.bytes * self.batch

@@ -206,7 +206,7 @@ def _provenance(result: Comparison) -> str:
     for entry in result.entries:
         text = "; ".join(f"{key}: {value}" for key, value in entry.provenance.items())
         if entry.roof is not None:
-            text += f"; peaks: {entry.roof.source}"
+            text += f"; peaks ({entry.roof.mark}): {entry.roof.source}"
         known = texts.setdefault(entry.machine, [])
         if text not in known:
             known.append(text)

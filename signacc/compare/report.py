@@ -27,7 +27,8 @@ DEFINITIONS = {
     "energy_delay_js": "joule_per_token * batch / tokens_per_second, J s",
     "weights_per_joule": "(weights of linears + weights of the head) / joule_per_token",
     "limit_share": "tokens_per_second / (batch * peak bytes a second of DRAM / least bytes of a "
-    "step: weights and head once, keys and values)",
+    "step: weights and head once, keys and values); of a machine whose peak is not on record, the "
+    "bytes a second of a copy measured in the same run",
     "linear_cycles": "cycles of the FBI-linears of a decode step, or of a prefill",
     "gain": "speed: tokens_per_second over that of the fastest baseline of the point; energy: "
     "joule_per_token of the most frugal baseline of the point over ours",
@@ -137,6 +138,9 @@ def print_tables(
         _absences(prefill)
         say("first token: time in which the prompts of the whole batch are read")
     _others(result, prefill)
+    copied = {e.machine for e in result.entries if e.roof and e.roof.mark == "measured"}
+    if copied:
+        say(f"limit of {', '.join(sorted(copied))}: by a copy measured in the same run, m")
     for text, machines in _costs(result).items():
         say(f"cost of {', '.join(machines)}: {text}")
     marks = ", ".join(f"{short} {name}" for name, short in LETTERS.items())

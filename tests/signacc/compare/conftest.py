@@ -6,7 +6,7 @@ import pytest
 
 from golden.config import named_model
 from signacc.compare.comparison import compare
-from sim.baselines import SCHEMA
+from sim.baselines import SCHEMA, SCHEMA_MEASURED
 from sim.system import named_system
 
 MODEL = "fbi-43m"
@@ -37,6 +37,19 @@ ENTRIES = (
 def write(path, entries=ENTRIES):
     """Write a baselines file; return its path."""
     path.write_text(json.dumps({"schema": SCHEMA, "baselines": list(entries)}), encoding="utf-8")
+    return path
+
+
+def write_measured(path, entries, **changes):
+    """Write a baselines file as `signacc baseline` does; return its path."""
+    provenance = {
+        "gpu": "NVIDIA L4", "driver": "580.1", "versions": {"torch": "2.11.0"},
+        "command": "signacc baseline -o own.json", "date": "2026-01-31", "energy_source": None,
+        "idle_watts": None, "copy_bytes_per_second": 2.5e11, "matmul_flop_per_second": 9e13,
+    } | changes
+    content = {"schema": SCHEMA_MEASURED, "provenance": provenance, "baselines": list(entries),
+               "gaps": []}
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 

@@ -9,7 +9,7 @@ from signacc.compare import baselines
 from signacc.compare.baselines import baseline_entries, step_bytes
 from sim.errors import InputError
 
-from .conftest import MODEL, baseline, write
+from .conftest import MODEL, baseline, write, write_measured
 
 
 def names(entries):
@@ -60,7 +60,7 @@ def test_fields_of_newer_files_are_used(monkeypatch):
         SimpleNamespace(**full | {"phase": "prefill"}),
         SimpleNamespace(**full | {"batch": 64, "tokens_per_second": None}),
     ]
-    record = SimpleNamespace(baselines=entries, gaps=())
+    record = SimpleNamespace(baselines=entries, gaps=(), provenance=None)
     monkeypatch.setattr(baselines, "load_records", lambda files: [record])
     (entry,), others, _ = baseline_entries(MODEL, named_model(MODEL), [])
     assert entry.machine == "h200-sign-a16"
@@ -106,9 +106,41 @@ def test_a_limit_is_stated_only_where_path_and_peak_are_known(own_file):
     entries, _, _ = baseline_entries(MODEL, named_model(MODEL), [own_file])
     by_name = {entry.machine: entry for entry in entries}
     assert by_name["gpu"].limit_share is None
+    assert by_name["gpu"].reason("limit_share") == (
+        "peak of its memory not on record, nor a copy in its file"
+    )
     share = by_name["h200-bf16-compiled"].limit_share
     assert share.mark == "derived"
     assert 0 < share.value.nominal < 1
+
+
+def test_of_a_gpu_that_is_not_on_record_the_limit_is_a_copy_of_the_same_run(tmp_path):
+    """By hand: what a copy moves in the time of a step, over what a step must read."""
+    own = baseline(name="l4", path="bf16", batch=2, context=64)
+    path = write_measured(tmp_path / "own.json", [own, own | {"name": "l4-other", "path": "fp4"}])
+    model = named_model("fbi-43m")
+    entries, _, _ = baseline_entries(MODEL, model, [path])
+    by_name = {entry.machine: entry for entry in entries}
+    found = by_name["l4-bf16"]
+    linears = 2 * model.binary_weights
+    head = 2 * model.vocab_size * model.hidden_size
+    cache = 2 * 2 * model.num_hidden_layers * model.num_key_value_heads * model.head_dim * 64
+    limit = 2 * 2.5e11 / (linears + head + 2 * cache)
+    assert found.limit_share.value.nominal == pytest.approx(5000 / limit)
+    roof = found.to_dict()["roof"]
+    assert roof["peak_mark"] == "measured"
+    assert roof["peak_operations_per_second"] == 9e13
+    assert roof["source"] == (
+        "a copy, read and written, and a bfloat16 matrix product on NVIDIA L4, in the same run"
+    )
+    assert by_name["l4-other-fp4"].reason("limit_share") == "bytes of its weights not known"
+
+
+def test_a_public_peak_goes_before_a_copy(tmp_path):
+    path = write_measured(tmp_path / "own.json", [baseline(name="h200", path="bf16")])
+    entries, _, _ = baseline_entries(MODEL, named_model(MODEL), [path])
+    (found,) = (e for e in entries if e.machine == "h200-bf16" and e.context == 128)
+    assert (found.roof.mark, found.roof.bytes_per_second) == ("published", 4.8e12)
 
 
 def test_gaps_of_records_are_reasons():

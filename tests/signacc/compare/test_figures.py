@@ -14,7 +14,7 @@ def entry(mark="modelled", joules=Interval(0.5, 1.0, 2.0)):  # noqa: B008 - immu
         tokens_per_second=Figure(Interval(10.0, 20.0, 40.0), mark),
         joule_per_token=None if joules is None else Figure(joules, mark),
         roof=Roof(operations=1, bytes=100, bytes_per_second=1000.0, operations_per_second=None,
-                  source="s"),
+                  mark="published", source="s"),
         provenance={},
     )  # fmt: skip
 

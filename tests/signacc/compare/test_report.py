@@ -2,8 +2,12 @@
 
 import json
 
+from golden.config import named_model
+from signacc.compare.comparison import compare
 from signacc.compare.figures import METRICS
 from signacc.compare.report import LETTERS, SCHEMA, print_tables, to_json
+
+from .conftest import MODEL, baseline, write_measured
 
 
 def figures(data, path=()):
@@ -57,11 +61,21 @@ def test_tables_say_marks_absences_and_other_models(result, capsys, monkeypatch)
         "5,000 m",
         "absent: frugal at 4x128",
         "peer someone-else decode 1 5,000 p not stated",
-        "no figure, a: peak of its memory not on record; b: a baseline: no engine",
+        "no figure, a: peak of its memory not on record, nor a copy in its file; b: a baseline: no "
+        "engine",
         "energy, kv260, context 128: the winner changes between batch 1 (baseline) and 4",
     ):
         assert part in text
     assert all(f"{letter} {name}" in text for name, letter in LETTERS.items())
+
+
+def test_tables_say_whose_limit_is_a_copy(tmp_path, capsys):
+    model = named_model(MODEL)
+    path = write_measured(tmp_path / "own.json", [baseline(name="l4", path="sign-a8")])
+    found = compare(MODEL, model, [], batches=(1,), contexts=(128,), files=[path])
+    print_tables(found)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "limit of l4-sign-a8: by a copy measured in the same run, m" in text
 
 
 def test_prefill_has_tables_of_its_own(result, prefill, capsys, monkeypatch):
