@@ -9,6 +9,12 @@ typedef unsigned int u32;
 #define INSIDE __device__ __forceinline__
 #endif
 
+// The same number; what depends on it is computed here, not ahead of a loop, where it would keep registers.
+INSIDE int computed_here(int value) {
+    asm volatile("" : "+r"(value));
+    return value;
+}
+
 INSIDE float widen(u16 h) {
     float f;
     asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
@@ -19,6 +25,14 @@ INSIDE u16 narrow(float f) {
     u16 h;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
     return h;
+}
+
+// Bits of a where MASK has 1, and of b elsewhere, in one instruction: the compiler takes two, as the mask and
+// its complement are two constants to it.
+template <u32 MASK> INSIDE u32 select_bits(u32 a, u32 b) {
+    u32 both;
+    asm("lop3.b32 %0, %1, %2, %3, 0xe2;" : "=r"(both) : "r"(a), "n"(MASK), "r"(b));
+    return both;
 }
 
 INSIDE void fetch_line(const void *from) {  // 128 bytes to the second-level cache

@@ -18,12 +18,6 @@ struct alignas(64) TensorMap {
 // A number that is the same in all threads of a warp, which the compiler cannot know.
 INSIDE int uniform(int value) { return __shfl_sync(~0u, value, 0); }
 
-// The same number; what depends on it is computed here, not ahead of a loop, where it would keep registers.
-INSIDE int computed_here(int value) {
-    asm volatile("" : "+r"(value));
-    return value;
-}
-
 INSIDE u32 shared_start() {
     extern __shared__ unsigned char dynamic[];
     return (u32)__cvta_generic_to_shared(dynamic);

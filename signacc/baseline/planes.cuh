@@ -1,8 +1,13 @@
 // Vectors to bit planes, and counts of ones back to sums: what the 1-bit kernels for few vectors share.
 // Activations are quantized as the contract says (docs/contract.md: PLANES-bit integers, one
-// power-of-two unit per vector). Behind bitplane.cuh. Macro: PLANES 8 or 16.
+// power-of-two unit per vector). Behind bitplane.cuh. Macros: PLANES 8 or 16; LEAN 1 for the same in fewer
+// instructions (docs/design/0019).
 //
 // A Team of threads prepares a vector: Team::THREADS of them, Team::thread() and Team::sync().
+
+#ifndef LEAN
+#define LEAN 0
+#endif
 
 #define PARTS (PLANES / 4)  // 32-bit registers of a lane's B operands in one step of 256 inputs
 
@@ -29,9 +34,11 @@ INSIDE float max_lanes(float v) {
     return v;
 }
 
-// To the nearest integer, ties to even, for |v| < 2^22: adding 1.5 * 2^23 leaves it in the low bits. The
+#define ROUNDER 12582912.0f  // 1.5 * 2^23
+
+// To the nearest integer, ties to even, for |v| < 2^22: adding the rounder leaves it in the low bits. The
 // conversion would run at an eighth of the rate.
-INSIDE int round_to_int(float v) { return __float_as_int(v + 12582912.0f) - 0x4b400000; }
+INSIDE int round_to_int(float v) { return __float_as_int(v + ROUNDER) - 0x4b400000; }
 
 // 16 consecutive binary16 numbers at an address that is a multiple of 32 bytes
 struct Sixteen {
@@ -89,6 +96,12 @@ template <int D> INSIDE void exchange(u32 (&row)[8]) {
 #pragma unroll
     for (int j = 0; j < 8; j++) {
         if (!(j & D)) {
+            if (LEAN) {  // two instructions a row, where the other form takes five for two rows
+                const u32 low = row[j], high = row[j + D];
+                row[j] = select_bits<mask << D>(high << D, low);
+                row[j + D] = select_bits<mask>(low >> D, high);
+                continue;
+            }
             const u32 t = ((row[j] >> D) ^ row[j + D]) & mask;
             row[j + D] ^= t;
             row[j] ^= t << D;
@@ -100,7 +113,7 @@ template <int D> INSIDE void exchange(u32 (&row)[8]) {
 // below and plane j + 8 above, number i in bit i (Warren, Hacker's Delight, 7-3).
 INSIDE void transpose(u32 (&row)[8]) {
 #pragma unroll
-    for (int j = 0; j < 8; j++) row[j] = __byte_perm(row[j], 0, 0x3120);
+    for (int j = 0; j < 8 && !LEAN; j++) row[j] = __byte_perm(row[j], 0, 0x3120);
     exchange<4>(row);
     exchange<2>(row);
     exchange<1>(row);
@@ -154,20 +167,64 @@ INSIDE int unit_of(float top) {
     return unit;
 }
 
+// Where a lane finds its columns of a step. LEAN: odd steps have pairs of planes exchanged, so that what a
+// warp writes of one plane, of two steps, lies in banks of its own.
+INSIDE int columns_at(int step, int lane) {
+    return step * 32 + (LEAN ? lane ^ 4 * (step & 1) : lane);
+}
+
+// Writes a thread's planes, 16 bits each, of part h of lanes t of a step: at constant distances from two
+// places, of even and of odd planes.
+INSIDE void store_lean(const u32 (&row)[8], u16 *planes, int step, int h, int t, int half) {
+    constexpr int LANE = 4 * PARTS / 2;  // 16-bit words of a lane's columns
+    const int in = 2 * h + half;
+    u16 *even = planes + computed_here(columns_at(step, t) * LANE + in);
+    u16 *odd = planes + computed_here(columns_at(step, 4 + t) * LANE + in);
+#pragma unroll
+    for (int p = 0; p < PLANES; p++) {
+        u16 *at = (p & 1 ? odd : even) + (p & 6) * 4 * LANE + (p >> 3) * 4;
+        *at = (u16)(p < 8 ? row[p] : row[p - 8] >> 16);
+    }
+}
+
+// Quantizes and packs 16 values for transpose, ahead of its exchanges; `edge` says that the largest value is
+// rounded to one more than there is. Adds to the sum of integers.
+INSIDE void pack_lean(
+    u32 (&row)[8], float (&value)[16], float inverse, float most, bool edge, int &total) {
+    if (edge) {
+#pragma unroll
+        for (int i = 0; i < 16; i++) value[i] = fminf(fmaxf(value[i], -most), most);
+    }
+    u32 sum = 0u - 16u * 0x4b400000u;  // whose lower half is 0: packing needs no difference
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+        const u32 low = __float_as_uint(value[j] * inverse + ROUNDER);
+        const u32 high = __float_as_uint(value[j + 8] * inverse + ROUNDER);
+        sum += low + high;
+        row[j] = __byte_perm(low, high, 0x5140);
+    }
+    total += (int)sum;
+}
+
 // Quantizes and writes bit planes: plane p is column p % 8 of operand p / 8; word t + 4 h of a step is
-// register h of lane 4 (p % 8) + t. Returns the sum of this thread's integers.
+// register h of lane 4 (p % 8) + t. `top` is the largest value of the vector. Returns the sum of this
+// thread's integers.
 template <int SIZE, class Team>
 INSIDE int write_planes(
-    const float (&value)[Rounds<SIZE, Team>::COUNT][16], int unit, u16 *planes) {
+    float (&value)[Rounds<SIZE, Team>::COUNT][16], int unit, float top, u16 *planes) {
     const float inverse = __uint_as_float((u32)(127 - unit) << 23);
     const int limit = (1 << (PLANES - 1)) - 1;
+    const bool edge = LEAN && round_to_int(top * inverse) > limit;
     int total = 0;
 #pragma unroll
     for (int r = 0; r < Rounds<SIZE, Team>::COUNT; r++) {
         if (Rounds<SIZE, Team>::chunk(r) >= Rounds<SIZE, Team>::CHUNKS) continue;  // mostly whole warps
         u32 row[8];
+        if (LEAN)
+            pack_lean(row, value[r], inverse, limit * __uint_as_float((u32)(127 + unit) << 23), edge,
+                      total);
 #pragma unroll
-        for (int j = 0; j < 8; j++) {
+        for (int j = 0; j < 8 && !LEAN; j++) {
             const int low = min(max(round_to_int(value[r][j] * inverse), -limit), limit);
             const int high = min(max(round_to_int(value[r][j + 8] * inverse), -limit), limit);
             total += low + high;
@@ -176,8 +233,9 @@ INSIDE int write_planes(
         transpose(row);
         const int chunk = Rounds<SIZE, Team>::chunk(r), word = chunk >> 1;
         const int step = word >> 3, h = (word >> 2) & 1, t = word & 3;
+        if (LEAN) store_lean(row, planes, step, h, t, chunk & 1);
 #pragma unroll
-        for (int p = 0; p < PLANES; p++) {
+        for (int p = 0; p < PLANES && !LEAN; p++) {
             const int place = (step * 32 + (p & 7) * 4 + t) * PARTS + (p >> 3) * 2 + h;
             planes[2 * place + (chunk & 1)] = (u16)(p < 8 ? row[p] : row[p - 8] >> 16);
         }
@@ -198,26 +256,58 @@ INSIDE Vector quantize(
 #pragma unroll
     for (int r = 0; r < Rounds<SIZE, Team>::COUNT; r++)
         fold<NORM>(value[r], constants(r), factor, shift, top);
-    shift = add_lanes(shift);
-    top = max_lanes(top);
+    if (LEAN) {  // beta * x is not needed before the end: result_shift
+        top = __uint_as_float(__reduce_max_sync(~0u, __float_as_uint(top)));
+    } else {
+        shift = add_lanes(shift);
+        top = max_lanes(top);
+    }
     if (lane == 0) {
-        scratch.shift[warp] = shift;
+        if (!LEAN) scratch.shift[warp] = shift;
         scratch.top[warp] = top;
     }
     Team::sync();
-    shift = 0.0f;
+    if (!LEAN) shift = 0.0f;
 #pragma unroll
     for (int w = 0; w < Team::THREADS / 32; w++) {
-        shift += scratch.shift[w];
+        if (!LEAN) shift += scratch.shift[w];
         top = fmaxf(top, scratch.top[w]);
     }
     const int unit = unit_of(top);
-    return Vector{unit, shift, write_planes<SIZE, Team>(value, unit, planes)};
+    const int total = write_planes<SIZE, Team>(value, unit, top, planes);
+    if (LEAN) {
+        shift = add_lanes(shift);
+        if (lane == 0) scratch.shift[warp] = shift;
+    }
+    return Vector{unit, shift, total};
+}
+
+// beta * x of a team's vector, of what its warps left; LEAN alone.
+template <class Team> INSIDE float result_shift(const Scratch &scratch) {
+    float shift = 0.0f;
+#pragma unroll
+    for (int w = 0; w < Team::THREADS / 32; w++) shift += scratch.shift[w];
+    return shift;
+}
+
+// A row's counts in this lane to their sum: planes 8 h + 2 t and the next.
+INSIDE int weigh_lean(const int (&ones)[PLANES / 8][4], int row) {
+    const int t = threadIdx.x & 3, last = t == 3 ? -2 : 2;  // the top plane is negative
+    int sum = ones[PLANES / 8 - 1][2 * row] + last * ones[PLANES / 8 - 1][2 * row + 1];
+    if (PLANES == 16) sum = 256 * sum + (ones[0][2 * row] + 2 * ones[0][2 * row + 1]);
+    return sum << 2 * t;
 }
 
 // Counts of a tile's 16 rows by plane to sums over planes, to partial[16]; by the lanes of a warp.
 INSIDE void weigh_planes(const int (&ones)[PLANES / 8][4], int *partial) {
     const int lane = threadIdx.x & 31, t = lane & 3;
+    if (LEAN) {  // even lanes go on with one row, odd ones with the other
+        const int here = weigh_lean(ones, 0), there = weigh_lean(ones, 1);
+        int sum = (t & 1 ? there : here) + __shfl_xor_sync(~0u, t & 1 ? here : there, 1);
+        sum += __shfl_xor_sync(~0u, sum, 2);
+        if (t < 2) partial[(lane >> 2) + 8 * t] = sum;
+        return;
+    }
     int low = 0, high = 0;  // rows g and g + 8
 #pragma unroll
     for (int h = 0; h < PLANES / 8; h++) {

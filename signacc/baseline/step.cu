@@ -16,7 +16,7 @@
 // Compiled by NVRTC for sm_90a behind hopper.cuh, bitplane.cuh, planes.cuh, grid.cuh and attend.cuh. Macros:
 // HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; WARPS that compute; SLOTS of the
 // ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; TILES, the most tiles of 16
-// outputs of a block in a phase; SKIP, bits of what is left out to time the rest, with wrong results:
+// outputs of a block in a phase; LEAN, see planes.cuh; SKIP, bits of what is left out to time the rest, with wrong results:
 // 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
 
 #define STEP 512  // bytes of the signs of 16 outputs by 256 inputs
@@ -136,7 +136,9 @@ INSIDE void count_tiles(
     Columns b[EACH];
 #pragma unroll
     for (int i = 0; i < EACH; i++)
-        b[i] = ((const Columns *)planes)[min(i * SHARE + part, STEPS - 1) * 32 + lane];
+        b[i] = ((const Columns *)planes)[columns_at(min(i * SHARE + part, STEPS - 1), lane)];
+    // LEAN: the ring is a ring of bytes, too
+    const u32 here = (ring.slot + ahead) * SLOT + first * STEPS * STEP + 16 * lane;
     for (int begin = warp / SHARE; begin < tiles; begin += TOGETHER * OF / SHARE) {
         int tile[TOGETHER], ones[TOGETHER][PLANES / 8][4] = {};
 #pragma unroll
@@ -151,8 +153,10 @@ INSIDE void count_tiles(
 #pragma unroll
             for (int t = 0; t < TOGETHER; t++) {
                 const int place = ((first + tile[t]) * STEPS + step) * STEP;
-                const uint4 a = *(const uint4 *)(
-                    memory + ring.at(ahead + place / SLOT) * SLOT + place % SLOT + 16 * lane);
+                const u32 byte = here + (tile[t] * STEPS + step) * STEP;
+                const uint4 a = *(const uint4 *)(memory + (LEAN
+                    ? min(byte, byte - SLOTS * SLOT)
+                    : ring.at(ahead + place / SLOT) * SLOT + place % SLOT + 16 * lane));
 #pragma unroll
                 for (int h = 0; h < PLANES / 8; h++)
                     count_ones(ones[t][h], a, b[i].r[2 * h], b[i].r[2 * h + 1]);
@@ -204,8 +208,12 @@ struct Step {
         if (Half::thread() % 32 == 0) into.scratch.total[Half::thread() / 32] = total;
         if (Half::thread() == 0) {
             into.unit = v.unit;
-            into.shift = v.shift;
+            if (!LEAN) into.shift = v.shift;
         }
+    }
+
+    static INSIDE float shift_of(const Prepared &by) {
+        return LEAN ? result_shift<Half>(by.scratch) : by.shift;
     }
 
     static INSIDE void read_plain(float (&value)[16], const u16 *from) {
@@ -261,7 +269,8 @@ struct Step {
             const Prepared &by = shared.of[0];
             for (int row = threadIdx.x; row < 16 * here; row += Whole::THREADS)
                 write(16 * tile + row,
-                      result_at<HIDDEN, Half>(partial, row, by.scratch.total, by.unit, by.shift),
+                      result_at<HIDDEN, Half>(
+                          partial, row, by.scratch.total, by.unit, shift_of(by)),
                       tile == tiles.first && row == threadIdx.x);
             tile += here;
             if (tile < tiles.end()) {  // the next set
@@ -360,10 +369,10 @@ struct Step {
             if (row < rows) {
                 const bool ahead_of = first < Whole::THREADS;
                 const float gate = widen(narrow(result_at<HIDDEN, Half>(
-                    partial, row, gates.scratch.total, gates.unit, gates.shift)));
+                    partial, row, gates.scratch.total, gates.unit, shift_of(gates))));
                 const float up = widen(narrow(result_at<HIDDEN, Half>(
                     partial + pairs.count * SHARING(HIDDEN) * 16, row, ups.scratch.total, ups.unit,
-                    ups.shift)));
+                    shift_of(ups))));
                 const float value = silu_times(gate, up);
                 to.hidden[16 * pairs.first + row] = narrow(value);
                 product = value * widen(ahead_of ? next_scale : __ldg(scale + row));
@@ -395,7 +404,8 @@ struct Step {
         meeting.wait();
         if (tiles.count) {
             Scratch &scratch = shared.of[0].scratch;
-            const int unit = unit_of(__uint_as_float(__ldcg(to.tops + index)));
+            const float top = __uint_as_float(__ldcg(to.tops + index));
+            const int unit = unit_of(top);
             float shift = 0.0f;
 #pragma unroll
             for (int r = 0; r < ROUNDS; r++) {
@@ -413,7 +423,7 @@ struct Step {
 #pragma unroll
                     for (int i = 0; i < 16; i++) value[r][i] *= ahead[r][i];
                 const int total = __reduce_add_sync(
-                    ~0u, write_planes<FFN, Whole>(value, unit, (u16 *)staged));
+                    ~0u, write_planes<FFN, Whole>(value, unit, top, (u16 *)staged));
                 if (threadIdx.x % 32 == 0) scratch.total[warp] = total;
             }
             shift = add_lanes(shift);

@@ -46,6 +46,9 @@ class StepShape:
         Blocks of the grid, one a processor of the device.
     flight
         Copies of a layer that a block has under way at once; 0 for no limit.
+    lean
+        Whether bit planes are made, and counts weighed, in fewer instructions: the same results. To be
+        tried, not measured yet.
 
     Raises
     ------
@@ -57,6 +60,7 @@ class StepShape:
     act_bits: int
     blocks: int
     flight: int = 2
+    lean: bool = False
 
     def __post_init__(self) -> None:
         c = self.config
@@ -133,7 +137,7 @@ class StepShape:
             "HIDDEN": c.hidden_size, "FFN": c.intermediate_size, "HEADS": c.num_attention_heads,
             "KV_HEADS": c.num_key_value_heads, "DIM": c.head_dim, "VOCAB": c.vocab_size,
             "PLANES": self.act_bits, "WARPS": _WARPS, "SLOTS": self.slots,
-            "FLIGHT": self.flight,
+            "FLIGHT": self.flight, "LEAN": int(self.lean),
             "TILES": max(self._tiles().values()), "SKIP": sum(SKIPS[name] for name in skip),
         }
 

@@ -230,6 +230,7 @@ INSIDE float __uint_as_float(u32 u) { return bits_of<float>(u); }
 INSIDE float __fdividef(float a, float b) { return a / b; }
 INSIDE float __expf(float f) { return std::exp(f); }
 INSIDE float rsqrtf(float f) { return 1 / std::sqrt(f); }
+template <u32 MASK> INSIDE u32 select_bits(u32 a, u32 b) { return (a & MASK) | (b & ~MASK); }
 INSIDE u32 __byte_perm(u32 a, u32 b, u32 order) {
     const u64 both = (u64)b << 32 | a;
     u32 r = 0;

@@ -172,6 +172,61 @@ def test_how_many_copies_are_under_way_does_not_change_a_step(monkeypatch, fligh
     assert not case.step.counters.any()
 
 
+@pytest.mark.parametrize(
+    ("bits", "blocks", "last", "heads"), [(16, 9, 100, 8), (8, 26, 100, 8), (16, 11, 20, 4)]
+)
+def test_lean_is_the_same_step_to_the_bit(monkeypatch, bits, blocks, last, heads):
+    install(monkeypatch)
+    case = Case(replace(CONFIG, num_attention_heads=heads, head_dim=512 // heads,
+                        num_hidden_layers=2), bits, blocks, last, seed=last + bits)
+    first, hidden, qkv, x = case(), case.step.hidden.clone(), case.step.qkv, case.step.x
+    case.step.shape = replace(case.step.shape, lean=True)
+    for seed in (0, 1):
+        monkeypatch.setattr(GridStandIn, "seed", seed)
+        case.step.hidden.zero_()
+        assert torch.equal(case(), first)
+        assert torch.equal(case.step.hidden, hidden)
+        assert torch.equal(case.step.qkv, qkv)
+        assert torch.equal(case.step.x, x)
+
+
+def largest_that_is_rounded_up(bits, case):
+    """Let one input of qkv have the largest product, which rounds to 2^(bits - 1).
+
+    Returns its place.
+    """
+    x, place = case.frame.embedding[case.token], 5
+    gain = case.frame.norms[0][0]
+    alpha = case.layers[0]["qkv"][0].alpha
+    alpha *= 0.01
+    for one in range(0x3C00, 0x4400):  # float16 from 1 to 4
+        gain[place] = torch.tensor([one], dtype=torch.int16).view(torch.float16)[0]
+        normed = float(case.norm(x.numpy(), gain)[place])
+        mantissa, _ = np.frexp(abs(normed))
+        other = np.floor((1 - 2.0**-30) / mantissa * 2048) / 2048  # below 1, in 11 bits
+        if mantissa * other >= 1 - 2.0**-bits and mantissa * other < 1 and other >= 0.5:
+            alpha[:, place] = float(other) * 16
+            return place
+    raise AssertionError("no pair of mantissas is that near to 1")
+
+
+@pytest.mark.parametrize("lean", [False, True])
+@pytest.mark.parametrize("bits", [16, 8])
+def test_a_product_that_rounds_beyond_the_widest_integer_is_goldens(monkeypatch, bits, lean):
+    install(monkeypatch)
+    case = Case(CONFIG, bits, 9, last=0, seed=11)
+    place = largest_that_is_rounded_up(bits, case)
+    x = case.norm(case.frame.embedding[case.token].numpy(), case.frame.norms[0][0])
+    product = x.astype(np.float64) * case.layers[0]["qkv"][0].alpha[0].numpy()
+    top = np.abs(product).max()
+    assert top == abs(product[place])
+    unit = 2.0 ** (np.frexp(top)[1] - (bits - 1))
+    assert np.rint(top / unit) == 2 ** (bits - 1)
+    case.step.shape = replace(case.step.shape, lean=lean)
+    case()
+    require_close(case.step.qkv.numpy(), case.golden("qkv", x), "qkv")
+
+
 def test_a_block_that_is_not_there_is_a_deadlock_and_not_an_endless_wait(monkeypatch):
     install(monkeypatch)
     case = Case(CONFIG, 16, 9, last=4, seed=4)
