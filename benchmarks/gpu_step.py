@@ -4,9 +4,10 @@
 
 Family `check` holds it to the kernel-by-kernel step and to float64, small shapes first; `time`
 times both in the same run; `parts` times the rest when parts are left out (the results are wrong
-then); `variants` checks and times other settings of the kernel. A step that fails or hangs leaves
-its reason and the rest goes on (gpu_worker.py). Times are
-medians of replayed CUDA graphs of a step as `signacc baseline` has it: embedding to argmax.
+then); `variants` checks and times other settings of the kernel; `phases` says where each phase
+goes, by stamps of the clock (gpu_phases.py), which cost some time themselves. A step that fails or
+hangs leaves its reason and the rest goes on (gpu_worker.py). Times are medians of replayed CUDA
+graphs of a step as `signacc baseline` has it: embedding to argmax.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import gpu_phases
 import torch
 from gpu_worker import Task, Tasks, fail, gpu_or_exit, supervise
 
@@ -35,7 +37,7 @@ from signacc.baseline.step import SKIPS, StepShape, compile_step
 from signacc.baseline.weights import FUSED, fused_shape
 from signacc.files import write_text
 
-FAMILIES = ("check", "variants", "parts", "time")
+FAMILIES = ("check", "variants", "phases", "parts", "time")
 MODELS = ("fbi-7b", "fbi-1.3b", "fbi-130m")
 CONTEXTS = (512, 128, 2048)
 WAYS = (ONE_LAUNCH, "none", "all")
@@ -50,7 +52,9 @@ LASTS = {"small": (0, 1, 31, 333, 2046)}
 
 PAST = (333,)
 
-_FAR = 0.01  # difference of logits of few layers at 16 bits that roundings do not explain
+_FAR = {16: 0.01, 8: 0.1}
+"""Difference of logits of few layers that roundings do not explain, by the width."""
+
 _WORK = [name for name in SKIPS if name != "barriers"]
 PARTS: tuple[tuple[str, ...], ...] = (
     (), tuple(_WORK), ("attention",), ("bit planes",), ("counting",), ("copies",), ("head",),
@@ -60,9 +64,10 @@ PARTS: tuple[tuple[str, ...], ...] = (
 """What is left out. Without barriers blocks read what others are writing, which costs no time."""
 
 VARIANTS: tuple[dict[str, int], ...] = (
-    {}, *({"flight": copies} for copies in (0, 1, 3, 4, 6, 8, 12)),
+    {}, {"lean": True}, *({"lean": True, "flight": copies} for copies in (1, 3)),
 )
-"""Settings of :class:`signacc.baseline.step.StepShape` that differ from its own."""
+"""Settings of :class:`signacc.baseline.step.StepShape` that differ from its own. Copies under way
+without `lean` were measured: benchmarks/results/gpu_step_variants.json."""
 
 
 def _shapes(models: tuple[str, ...], families: tuple[str, ...]) -> Iterator[tuple]:
@@ -79,8 +84,11 @@ def _shapes(models: tuple[str, ...], families: tuple[str, ...]) -> Iterator[tupl
         yield from ((StepShape(configs[0], 16, blocks), skip) for skip in PARTS)
     if "variants" in families:
         few = shallow(configs[0])
-        yield from ((StepShape(config, 16, blocks, **one), ())
-                    for config in (few, configs[0]) for one in VARIANTS)
+        yield from ((StepShape(config, bits, blocks, **one), ())
+                    for config in (few, configs[0]) for bits in BITS for one in VARIANTS)
+    if "phases" in families:
+        yield from ((StepShape(configs[0], bits, blocks, stamps=True, lean=lean), ())
+                    for bits in BITS for lean in (False, True))
 
 
 def _gemvs(models: tuple[str, ...]) -> Iterator[dict[str, int]]:
@@ -250,24 +258,69 @@ class Bench:
 
     def variants(self, model: str) -> None:
         """Time each of :data:`VARIANTS` that gives what the kernel-by-kernel step gives."""
+        for bits in BITS:
+            self._variants(model, bits)
+
+    def _variants(self, model: str, bits: int) -> None:
         from signacc.baseline.gate import shallow
+        from signacc.baseline.measure import release
 
         config = named_model(model)
-        few, whole = self.decoder(shallow(config), 16), self.decoder(config, 16)
+        few, whole = self.decoder(shallow(config), bits), self.decoder(config, bits)
         usual = [one.path.step_shape for one in (few, whole)]
+        logits = []
 
         def one(changes: dict[str, int]) -> dict[str, object]:
             for decoder, shape in zip((few, whole), usual, strict=True):
                 decoder.path.step_shape, decoder.path._step = replace(shape, **changes), None
             found = self.both_ways(few, 333)
-            if not (found["finite"] and found["difference"] < _FAR):
+            if not (found["finite"] and found["difference"] < _FAR[bits]):
                 raise InputError(f"a step must be that of kernel by kernel, and is not: {found}")
+            found["same_bits"] = torch.equal(self.logits(few, 333, logits), logits[0])
             return self.time(whole, 512, ONE_LAUNCH, seconds=0.1) | found
 
         for changes in VARIANTS:
             key = ", ".join(f"{name} {value}" for name, value in changes.items())
-            self.tasks.run({"key": key or "as it is", "model": model, "context": 512,
-                            "variant": changes}, lambda changes=changes: one(changes))
+            self.tasks.run({"key": f"a{bits}, {key or 'as it is'}", "model": model, "bits": bits,
+                            "context": 512, "variant": changes},
+                           lambda changes=changes: one(changes))
+        few = whole = None
+        release()
+
+    def logits(self, decoder, last: int, first: list[torch.Tensor]) -> torch.Tensor:
+        """Return a step's logits over keys and values of a fixed seed; keep those of the first."""
+        from signacc.baseline.decoder import Cache
+
+        cache = Cache(decoder.path.config, 1, last + 2, decoder.path)
+        generator = torch.Generator(self.device).manual_seed(1)
+        for rows in (*cache.keys, *cache.values):
+            rows.normal_(generator=generator)
+        tokens = torch.full((1,), 7, device=self.device)
+        decoder.path.start_early(ONE_LAUNCH)
+        out = decoder.decode(tokens, cache, last).clone()
+        first or first.append(out)
+        return out
+
+    def phases(self, model: str) -> None:
+        """Stamp the phases of a step, as it is and with `lean`."""
+        from signacc.baseline.measure import release
+
+        for bits in BITS:
+            decoder = self.decoder(named_model(model), bits)
+            usual = decoder.path.step_shape
+
+            def one(lean: bool, decoder=decoder, usual=usual) -> dict[str, object]:
+                decoder.path.step_shape = replace(usual, stamps=True, lean=lean)
+                decoder.path._step = None
+                found = self.time(decoder, 512, ONE_LAUNCH, seconds=0.1)
+                return found | gpu_phases.phases_of(decoder.path._step.stamps)
+
+            for lean in (False, True):
+                self.tasks.run({"key": f"a{bits}{', lean' * lean}, stamped", "model": model,
+                                "bits": bits, "context": 512, "lean": lean},
+                               lambda lean=lean, one=one: one(lean))
+            decoder = None
+            release()
 
 
 def table(family: str, results: list[Task]) -> str:
@@ -282,10 +335,12 @@ def table(family: str, results: list[Task]) -> str:
             points.setdefault(f"{one['model']:9s} a{one['bits']:<2d} {one['context']:5d}",
                               []).append(one)
         else:
-            hidden = ("key", "family", "skip", "model", "variant")
+            hidden = ("key", "family", "skip", "model", "variant", "phases")
             figures = {k: v for k, v in one.items() if k not in hidden}
             lines.append(f"{one['key']:60s} " + " ".join(
                 f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()))
+            if "phases" in one:
+                lines += gpu_phases.table(one)
     for point, ways in points.items():
         lines.append(f"{point}: " + ", ".join(f"{one['way']} {one['us']:.1f}" for one in ways)
                      + " us")
@@ -298,7 +353,7 @@ def table(family: str, results: list[Task]) -> str:
 @click.option("--family", "families", multiple=True, type=click.Choice(FAMILIES), default=FAMILIES,
               show_default=True, help="Only these; may be given several times.")
 @click.option("--model", "models", multiple=True, default=MODELS, show_default=True,
-              help="Only these; parts and variants are of the first.")
+              help="Only these; parts, variants and phases are of the first.")
 @click.option("--seconds", default=90.0, show_default=True, type=click.FloatRange(1),
               help="Time of everything; what is not reached says so.")
 @click.option("--worker", nargs=2, hidden=True, help="Family and folder of a worker.")
@@ -316,7 +371,8 @@ def main(
         bench = Bench(Tasks(Path(worker[1])))
         run = {"check": lambda: bench.check(models), "time": lambda: bench.times(models),
                "parts": lambda: bench.parts(models[0]),
-               "variants": lambda: bench.variants(models[0])}
+               "variants": lambda: bench.variants(models[0]),
+               "phases": lambda: bench.phases(models[0])}
         run[worker[0]]()
         return
     begin = time.monotonic()

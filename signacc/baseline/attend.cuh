@@ -177,10 +177,10 @@ INSIDE void write_part(Attended &state, float *scratch, u16 *parts, float2 *sums
 }
 
 // What all blocks made of this block's span of a head. qkv [HEADS + 2 KV_HEADS, DIM], tagged; keys and values
-// [KV_HEADS, capacity, DIM], position `last` is written.
-INSIDE void attend(
+// [KV_HEADS, capacity, DIM], position `last` is written. mark(i), see Step.
+template <class Mark> INSIDE void attend(
     const Spans &spans, const Turn &turn, const Tagged<QKV> &qkv, u32 tag, u16 *keys, u16 *values, int capacity,
-    const unsigned char *memory, Ring &ring, float *scratch, u16 *parts, float2 *sums) {
+    const unsigned char *memory, Ring &ring, float *scratch, u16 *parts, float2 *sums, const Mark &mark) {
     const int d = computed_here(8 * (threadIdx.x % ROW_LANES));
     const int head = spans.head(), kv = head / GROUP;
     const bool adds = threadIdx.x < 32 && spans.newest();  // the new key and value
@@ -193,6 +193,7 @@ INSIDE void attend(
         qkv.get(words, tag, where);
     else
         qkv.get(*(uint4(*)[4])words, tag, where);
+    mark(2);
     Eight query = rotated(words, turn);
 #pragma unroll
     for (int i = 0; i < 8; i++) query.value[i] *= rsqrtf((float)DIM);
@@ -211,6 +212,7 @@ INSIDE void attend(
         }
     }
     attend_cached(state, query, spans.positions(), memory, ring);
+    mark(3);
     write_part(state, scratch, parts, sums);
 }
 

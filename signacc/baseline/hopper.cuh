@@ -18,6 +18,12 @@ struct alignas(64) TensorMap {
 // A number that is the same in all threads of a warp, which the compiler cannot know.
 INSIDE int uniform(int value) { return __shfl_sync(~0u, value, 0); }
 
+INSIDE u32 clock_now() {  // cycles of this processor
+    u32 cycles;
+    asm volatile("mov.u32 %0, %%clock;" : "=r"(cycles)::"memory");
+    return cycles;
+}
+
 INSIDE u32 shared_start() {
     extern __shared__ unsigned char dynamic[];
     return (u32)__cvta_generic_to_shared(dynamic);

@@ -16,8 +16,14 @@
 // Compiled by NVRTC for sm_90a behind hopper.cuh, bitplane.cuh, planes.cuh, grid.cuh and attend.cuh. Macros:
 // HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; WARPS that compute; SLOTS of the
 // ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; TILES, the most tiles of 16
-// outputs of a block in a phase; LEAN, see planes.cuh; SKIP, bits of what is left out to time the rest, with wrong results:
+// outputs of a block in a phase; LEAN, see planes.cuh; STAMPS 1, to stamp phases with the clock; SKIP, bits of what is left out to time the rest, with wrong results:
 // 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
+
+#ifndef STAMPS
+#define STAMPS 0
+#endif
+#define PHASES 5
+#define MARKS 5
 
 #define STEP 512  // bytes of the signs of 16 outputs by 256 inputs
 #define HEAD_ROWS (SLOT / 2 / HIDDEN)
@@ -66,6 +72,7 @@ struct Buffers {
     float *shifts;  // of each tile of `hidden`, its part of beta * x ahead of `down`
     u32 *tops;      // of each layer, bits of the largest product ahead of `down`
     u32 *counters;
+    u32 *stamps;    // [blocks, layers + 1, PHASES, MARKS], the head's behind the layers'; STAMPS alone
 };
 
 struct Prepared {  // what belongs to the bit planes of a team
@@ -192,6 +199,17 @@ struct Step {
     Ring ring;
     Meeting meeting;
     const u16 *embedded;
+    int stamped;
+
+    // With STAMPS, when this block's first thread begins a phase (0), its weights are there (1), its inputs
+    // are (2), its bit planes (3) or the cache's part of attention, and its sums (4).
+    INSIDE void mark(int what) const {
+        if (STAMPS && threadIdx.x == 0) to.stamps[stamped + what] = clock_now();
+    }
+    INSIDE void begin(int layer, int phase) {
+        if (STAMPS) stamped = ((blockIdx.x * (model.count + 1) + layer) * PHASES + phase) * MARKS;
+        mark(0);
+    }
 
     // A team's vector to bit planes, and what belongs to them to `into`.
     template <bool NORM, class Input, class Fetch>
@@ -253,19 +271,23 @@ struct Step {
         Constants ahead{};
         if (ONCE && prepares) ahead = load(0);
         ring.wait(slots);
+        mark(1);
         if (NORM)
             Whole::sync();
         else
             meeting.wait();
+        if (!NORM) mark(2);
         for (int tile = tiles.first; tile < tiles.end();) {
             const int here = min(tiles.end(), set_tiles + set * last_tiles) - tile;
             if (prepares)
                 prepare<NORM>(
                     input, [&](int r) { return ONCE ? ahead : load(r); }, staged, shared.of[0]);
             Whole::sync();
+            mark(3);
             count_tiles<HIDDEN, WARPS, NORM ? 3 : 1>(
                 memory, ring, 0, tile - tiles.first, here, staged, threadIdx.x / 32, partial);
             Whole::sync();
+            mark(4);
             const Prepared &by = shared.of[0];
             for (int row = threadIdx.x; row < 16 * here; row += Whole::THREADS)
                 write(16 * tile + row,
@@ -283,6 +305,7 @@ struct Step {
     }
 
     INSIDE void qkv(const Layer &layer, int index) {
+        begin(index, 0);
         linear<true>(
             HEADS * DIM / 16, KV_HEADS * DIM / 16, 3, layer.gain_qkv, layer.scale_qkv,
             layer.shift_qkv,
@@ -291,6 +314,7 @@ struct Step {
                     read_x(value, k, 2 * index);
                 else
                     read_plain(value, embedded + k);
+                mark(2);
             },
             [&](int output, float result, bool) {
                 to.qkv.put(output, narrow(result), index + 1);
@@ -298,14 +322,17 @@ struct Step {
     }
 
     INSIDE void attention(const Cached &layer, int index) {
+        begin(index, 1);
         const Spans &spans = cache.spans;
         Turn turn{};
         if (spans.any())
             turn = turn_at(model.cos, model.sin, 8 * (threadIdx.x % ROW_LANES), spans.last);
         Whole::sync();
+        mark(1);
         if (!(SKIP & 1) && spans.any())
             attend(spans, turn, to.qkv, index + 1, layer.keys, layer.values, cache.capacity, memory,
-                   ring, (float *)staged, to.parts, to.sums);
+                   ring, (float *)staged, to.parts, to.sums, [&](int what) { mark(what); });
+        mark(4);
         meeting.arrive();
     }
 
@@ -318,6 +345,7 @@ struct Step {
     }
 
     INSIDE void out(const Layer &layer, int index) {
+        begin(index, 2);
         const auto before = [&](int k) { return index ? to.x.own(k) : __ldg(embedded + k); };
         const u16 there = before(own_row());
         linear<false>(
@@ -332,6 +360,7 @@ struct Step {
 
     // Half of the warps prepare and count for the gate, half for the same rows of the other.
     INSIDE void gate_up(const Layer &layer, int index) {
+        begin(index, 3);
         const Span pairs = share_of(FFN / 16);
         const int half = threadIdx.x / Half::THREADS, lane = threadIdx.x & 31;
         const int slots = slots_of(pairs.count * STEPS_OF(HIDDEN) * STEP), rows = 16 * pairs.count;
@@ -353,15 +382,21 @@ struct Step {
         // all have read it: they have met since
         if (blockIdx.x == 0 && threadIdx.x == 0 && index) top[-1] = 0;
         ring.wait(2 * slots);
+        mark(1);
         Whole::sync();
         if (rows)
             prepare<true>(
-                [&](float (&value)[16], int k) { read_x(value, k, 2 * index + 1); }, [&](int r) { return ONCE ? ahead : load(r); }, planes,
-                shared.of[half]);
+                [&](float (&value)[16], int k) {
+                    read_x(value, k, 2 * index + 1);
+                    mark(2);
+                },
+                [&](int r) { return ONCE ? ahead : load(r); }, planes, shared.of[half]);
         Half::sync();
+        mark(3);
         count_tiles<HIDDEN, WARPS / 2, 3>(
             memory, ring, half * slots, 0, pairs.count, planes, Half::thread() / 32, counted);
         Whole::sync();
+        mark(4);
         const Prepared &gates = shared.of[0], &ups = shared.of[1];
         for (int first = threadIdx.x & ~31; first < rows; first += Whole::THREADS) {
             const int row = first + lane;
@@ -392,6 +427,7 @@ struct Step {
 
     // The largest product and beta * x are known: gate_up left them.
     INSIDE void down(const Layer &layer, int index) {
+        begin(index, 4);
         const Span tiles = share_of(HIDDEN / 16);
         const int slots = slots_of(tiles.count * STEPS_OF(FFN) * STEP), warp = threadIdx.x / 32;
         constexpr int ROUNDS = Rounds<FFN, Whole>::COUNT;
@@ -401,7 +437,9 @@ struct Step {
             ahead[r] = load_constant(layer.scale_down + Rounds<FFN, Whole>::input(r));
         const u16 there = to.x.own(own_row());
         ring.wait(slots);
+        mark(1);
         meeting.wait();
+        mark(2);
         if (tiles.count) {
             Scratch &scratch = shared.of[0].scratch;
             const float top = __uint_as_float(__ldcg(to.tops + index));
@@ -429,8 +467,10 @@ struct Step {
             shift = add_lanes(shift);
             if (threadIdx.x % 32 == 0) scratch.shift[warp] = shift;
             Whole::sync();
+            mark(3);
             count_tiles<FFN, WARPS, 1>(memory, ring, 0, 0, tiles.count, staged, warp, partial);
             Whole::sync();
+            mark(4);
             shift = 0.0f;
 #pragma unroll
             for (int w = 0; w < WARPS; w++) shift += scratch.shift[w];
@@ -448,6 +488,7 @@ struct Step {
     // 16-bit rows by the normed vector. Its factor is in the vector that is staged, so that nothing else is
     // handed from one warp to all.
     INSIDE void head() {
+        begin(model.count, 0);
         const Span rows = share_of(VOCAB);
         const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
         float4 *x = (float4 *)staged;  // of each 8 elements the first 4, and those of the other lanes
@@ -456,7 +497,10 @@ struct Step {
         if (threadIdx.x < Half::THREADS) {
             float value[Rounds<HIDDEN, Half>::COUNT][16];
             const float square = read_inputs<HIDDEN, Half>(
-                value, [&](float (&value)[16], int k) { read_x(value, k, 2 * model.count); });
+                value, [&](float (&value)[16], int k) {
+                    read_x(value, k, 2 * model.count);
+                    mark(2);
+                });
             const float factor =
                 norm_factor<HIDDEN, Half>(square, model.eps, shared.of[0].scratch);
 #pragma unroll
@@ -476,6 +520,7 @@ struct Step {
             }
         }
         Whole::sync();
+        mark(3);
         // x is there, so all are through with these
         if (blockIdx.x == 0 && threadIdx.x == 0) to.tops[model.count - 1] = 0;
         const Span made = share_of(QKV / 16);
@@ -504,6 +549,7 @@ struct Step {
             }
             ring.release(1);
         }
+        mark(4);
     }
 };
 
@@ -536,7 +582,7 @@ KERNEL __launch_bounds__(32 * WARPS + 128, 1) decode_step(
     more_registers<112>();
     Step step{model, cache, to, memory, staged, partial, shared, ring,
               Meeting{to.counters, 0},
-              model.embedding + (size_t)*token * HIDDEN};
+              model.embedding + (size_t)*token * HIDDEN, 0};
     for (int i = 0; i < model.count; i++) {
         const Layer &layer = shared.layers()[i];
         step.qkv(layer, i);

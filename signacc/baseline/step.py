@@ -25,6 +25,14 @@ SOURCES = ("hopper.cuh", "bitplane.cuh", "planes.cuh", "grid.cuh", "attend.cuh",
 SKIPS = {"attention": 1, "bit planes": 2, "counting": 4, "copies": 8, "head": 16, "barriers": 32}
 """What a kernel can leave out, to time the rest; the results are wrong then."""
 
+PHASES = ("qkv", "attention", "out", "gate_up", "down")
+"""Phases of a layer."""
+
+MARKS = ("begin", "weights", "inputs", "planes", "sums")
+"""What a block stamps in a phase: when it begins, and when each is there. Attention waits for no
+weights, and its `planes` is the cached part; the head has `begin`, `inputs`, `planes` (the vector
+staged) and `sums`."""
+
 _WARPS = 16  # that compute
 _SLOT = 8192  # bytes of a place in the ring
 _SLOTS = range(8, 32)  # of the ring: one batch of cached rows, and one arrival a lane
@@ -47,8 +55,10 @@ class StepShape:
     flight
         Copies of a layer that a block has under way at once; 0 for no limit.
     lean
-        Whether bit planes are made, and counts weighed, in fewer instructions: the same results. To be
-        tried, not measured yet.
+        Whether bit planes are made, and counts weighed, in fewer instructions: the same results.
+        To be tried, not measured yet.
+    stamps
+        Whether each block stamps its phases with the clock (:attr:`OneLaunch.stamps`).
 
     Raises
     ------
@@ -61,6 +71,7 @@ class StepShape:
     blocks: int
     flight: int = 2
     lean: bool = False
+    stamps: bool = False
 
     def __post_init__(self) -> None:
         c = self.config
@@ -138,6 +149,7 @@ class StepShape:
             "KV_HEADS": c.num_key_value_heads, "DIM": c.head_dim, "VOCAB": c.vocab_size,
             "PLANES": self.act_bits, "WARPS": _WARPS, "SLOTS": self.slots,
             "FLIGHT": self.flight, "LEAN": int(self.lean),
+            "STAMPS": int(self.stamps),
             "TILES": max(self._tiles().values()), "SKIP": sum(SKIPS[name] for name in skip),
         }
 
@@ -178,7 +190,7 @@ ModelArgument = _struct("Model", **_pointers("layers embedding head gain cos sin
 CacheArgument = _struct("Cache", layers=c_void_p, capacity=c_int, splits=c_int, span=c_int,
                         last=c_int)
 BuffersArgument = _struct(
-    "Buffers", **_pointers("x qkv parts hidden logits sums shifts tops counters")
+    "Buffers", **_pointers("x qkv parts hidden logits sums shifts tops counters stamps")
 )
 
 
@@ -236,6 +248,8 @@ class OneLaunch:
             torch.float32, 2 * shape.blocks, c.intermediate_size // TILE_N
         )
         self.tops, self.counters = make(torch.int32, c.num_hidden_layers, _COUNTERS)
+        stamped = (shape.blocks, c.num_hidden_layers + 1, len(PHASES), len(MARKS))
+        self._stamps = torch.zeros(stamped if shape.stamps else 0, dtype=torch.int32, device=device)
         self._caches: weakref.WeakKeyDictionary[Any, Tensor] = weakref.WeakKeyDictionary()
 
     @property
@@ -247,6 +261,15 @@ class OneLaunch:
     def qkv(self) -> Tensor:
         """Float16 ``[(heads + 2 kv) D]``: query, key and value of the last layer and step."""
         return _untagged(self._qkv)
+
+    @property
+    def stamps(self) -> Tensor:
+        """int32 ``[blocks, layers + 1, phases, marks]``, cycles of each block's processor.
+
+        What :data:`PHASES` and :data:`MARKS` name, of the last step; the head is phase 0 behind the
+        layers. 0 where a block has no such mark; empty without ``shape.stamps``.
+        """
+        return self._stamps
 
     def _pointers_of(self, cache: Any) -> Tensor:
         """Return where a cache's layers are, on the device; made at its first step."""
@@ -268,7 +291,8 @@ class OneLaunch:
         logits = torch.empty((1, config.vocab_size), dtype=torch.float16, device=tokens.device)
         capacity = cache.keys[0].shape[2]
         held = [t.data_ptr() for t in (self._x, self._qkv, self.parts, self.hidden, logits,
-                                       self.sums, self.shifts, self.tops, self.counters)]
+                                       self.sums, self.shifts, self.tops, self.counters,
+                                       self._stamps)]
         arguments = [
             c_void_p(tokens.data_ptr()), self._model,
             CacheArgument(self._pointers_of(cache).data_ptr(), capacity, splits, span, last),

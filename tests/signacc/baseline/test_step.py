@@ -14,7 +14,7 @@ from signacc.baseline import nvrtc, weights
 from signacc.baseline.errors import DeviceError
 from signacc.baseline.packing import tile_order
 from signacc.baseline.reference import Reference
-from signacc.baseline.step import SKIPS, OneLaunch, StepShape, compile_step
+from signacc.baseline.step import MARKS, PHASES, SKIPS, OneLaunch, StepShape, compile_step
 
 from .grid_stand_in import GridStandIn, install
 
@@ -188,6 +188,28 @@ def test_lean_is_the_same_step_to_the_bit(monkeypatch, bits, blocks, last, heads
         assert torch.equal(case.step.hidden, hidden)
         assert torch.equal(case.step.qkv, qkv)
         assert torch.equal(case.step.x, x)
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_stamps_are_in_the_order_of_phases(monkeypatch, lean):
+    install(monkeypatch)
+    case = Case(replace(CONFIG, num_hidden_layers=2), 16, 9, last=40, seed=7)
+    first = case()
+    assert case.step.stamps.numel() == 0
+    shape = replace(case.step.shape, lean=lean, stamps=True)
+    case.step = OneLaunch(shape, case.frame, case.layers, case.cos, case.sin)
+    assert torch.equal(case(), first)
+    stamps = case.step.stamps
+    assert stamps.shape == (9, 3, len(PHASES), len(MARKS))
+    layers = stamps[:, :2].reshape(9, -1)  # in the order of time
+    whole = (layers != 0).all(1)
+    assert whole.sum() >= 4
+    since = (layers[whole].long() - layers[whole, :1]) % 2**32
+    # of a block with two sets of scales `inputs` and `planes` are of the second
+    assert (since.diff(dim=1) <= 0).any(1).sum() <= 2
+    head = stamps[:, 2, 0].long()
+    assert ((head[:, [2, 3, 4]] - head[:, [0, 2, 3]]) % 2**32 < 2**31).all()
+    assert not stamps[:, 2, 1:].any()
 
 
 def largest_that_is_rounded_up(bits, case):
