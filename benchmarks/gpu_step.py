@@ -64,7 +64,8 @@ PARTS: tuple[tuple[str, ...], ...] = (
 """What is left out. Without barriers blocks read what others are writing, which costs no time."""
 
 VARIANTS: tuple[dict[str, int], ...] = (
-    {}, {"lean": True}, *({"lean": True, "flight": copies} for copies in (1, 3)),
+    {}, {"lean": True}, {"read_once": True}, {"lean": True, "read_once": True},
+    {"lean": True, "flight": 3},
 )
 """Settings of :class:`signacc.baseline.step.StepShape` that differ from its own. Copies under way
 without `lean` were measured: benchmarks/results/gpu_step_variants.json."""

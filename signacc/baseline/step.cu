@@ -16,11 +16,15 @@
 // Compiled by NVRTC for sm_90a behind hopper.cuh, bitplane.cuh, planes.cuh, grid.cuh and attend.cuh. Macros:
 // HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; WARPS that compute; SLOTS of the
 // ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; TILES, the most tiles of 16
-// outputs of a block in a phase; LEAN, see planes.cuh; STAMPS 1, to stamp phases with the clock; SKIP, bits of what is left out to time the rest, with wrong results:
+// outputs of a block in a phase; LEAN, see planes.cuh; READ_ONCE 1, for gate_up to read x
+// once and not in each half; STAMPS 1, to stamp phases with the clock; SKIP, bits of what is left out to time the rest, with wrong results:
 // 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
 
 #ifndef STAMPS
 #define STAMPS 0
+#endif
+#ifndef READ_ONCE
+#define READ_ONCE 0
 #endif
 #define PHASES 5
 #define MARKS 5
@@ -34,9 +38,11 @@
 #define PLANE_BYTES(inputs) (STEPS_OF(inputs) * 128 * PARTS)
 #define MORE(a, b) ((a) > (b) ? (a) : (b))
 // bit planes; between linears what attention joins, and the vector ahead of the head
-#define STAGED_BYTES \
-    MORE(MORE(PLANE_BYTES(FFN), 2 * PLANE_BYTES(HIDDEN)), MORE(4 * HIDDEN, ATTEND_BYTES))
 #define PARTIAL_BYTES (TILES * 8 * 16 * 4)
+#define SHARED_X_BYTES (READ_ONCE ? 2 * PLANE_BYTES(HIDDEN) + 2 * HIDDEN - PARTIAL_BYTES : 0)
+#define STAGED_BYTES \
+    MORE(MORE(MORE(PLANE_BYTES(FFN), 2 * PLANE_BYTES(HIDDEN)), MORE(4 * HIDDEN, ATTEND_BYTES)), \
+         SHARED_X_BYTES)
 
 struct Layer {
     const unsigned char *qkv, *out, *gate_up, *down;        // signs in tile order
@@ -358,6 +364,32 @@ struct Step {
             });
     }
 
+    // The vector to shared memory, by all warps; behind what two halves stage. It reaches into what holds
+    // counts, later.
+    INSIDE const u16 *read_once(u32 tag) {
+        u16 *x = (u16 *)(staged + 2 * PLANE_BYTES(HIDDEN));
+        static_assert(HIDDEN <= 8 * Whole::THREADS);
+        const int k = computed_here(8 * threadIdx.x);
+        if (k < HIDDEN) {
+            uint4 words[2];
+            to.x.get(words, tag, [&](int i) { return k + 4 * i; });
+            *(uint4 *)(x + k) = untagged(words[0], words[1]);
+        }
+        mark(2);
+        Whole::sync();
+        return x;
+    }
+
+    static INSIDE void read_shared(float (&value)[16], const u16 *from) {
+        const Eight low = widen_eight(*(const uint4 *)from);
+        const Eight high = widen_eight(*(const uint4 *)(from + 8));
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            value[i] = low.value[i];
+            value[i + 8] = high.value[i];
+        }
+    }
+
     // Half of the warps prepare and count for the gate, half for the same rows of the other.
     INSIDE void gate_up(const Layer &layer, int index) {
         begin(index, 3);
@@ -384,14 +416,20 @@ struct Step {
         ring.wait(2 * slots);
         mark(1);
         Whole::sync();
-        if (rows)
+        if (rows) {
+            const u16 *x = READ_ONCE ? read_once(2 * index + 1) : nullptr;
             prepare<true>(
                 [&](float (&value)[16], int k) {
+                    if (READ_ONCE) return read_shared(value, x + k);
                     read_x(value, k, 2 * index + 1);
                     mark(2);
                 },
                 [&](int r) { return ONCE ? ahead : load(r); }, planes, shared.of[half]);
-        Half::sync();
+        }
+        if (READ_ONCE)
+            Whole::sync();  // counts are written where the other half may read x
+        else
+            Half::sync();
         mark(3);
         count_tiles<HIDDEN, WARPS / 2, 3>(
             memory, ring, half * slots, 0, pairs.count, planes, Half::thread() / 32, counted);

@@ -175,12 +175,13 @@ def test_how_many_copies_are_under_way_does_not_change_a_step(monkeypatch, fligh
 @pytest.mark.parametrize(
     ("bits", "blocks", "last", "heads"), [(16, 9, 100, 8), (8, 26, 100, 8), (16, 11, 20, 4)]
 )
-def test_lean_is_the_same_step_to_the_bit(monkeypatch, bits, blocks, last, heads):
+@pytest.mark.parametrize("changes", [{"lean": True}, {"read_once": True}])
+def test_other_ways_are_the_same_step_to_the_bit(monkeypatch, bits, blocks, last, heads, changes):
     install(monkeypatch)
     case = Case(replace(CONFIG, num_attention_heads=heads, head_dim=512 // heads,
                         num_hidden_layers=2), bits, blocks, last, seed=last + bits)
     first, hidden, qkv, x = case(), case.step.hidden.clone(), case.step.qkv, case.step.x
-    case.step.shape = replace(case.step.shape, lean=True)
+    case.step.shape = replace(case.step.shape, **changes)
     for seed in (0, 1):
         monkeypatch.setattr(GridStandIn, "seed", seed)
         case.step.hidden.zero_()
@@ -266,13 +267,17 @@ def test_whatever_is_left_out_the_rest_ends(monkeypatch, skip):
 
 
 @pytest.mark.parametrize("bits", [16, 8])
-@pytest.mark.parametrize("model", ["fbi-130m", "fbi-1.3b", "fbi-7b"])
-def test_the_measured_models_compile_for_hopper(model, bits):
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [*((model, {}) for model in ("fbi-130m", "fbi-1.3b", "fbi-7b")),
+     ("fbi-7b", {"lean": True, "read_once": True, "stamps": True})],
+)
+def test_the_measured_models_compile_for_hopper(model, bits, changes):
     try:
         nvrtc._nvrtc()
     except DeviceError:
         pytest.skip("no NVRTC is installed")
-    shape = StepShape(named_model(model), bits, 132)
+    shape = StepShape(named_model(model), bits, 132, **changes)
     assert compile_step(shape).startswith(b"\x7fELF")
 
 
