@@ -125,7 +125,8 @@ def roofline(result: Comparison, figure: Any) -> str:
     _machine_legend(result, figure, list(dict.fromkeys(entry.machine for entry in shown)))
     return (
         "Every point under the roofs of its machine: peak of its DRAM, peak of its array or tensor "
-        "cores (grey: shared by several). Circles are modelled, squares measured or published; "
+        "cores (grey: shared by several), or what a copy and a product reach on it. "
+        "Circles are modelled, squares measured or published; "
         "larger is a larger batch. "
         "A baseline without a known path and peak has no place here."
     )
