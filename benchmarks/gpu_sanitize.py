@@ -30,6 +30,9 @@ CONFIG = ModelConfig(
 COUNTS = (1, 3, 20, 50, 150)
 """Vectors, unless given: each takes another tile."""
 
+MOST = 80
+"""Lines of a tool's report that are kept."""
+
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 
 
@@ -64,14 +67,24 @@ def check_kernels(tasks: Tasks, gemms: tuple[str, ...], counts: tuple[int, ...])
                         tasks.run({"key": key}, lambda one=(gemm, bits, limit, count): check(*one))
 
 
-def table(results: dict[str, list[Task]], summaries: dict[str, str]) -> str:
-    """Return a line for each tool, and the reasons of what failed."""
+def findings_of(said: str) -> list[str]:
+    """Return the lines of a tool's output that report something, at most :data:`MOST`."""
+    marked = (line.strip("= ").rstrip() for line in said.splitlines() if line.startswith("===="))
+    found = [line for line in marked if line and not line.startswith(("COMPUTE-SANITIZER", "Host"))]
+    return found[:MOST]
+
+
+def table(
+    results: dict[str, list[Task]], summaries: dict[str, str], findings: dict[str, list[str]]
+) -> str:
+    """Return a line for each tool, what it reported, and the reasons of what failed."""
     lines = []
     for tool, found in results.items():
         passed = sum("error_share" in one for one in found)
         failed = [one for one in found if "reason" in one]
         lines.append(f"{tool:10s} {passed:3d} checks passed, {len(failed)} without a result; "
                      f"{summaries[tool]}")
+        lines += [f"    {line[:160]}" for line in findings[tool]]
         lines += [f"    {one['key']}: {one['reason'][:160]}" for one in failed]
     return "\n".join(lines)
 
@@ -101,6 +114,7 @@ def main(
     end = time.monotonic() + seconds
     results: dict[str, list[Task]] = {}
     summaries: dict[str, str] = {}
+    findings: dict[str, list[str]] = {}
     for i, tool in enumerate(tools):
         with tempfile.TemporaryDirectory() as name:
             command = [sanitizer, "--tool", tool, "--error-exitcode", "3", sys.executable,
@@ -109,11 +123,12 @@ def main(
             results[tool] = supervise(command, Path(name), seconds=left, still=60.0)
             said = (Path(name) / "said.txt").read_text(encoding="utf-8", errors="replace")
         found = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: .*", said)
+        findings[tool] = findings_of(said)
         summaries[tool] = found[-1] if found else "no summary: the last process did not end"
         if out is not None:
-            content = {"results": results, "summaries": summaries}
+            content = {"results": results, "summaries": summaries, "findings": findings}
             write_text(out, json.dumps(content, indent=1) + "\n")
-    click.echo(table(results, summaries))
+    click.echo(table(results, summaries, findings))
     if any("reason" in one for found in results.values() for one in found):
         sys.exit(1)
 
