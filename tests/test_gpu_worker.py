@@ -129,6 +129,8 @@ def test_tables_show_figures_and_reasons(monkeypatch):
     said = gpu_sanitize.table(
         {"memcheck": [{"key": "a", "error_share": 0.1}, {"key": "b", "reason": "wrong"}]},
         {"memcheck": "ERROR SUMMARY: 0 errors"},
+        {"memcheck": ["Invalid __global__ read of size 4"]},
     )
+    assert "\n    Invalid __global__ read of size 4\n" in said
     assert said.startswith("memcheck     1 checks passed, 1 without a result; ERROR SUMMARY: 0")
     assert json.dumps("b: wrong")[1:-1] in said
