@@ -56,6 +56,10 @@ _KEYWORDS = frozenset(
 )
 
 
+_SHARED_MODULES = (PAIR_MODULE, JOIN_MODULE, TOTAL_MODULE, SUMS_MODULE)
+"""Modules that are called the same in every engine that has them."""
+
+
 @dataclass(frozen=True)
 class GeneratedVerilog:
     """Text of the Verilog file, its top module, and the sidecar's dictionary."""
@@ -78,7 +82,7 @@ def generate(config: EngineConfig, *, top: str | None = None) -> GeneratedVerilo
     Raises
     ------
     ConfigError
-        If `top` is not a Verilog identifier.
+        If `top` is not a Verilog identifier, or names a module that engines have inside.
     """
     top = checked_top(f"signacc_{config.name}" if top is None else top)
     library, parts = repeated_parts(config, top)
@@ -138,9 +142,14 @@ def repeated_parts(config: EngineConfig, prefix: str) -> tuple[str, Parts]:
 
 
 def checked_top(top: str) -> str:
-    """Return `top` if it can name a Verilog module; raises ConfigError otherwise."""
+    """Return `top` if it can name the file's top module; raises ConfigError otherwise."""
     if not IDENTIFIER.fullmatch(top) or top in _KEYWORDS:
         raise ConfigError(f"the top module's name must be a Verilog identifier, not {top!r}")
+    if top in _SHARED_MODULES:  # two modules of one name: no tool reads such a file
+        raise ConfigError(
+            f"the top module's name must be none of {', '.join(_SHARED_MODULES)}, which engines "
+            f"have inside, not {top!r}"
+        )
     return top
 
 

@@ -30,10 +30,12 @@ def generate_axi(
     Raises
     ------
     ConfigError
-        If `top` is not a Verilog identifier.
+        If `top` is not a Verilog identifier, or names a module that engines have inside.
     """
     axi = AxiConfig() if axi is None else axi
-    top = engine_verilog.checked_top(top or f"signacc_{config.name}_axi")
+    top = engine_verilog.checked_top(
+        f"signacc_{config.name}_axi" if top is None else top
+    )
     library, parts = engine_verilog.repeated_parts(config, top)
     core = AxiEngine(config, axi, engine=lambda config: Engine(config, parts=parts))
     text = library + engine_verilog.convert(core, top)

@@ -220,3 +220,26 @@ def test_an_illegal_name(top):
 def test_names_that_verilog_does_not_have(top):
     with pytest.raises(ConfigError, match="must be a Verilog identifier"):
         generate(PRESETS["tiny"], top=top)
+
+
+@pytest.mark.parametrize("module_name", ["pair", "join", "total", "sums"])
+def test_a_top_that_would_stand_twice_in_the_file(module_name):
+    """The adders of `triple` and the sums of `blocks` are called the same in every file."""
+    with pytest.raises(ConfigError) as error:
+        generate(replace(TINY, name=module_name))
+    assert str(error.value) == (
+        "the top module's name must be none of signacc_pair, signacc_join, signacc_total, "
+        f"signacc_sums, which engines have inside, not 'signacc_{module_name}'"
+    )
+
+
+@pytest.mark.parametrize("config", [OTHERS[-1], replace(TINY, name="blocks", around="blocks")],
+                         ids=lambda config: config.name)
+def test_no_module_stands_twice(config):
+    """The top's name is refused for every module of the file that is not named after the top."""
+    names = re.findall(r"^module (\\\S+|\w+)", once(config).text, flags=re.M)
+    assert len(names) == len(set(names))
+    for name in names:
+        if not name.lstrip("\\").startswith(f"signacc_{config.name}"):
+            with pytest.raises(ConfigError, match="none of"):
+                generate(config, top=name)
