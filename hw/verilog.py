@@ -11,8 +11,8 @@ from importlib import metadata
 os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
 
 from amaranth.back import verilog
-from amaranth.hdl import Value
-from amaranth.lib import wiring
+from amaranth.hdl import Shape, ShapeLike, Value
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
 from .adders import ADDERS_VERILOG, JOIN_MODULE, PAIR_MODULE, JoinAdder, PairAdder
@@ -170,7 +170,10 @@ def sidecar(
 
 
 def ports(component: wiring.Component) -> list[dict[str, object]]:
-    """Return name, direction and width (bits) of every port, as named in the Verilog."""
+    """Return name, direction and width (bits) of every port, as named in the Verilog.
+
+    A payload that is made of fields has ``fields``: see :func:`payload_fields`.
+    """
     result: list[dict[str, object]] = [
         {"name": "clk", "direction": "in", "width": 1},
         {"name": "rst", "direction": "in", "width": 1},
@@ -180,11 +183,30 @@ def ports(component: wiring.Component) -> list[dict[str, object]]:
         value = component
         for part in path:
             value = getattr(value, part) if isinstance(part, str) else value[part]
-        result.append(
-            {
-                "name": "__".join(str(part) for part in path),
-                "direction": direction,
-                "width": len(Value.cast(value)),
-            }
-        )
+        port = {
+            "name": "__".join(str(part) for part in path),
+            "direction": direction,
+            "width": len(Value.cast(value)),
+        }
+        if path[-1] == "payload" and isinstance(member.shape, data.Layout):
+            port["fields"] = payload_fields(member.shape, str(path[0]))
+        result.append(port)
     return result
+
+
+def payload_fields(shape: ShapeLike, name: str, low: int = 0) -> list[dict[str, object]]:
+    """Return ``name``, lowest bit ``low`` and ``width`` (bits) of every field of a payload.
+
+    A field of several elements has their ``count``, and ``stride``, the bits from one to the next;
+    element 0 is lowest. `name` is that of what has no fields.
+    """
+    if isinstance(shape, data.StructLayout):
+        return [
+            field
+            for key, inner in shape
+            for field in payload_fields(inner.shape, str(key), low + inner.offset)
+        ]
+    if isinstance(shape, data.ArrayLayout):
+        elements = {"count": shape.length, "stride": Shape.cast(shape.elem_shape).width}
+        return [field | elements for field in payload_fields(shape.elem_shape, name, low)]
+    return [{"name": name, "low": low, "width": Shape.cast(shape).width}]

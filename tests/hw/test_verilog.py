@@ -6,10 +6,13 @@ import re
 from dataclasses import replace
 from importlib import metadata
 
+import numpy as np
 import pytest
 
 from hw.config import PRESETS, ConfigError, EngineConfig
+from hw.streams import activation_chunks, coefficient_chunks, scale_chunks
 from hw.verilog import generate, generate_array
+from signacc.cosim.bench import command_payload, unpack_results
 
 TINY = PRESETS["tiny"]
 
@@ -89,6 +92,61 @@ def test_widths_by_arithmetic(tiny):
         "busy": ("out", 1),
         "error": ("out", 1),
     }
+
+
+ROWS = replace(TINY, name="rows", scale_out="groups", m_par=3, weights="memory", weight_words=9,
+               out_par=2)
+
+
+def placed_in(port: dict, **values) -> int:
+    """Return the payload that has these values in its fields, all else 0."""
+    payload = 0
+    for field in port["fields"]:
+        given = values.get(field["name"], 0)
+        elements = given if "count" in field else [given]
+        if "count" in field and given:
+            assert len(elements) == field["count"]
+        for i, value in enumerate(elements or ()):
+            assert value < 1 << field["width"]
+            payload |= value << field["low"] + i * field.get("stride", 0)
+    return payload
+
+
+@pytest.mark.parametrize("config", [TINY, ROWS], ids=lambda config: config.name)
+def test_fields_of_payloads(config):
+    """Held against what the bench and the host's streams make, which know no layout."""
+    ports = {p["name"]: p for p in once(config).sidecar["ports"]}
+    groups = config.scale_out == "groups"
+    command = {"k": 100, "n": 70}
+    if groups:
+        command |= {"m": 3, "s": 2, "w": 5}
+    assert placed_in(ports["cmd__payload"], **command) == command_payload(
+        config, 100, 70, *((3, 16, 5) if groups else ())
+    )
+    x, alpha, beta = (np.array(v, dtype=np.float16) for v in ((1, -2), (3, 4), (5, -6)))
+    one, two, three, four, five, six = 0x3C00, 0xC000, 0x4200, 0x4400, 0x4500, 0xC600
+    [chunk] = activation_chunks(config, x)
+    assert placed_in(ports["act__payload"], act=[one, two]) == chunk
+    [chunk] = coefficient_chunks(config, alpha, beta)
+    assert placed_in(ports["coef__payload"], scale=[three, four], shift=[five, six]) == chunk
+    result = {"data": [one, two], "keep": 3, "last": 1, "vector": 0}
+    if not groups:
+        result |= {"data": [one], "keep": 1}
+    item = placed_in(ports["result__payload"], **result)
+    [[*values]], [end] = unpack_results(config, [item], [1])
+    assert (values, end) == (result["data"], 0)
+    plain = {"weight__payload"} if not groups else set()
+    if groups:
+        [chunk] = scale_chunks(config, x)
+        assert placed_in(ports["scale__payload"], scale=[one, two]) == chunk
+        assert placed_in(ports["load__payload"], data=7, addr=8) == 7 | 8 << config.weight_beat_bits
+        third = placed_in(ports["result__payload"], **{**result, "vector": 2})
+        assert third ^ item == 2 << 2 * 16 + 2 + 1
+    assert {n for n in ports if n.endswith("payload") and "fields" not in ports[n]} == plain
+    for port in ports.values():
+        ends = [f["low"] + (f.get("count", 1) - 1) * f.get("stride", 0) + f["width"]
+                for f in port.get("fields", ())]
+        assert not ends or max(ends) == port["width"]
 
 
 def test_widths_of_other_engines_by_arithmetic():
