@@ -82,6 +82,8 @@ MOST_ENTRIES = 64
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What may become part of a Verilog name."""
+NAME_MAX = 100
+"""Most characters of a name: names of files and folders are made of it, and have at most 255."""
 
 _LIMITS = {
     "k_par": (1, 512),
@@ -108,7 +110,7 @@ class EngineConfig:
     Parameters
     ----------
     name
-        What reports and files call it.
+        What reports and files call it: a Verilog identifier of at most 100 characters.
     k_par, n_par
         Inputs and outputs that one weight beat covers; ``lanes = k_par * n_par * m_par``.
     m_par
@@ -182,6 +184,10 @@ class EngineConfig:
             raise ConfigError(
                 f"name must be ASCII letters, digits and underscores and not start with a digit, "
                 f"not {self.name!r}"
+            )
+        if len(self.name) > NAME_MAX:
+            raise ConfigError(
+                f"name must have at most {NAME_MAX} characters, not {len(self.name)}"
             )
         for field, (low, high) in _LIMITS.items():
             value = getattr(self, field)

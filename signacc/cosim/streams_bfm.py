@@ -123,7 +123,7 @@ class EngineBench:
         self.result = StreamMonitor(dut, "result")
         self._edge = RisingEdge(dut.clk)
 
-    async def reset(self, cycles: int = 2) -> None:
+    async def reset(self, cycles: int = 1) -> None:
         """Hold reset for `cycles` rising edges; every stream is withdrawn."""
         for driver in self.drivers.values():
             driver.abort()

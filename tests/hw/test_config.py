@@ -154,6 +154,12 @@ def test_a_group_has_few_signed_sums():
         assert len(EngineConfig(**(GOOD | change)).entries) * banks <= MOST_ENTRIES
 
 
+def test_a_long_name():
+    """Longer ones passed here and failed later, as names of files."""
+    assert EngineConfig(**GOOD | {"name": "a" * 100}).name == "a" * 100
+    assert refusal(name="a" * 101) == "name must have at most 100 characters, not 101"
+
+
 def test_arguments_have_names_and_fields_stay():
     with pytest.raises(TypeError):
         EngineConfig("test", 8, 4)

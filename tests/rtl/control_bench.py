@@ -96,6 +96,7 @@ async def bad_commands_are_dropped(dut) -> None:
         bad += [(k_max + 1, 4, m_par), (4, 0, m_par)]
     for k, n, m in bad:
         await bench.reset()
+        await bench.idle()
         assert dut.error.value == 0
         parts = layers(k + n + m, (m_par, 30, 10))
         load(bench, parts)
