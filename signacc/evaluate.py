@@ -16,6 +16,9 @@ from model.tasks import named_task, read_task
 from model.zero_shot import Accuracy, zero_shot
 from signacc.models import load_model
 
+MOST_TEXT = 1 << 26
+"""Characters of a text: its tokens are held in memory, some hundred bytes for each."""
+
 Step = Callable[[int, int], None]
 """Called with (windows or rows done, windows or rows in all)."""
 
@@ -94,12 +97,15 @@ def read_tokens(folder: Path, text: Path) -> TokenizedText:
     Raises
     ------
     InputError
-        If the file is not UTF-8 or has no text.
+        If the file is not UTF-8, has no text, or more than MOST_TEXT characters.
     """
     try:
-        content = text.read_text(encoding="utf-8")
+        with open(text, encoding="utf-8") as file:  # a device may have no end
+            content = file.read(MOST_TEXT + 1)
     except UnicodeDecodeError as error:
         raise InputError(f"{text} must be UTF-8 text: {error}") from None
+    if len(content) > MOST_TEXT:
+        raise InputError(f"{text} must have at most {MOST_TEXT:,} characters; it has more")
     encoding = encoded(load_tokenizer(folder, ModelConfig.from_folder(folder)), content)
     if not encoding.ids:
         raise InputError(f"{text} must hold text, not nothing")

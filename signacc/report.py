@@ -20,9 +20,10 @@ def quantity(value: float) -> str:
 def evaluation_table(text: str, results: list[Any]) -> None:
     """Print perplexities of :class:`signacc.evaluate.Evaluation`, each against the first."""
     first = results[0]
+    windows = first.result.windows
     table = Table(
         title=f"perplexity on {text}",
-        caption=f"measured: {first.result.windows} windows of {first.result.window} tokens",
+        caption=f"measured: {windows} window{'s' * (windows > 1)} of {first.result.window} tokens",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )

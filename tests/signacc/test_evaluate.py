@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
+import signacc.evaluate
 from golden.errors import InputError
 from signacc.evaluate import evaluate, read_tokens
 from signacc.models import model_folder
@@ -54,3 +56,18 @@ def test_window_beyond_the_context(tmp_path):
     path.write_text("word " * 2000)
     with pytest.raises(InputError, match="context of 512 tokens, not 513"):
         measure(path, window=513)
+
+
+def test_a_text_without_an_end(monkeypatch):
+    """It was read until memory was full."""
+    monkeypatch.setattr(signacc.evaluate, "MOST_TEXT", 1000)
+    with pytest.raises(InputError) as error:
+        read_tokens(FOLDER, Path("/dev/zero"))
+    assert str(error.value) == "/dev/zero must have at most 1,000 characters; it has more"
+
+
+def test_the_longest_text(tmp_path, monkeypatch):
+    path = tmp_path / "text"
+    path.write_text("é" * 1000, encoding="utf-8")
+    monkeypatch.setattr(signacc.evaluate, "MOST_TEXT", 1000)
+    assert len(read_tokens(FOLDER, path).content) == 1000
