@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from golden.reference import bf16_value, fp16_value, round_to_bf16, round_to_fp16
-from hw.config import EngineConfig, clog2
+from hw.config import SMALLEST_STEP, EngineConfig, clog2
 
 
 def value_of(config: EngineConfig, bits: int) -> Fraction | None:
@@ -33,8 +33,11 @@ def exact_output(config: EngineConfig, value: int, exponent: int, total: int) ->
 def random_exponent(config: EngineConfig, source) -> int:
     """Return a block exponent: the corners and what lies around the smallest results."""
     largest = config.product_bits - config.act_bits + 1
+    # A unit of the sums is half a smallest result, one, or two.
+    smallest = SMALLEST_STEP + config.sum_lsb_bits
+    near = [min(smallest + d, largest) for d in (-1, 0, 1)]
     return source.choice(
-        [0, 1, 5, largest, min(largest, 34), *(source.randint(0, largest) for _ in range(3))]
+        [0, 1, 5, largest, min(largest, 34), *near, *(source.randint(0, largest) for _ in range(3))]
     )
 
 
@@ -60,6 +63,8 @@ def random_total(config: EngineConfig, source, exponent: int) -> int:
         )
     if source.random() < 0.1:
         total = source.choice([0, 1 << size, (1 << size) - 1])
+    if source.random() < 0.15:  # whole units of the sums, so few that a sum can cancel them
+        total = source.randint(0, 9) << max(lowest, 0)
     most = (1 << bits) - 1
     return source.choice([-1, 1]) * min(max(total, -most), most)
 

@@ -33,7 +33,7 @@ def test_every_bin_holds_its_sum(config, chance):
     checked = []
 
     async def bench(ctx):
-        previous = None  # sums of the vector before, by lane and bin
+        previous, first = None, None  # sums of the vector before, by lane and bin; its fullest bin
         for number in range(12):
             chunks = source.randint(1, config.chunks_max)
             if number % 3 == 0:  # long enough for every bin of the vector before to be read
@@ -41,8 +41,15 @@ def test_every_bin_holds_its_sum(config, chance):
             sums = [{} for _ in range(lanes)]
             highest = config.product_shift_max + SHIFT_BIAS
             favourite = source.randint(0, highest)
+            # All products as large as they can be, of one sign, at the top of one bin.
+            extreme = [most, -most][number // 3 % 2] if number % 3 == 2 else None
+            if extreme is not None:
+                chunks = config.chunks_max
+                favourite = favourite // width * width + width - 1
+                favourite -= width * (favourite > highest)
             reads = [(b, lane) for b in range(config.bins) for lane in range(lanes)]
             source.shuffle(reads)
+            reads.sort(key=lambda read: read[0] == first)  # the last one is read first
             sent, wait, asked = 0, SETTLED, None
             significands = [0] * lanes
             while sent < chunks or wait:
@@ -54,6 +61,8 @@ def test_every_bin_holds_its_sum(config, chance):
                     # Often the same bin again, in the very next chunk.
                     shift = source.choice([favourite, favourite, source.randint(0, highest)])
                     value = source.choice([most, -most, 0, source.randint(-most, most)])
+                    if extreme is not None:
+                        shift, value = favourite, extreme
                     ctx.set(dut.shifts[lane], shift)
                     ctx.set(dut.significands[lane], significands[lane])  # of the cycle before
                     significands[lane] = value << shift % (1 << SIGNIFICAND_SHIFT_BITS)
@@ -77,7 +86,7 @@ def test_every_bin_holds_its_sum(config, chance):
                 sent += send
                 wait -= sent == chunks and not send
                 await ctx.tick()
-            previous = sums
+            previous, first = sums, favourite // width
 
     run(dut, bench)
     assert len(checked) > 10

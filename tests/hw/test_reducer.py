@@ -47,6 +47,18 @@ def split(config, source, total):
     return bins
 
 
+def extremes(config):
+    """Return totals and bins: all products of a vector as large as they can be, in one bin."""
+    value = ((1 << config.product_significand) - 1) << (1 << config.bin_digit) - 1
+    highest = config.product_shift_max + SHIFT_BIAS
+    for number in {1, (highest + 1 >> config.bin_digit) - 1}:  # each is full up to its last shift
+        for sign in (1, -1):
+            bins = [[None] * config.act_par for _ in range(config.bins)]
+            bins[number] = [sign * value * config.chunks_max] * config.act_par
+            total = sum(bins[number]) << (number << config.bin_digit)
+            yield total >> SHIFT_BIAS, bins
+
+
 @pytest.mark.parametrize("chance", [1.0, 0.02])
 @pytest.mark.parametrize("config", CONFIGS, ids=IDS)
 def test_windows(config, chance):
@@ -61,6 +73,8 @@ def test_windows(config, chance):
         total = max(-most, min(most, total))
         given.append((exponent, total, source.random() < 0.2,
                       split(config, source, total << SHIFT_BIAS)))
+    for total, bins in extremes(config):
+        given.append((random_exponent(config, source), total, False, bins))
     dut = Reducer(config)
     windows, asked_at, came_at = [], [], []
 
