@@ -34,7 +34,7 @@ def plot_runs(runs: Mapping[str, Sequence[Row]], path: Path) -> Path:
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
     except ImportError:
-        raise InputError("plots need matplotlib: pip install 'signacc[train]'") from None
+        raise InputError("plots need matplotlib: pip install matplotlib") from None
     if not any(runs.values()):
         raise InputError("plots need at least one line of metrics; there is none")
     figure = Figure(figsize=(10, 7), layout="constrained")

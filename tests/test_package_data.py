@@ -1,12 +1,14 @@
-"""Files that are no Python are in the wheel only if pyproject.toml names them."""
+"""pyproject.toml names the files of the wheel that are no Python, and the extras of all texts."""
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+DATA = PROJECT["tool"]["setuptools"]
 
 
 @pytest.mark.parametrize("package", ["golden", "hw", "model", "sim", "signacc"])
@@ -18,3 +20,15 @@ def test_every_file_of_a_package_is_named(package):
         if path.is_file() and path.suffix not in (".py", ".pyc") and not path.name.startswith(".")
     }
     assert sorted(str(path.relative_to(ROOT)) for path in files - named) == []
+
+
+def test_extras_that_texts_and_messages_name_exist():
+    texts = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"]
+    for package in ("golden", "hw", "model", "sim", "signacc"):
+        texts += (ROOT / package).rglob("*.py")
+    named = {
+        extra
+        for path in texts
+        for extra in re.findall(r"signacc\[([^\]]+)\]", path.read_text(encoding="utf-8"))
+    }
+    assert {"fpga", "explore"} <= named <= PROJECT["project"]["optional-dependencies"].keys()
