@@ -7,6 +7,7 @@ golden's to the bit, and the cycle of every vector's last result must equal the 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,6 +128,12 @@ def test_the_full_run_is_of_the_size_that_is_claimed():
     engines = CONFIGURATIONS + len(CORNERS) + MORE_CONFIGURATIONS
     assert engines >= 24
     assert engines * MORE_CASES >= 1000
+    few = CONFIGURATIONS + len(CORNERS)
+    text = (Path(__file__).parents[2] / "docs/verification.md").read_text(encoding="utf-8")
+    assert (
+        f"on {engines} engines and {engines * MORE_CASES:,} random sequences of\nlayers "
+        f"({few} and {few * CASES} in `make test`)"
+    ) in text
 
 
 def test_commands_carry_less_than_they_could():
