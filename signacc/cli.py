@@ -55,6 +55,7 @@ def _check_sidecar(path: Path) -> None:
 _SYSTEMS = "Named system: asic7, kv260, kv260_a8, kv260_a8_lean, kv260_lean, tiny, u280, ulx3s"
 _preset = click.option(
     "--preset",
+    metavar="NAME",
     help="Engine preset: tiny, kv260, kv260_a8, kv260_lean, kv260_a8_lean, ulx3s, u280, asic7.",
 )
 _config = click.option("--config", metavar="FILE", help="Engine configuration, a JSON file.")
@@ -102,7 +103,7 @@ def main() -> None:
 @click.option("--prompt",
               default="Once upon a time, in a small village near the river, there lived",
               show_default=True, help="English text to start from.")
-@click.option("--layers", default="0", show_default=True,
+@click.option("--layers", default="0", show_default=True, metavar="LIST",
               help="Decoder layers to run on the RTL: all, or numbers and ranges like 0,2-4.")
 @click.option("--positions", default=8, show_default=True, type=click.IntRange(1),
               help="Token positions to run on the RTL.")
@@ -140,7 +141,7 @@ def cosim(**options: Any) -> None:
 @_preset
 @_config
 @click.option("-o", "--output", required=True, metavar="FILE.v", help="Verilog file to write.")
-@click.option("--top", help="Name of the top module [default: signacc_<preset>].")
+@click.option("--top", metavar="NAME", help="Name of the top module [default: signacc_<preset>].")
 @click.option("--axi", type=click.Choice(["streams", "memory"]),
               help="With AXI: all data by streams, or weights read from memory by a master.")
 @click.option("--axi-data-bits", type=int, help="Width of the read master [default: 128].")
@@ -280,12 +281,12 @@ def export(model: str | None, kind: str, preset: str | None, config: str | None,
 @main.command()
 @_preset
 @_config
-@click.option("--target", default="ecp5-85k", show_default=True,
+@click.option("--target", default="ecp5-85k", show_default=True, metavar="NAME",
               help="Device: ecp5-25k, ecp5-45k, ecp5-85k, ice40-hx8k, ice40-up5k, gowin-gw2a18, "
               "gowin-gw5a25, nexus-40; synthesis only: xcup-k26, xcup-u280.")
-@click.option("--part", default="engine", show_default=True,
+@click.option("--part", default="engine", show_default=True, metavar="NAME",
               help="engine, array (with its accumulators alone) or row.")
-@click.option("--speed", help="Speed grade [default: the slowest].")
+@click.option("--speed", metavar="GRADE", help="Speed grade [default: the slowest].")
 @click.option("--freq", metavar="MHZ", callback=_frequency,
               help="Clock to aim at [default: the preset's].")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100),
@@ -296,7 +297,7 @@ def export(model: str | None, kind: str, preset: str | None, config: str | None,
 @click.option("--no-rw-check", is_flag=True,
               help="Let Yosys assume that no RAM is read at the address being written.")
 @click.option("--no-rewrites", is_flag=True, help="Give nextpnr the netlist as Yosys left it.")
-@click.option("--out", metavar="FOLDER", help="Folder for results [default: in the cache].")
+@click.option("-o", "--out", metavar="FOLDER", help="Folder for results [default: in the cache].")
 @_json
 def pnr(**options: Any) -> None:
     """Synthesize, place and route with open tools: utilisation, Fmax, critical path.
@@ -317,9 +318,10 @@ def pnr(**options: Any) -> None:
 @main.command()
 @_preset
 @_config
-@click.option("--board", default="ulx3s", show_default=True, help="ulx3s: the one with an 85F.")
+@click.option("--board", default="ulx3s", show_default=True, metavar="NAME",
+              help="ulx3s: the one with an 85F.")
 @click.option("--clock", default=50.0, show_default=True, metavar="MHZ",
-              type=click.FloatRange(1, 400), help="The engine's clock.")
+              type=click.FloatRange(1, 400), help="The engine's clock; the PLL gives 3.125 to 400.")
 @click.option("--baud", default=1_000_000, show_default=True, type=click.IntRange(300, 3_000_000),
               help="Of the serial line: what the board's FT231X takes.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100),
@@ -346,7 +348,7 @@ def bitstream(**options: Any) -> None:
                    "or a folder's config.json.")
 @click.option("--preset", metavar="NAME", help=f"{_SYSTEMS} [default: kv260].")
 @click.option("--system", metavar="FILE", help="A system of your own, a JSON file.")
-@click.option("--memory", help="Named memory in place of the system's own.")
+@click.option("--memory", metavar="NAME", help="Named memory in place of the system's own.")
 @click.option("--context", type=click.IntRange(1),
               help="One token that attends to so many positions [default: 512].")
 @click.option("--prefill", type=click.IntRange(0), help="Prompt tokens of every sequence.")
@@ -360,8 +362,8 @@ def bitstream(**options: Any) -> None:
 @click.option("--engines", type=click.IntRange(1), help="Engines on a chip.")
 @click.option("--chips", type=click.IntRange(1), help="Chips that share the model.")
 @click.option("--parallel", type=click.Choice(["tensor", "pipeline"]), help="How they share it.")
-@click.option("--link", help="With --chips, link between them: pcie4-x16, ethernet-100g or "
-              "die-to-die.")
+@click.option("--link", metavar="NAME",
+              help="With --chips, link between them: pcie4-x16, ethernet-100g or die-to-die.")
 @click.option("--trace", metavar="FILE.json",
               help="Write a timeline for the Chrome or Perfetto trace viewer.")
 @click.option("--plot", metavar="FOLDER", help="Write roofline.png and breakdown.png there.")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -52,6 +53,22 @@ def test_help_names_every_system_and_model(command):
     text = " ".join(invoke(command, "--help").output.split())
     assert ", ".join(SYSTEM_NAMES) in text
     assert all(name in text for name in MODELS)
+
+
+def test_help_calls_a_thing_the_same_in_every_command():
+    """What an option takes, in capitals; TEXT says nothing."""
+    seen = {}
+    for name in COMMANDS:
+        command = main.commands[name]
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.is_flag:
+                shown = option.make_metavar(click.Context(command))
+                seen.setdefault(option.opts[-1], set()).add(shown)
+    expected = {
+        "--preset": {"NAME"}, "--memory": {"NAME"}, "--link": {"NAME"}, "--target": {"NAME"},
+        "--board": {"NAME"}, "--top": {"NAME"}, "--config": {"FILE"}, "--system": {"FILE"},
+    }
+    assert {option: seen[option] for option in expected} == expected
 
 
 def test_help_is_light():
