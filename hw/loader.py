@@ -39,7 +39,8 @@ class Loader(wiring.Component):
     inside : Out
         Vectors need their windows still.
     error : Out
-        Sticky: a command with K, N or M out of range was dropped.
+        Sticky: a command was dropped: K, N or M out of range, groups of no words, or weights from
+        beyond the memory.
     """
 
     def __init__(self, config: EngineConfig):

@@ -81,3 +81,34 @@ def test_chunks_of_every_vector(config, chance):
     run(dut, bench)
     assert taken == want, seed
     assert layers == [(k, n) for k, n, m in commands for _ in range(m)], seed
+
+
+@pytest.mark.parametrize(
+    ("changes", "command", "dropped"),
+    [
+        ({"scale_out": "groups"}, {"s": 0}, True),
+        ({"scale_out": "groups"}, {"s": 1}, False),
+        ({"scale_out": "groups"}, {"s": 6}, False),
+        ({"weights": "memory", "weight_words": 5}, {"w": 4}, False),
+        ({"weights": "memory", "weight_words": 5}, {"w": 5}, True),
+        ({"weights": "memory", "weight_words": 5}, {"w": 7}, True),
+    ],
+)
+def test_groups_of_no_words_and_weights_beyond_the_memory_are_dropped(changes, command, dropped):
+    dut = Loader(replace(BASE, **changes))
+    told, begun = [], []
+
+    async def bench(ctx):
+        ctx.set(dut.command.payload, {"k": 1, "n": 1} | command)
+        ctx.set(dut.command.valid, 1)
+        assert ctx.get(dut.command.ready)
+        await ctx.tick()
+        ctx.set(dut.command.valid, 0)
+        for _ in range(4):
+            told.append(ctx.get(dut.error))
+            begun.append(ctx.get(dut.layer_valid))
+            await ctx.tick()
+
+    run(dut, bench)
+    assert any(begun) != dropped
+    assert told == [dropped] * 4
