@@ -160,10 +160,18 @@ class ModelConfig:
         if not path.is_file():
             raise InputError(f"a model folder must hold config.json; there is none in {folder}")
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path} must be valid JSON: {error}") from None
         return cls.from_dict(data, where=str(path))
+
+
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object, for ``object_pairs_hook``; raises ValueError if a key stands twice."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise ValueError("a key must stand once in its object")
+    return row
 
 
 def linear_module(name: str) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from golden.config import unique_keys
+
 from ..checks import shown
 from ..errors import InputError
 from .arrivals import MOST_REQUESTS, check_run
@@ -178,19 +180,12 @@ def _json_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:
         if not text.strip():
             continue
         try:
-            row = json.loads(text, object_pairs_hook=_object)
+            row = json.loads(text, object_pairs_hook=unique_keys)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {line}: must be valid JSON: {error}") from None
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {line}: must hold a JSON object, not {shown(row)}")
         yield line, row
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        raise ValueError("a key must stand once in its object")
-    return row
 
 
 def _number(row: dict, name: str, path: Path, line: int) -> float:

@@ -1,7 +1,7 @@
 """ModelConfig: every rule with its message, shapes by arithmetic, files."""
 
 import json
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, asdict, replace
 
 import pytest
 
@@ -193,6 +193,17 @@ def test_a_config_is_json(raw, tmp_path):
     with pytest.raises(InputError) as error:
         ModelConfig.from_folder(tmp_path)
     assert str(error.value).startswith(f"{tmp_path / 'config.json'} must be valid JSON: ")
+
+
+def test_a_config_has_a_key_once(tmp_path):
+    """The last of two would count, silently."""
+    text = json.dumps(asdict(MODELS["fbi-130m"]))
+    (tmp_path / "config.json").write_text(text[:-1] + ', "vocab_size": 9}')
+    with pytest.raises(InputError) as error:
+        ModelConfig.from_folder(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path / 'config.json'} must be valid JSON: a key must stand once in its object"
+    )
 
 
 def test_no_config(tmp_path):
