@@ -3,7 +3,8 @@
 An image is ``image.bin`` and ``image.json``. For each FBI-linear the binary holds its coefficients
 (K times scale and shift, binary16, little-endian) and then its weight beats, each filled up to
 whole bytes; both begin at multiples of ALIGNMENT. The JSON says which engine it is for and where
-everything lies. The code of the beats is that of :mod:`hw.streams`.
+everything lies. The code of the beats is that of :mod:`hw.streams`. An FBI-LLM has no scales on the
+output axis: an engine with `scale_out` must be given ones, which are not in the image.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ import numpy as np
 from golden.config import linear_key
 from golden.errors import InputError
 from golden.folder import load_packed
-from hw.config import EngineConfig
+from hw.config import ConfigError, EngineConfig
 from hw.streams import weight_beats, weights_from_beats
 
 from .files import check_output_folder, write_files
 
 FORMAT = "signacc-image"
 VERSION = 1
-ALIGNMENT = 64
-"""Bytes: a whole beat of any AXI bus up to 512 bits, and of a DRAM burst."""
+ALIGNMENT = 128
+"""Bytes: a whole beat of the widest AXI bus that a core can have, 1,024 bits."""
 BINARY, INDEX = "image.bin", "image.json"
 
 
@@ -160,12 +161,28 @@ def read_image(
         raise InputError(f"{folder / INDEX} must be of format {FORMAT}, version {VERSION}")
     if hashlib.sha256(data).hexdigest() != index.get("sha256"):
         raise InputError(f"{folder / BINARY} is not the file that {INDEX} describes")
-    config = EngineConfig.from_dict(index.get("engine"), where=f"engine in {folder / INDEX}")
+    try:
+        config = EngineConfig.from_dict(index.get("engine"), where=f"engine in {folder / INDEX}")
+    except ConfigError as error:
+        raise InputError(str(error)) from None
     width = -(-config.weight_beat_bits // 8)
-    for entry in index["layers"]:
-        layer = ImageLayer(**entry)
-        pairs = np.frombuffer(data, "<f2", 2 * layer.k, layer.coef_offset).reshape(-1, 2)
-        beats = np.frombuffer(data, np.uint8, layer.beats * width, layer.weight_offset)
-        signs, _ = weights_from_beats(config, beats.reshape(-1, width), layer.n, layer.k)
+    for number, entry in enumerate(_entries(index, folder)):
+        try:
+            layer = ImageLayer(**entry)
+            pairs = np.frombuffer(data, "<f2", 2 * layer.k, layer.coef_offset).reshape(-1, 2)
+            beats = np.frombuffer(data, np.uint8, layer.beats * width, layer.weight_offset)
+            signs, _ = weights_from_beats(config, beats.reshape(-1, width), layer.n, layer.k)
+        except (TypeError, ValueError) as error:  # ConfigError is a ValueError
+            raise InputError(
+                f"layer {number} of {folder / INDEX} must lie within {BINARY} and fit its engine: "
+                f"{error}"
+            ) from None
         yield layer, signs, pairs[:, 0].copy(), pairs[:, 1].copy()
+
+
+def _entries(index: dict, folder: Path) -> list:
+    layers = index.get("layers")
+    if not isinstance(layers, list):
+        raise InputError(f"{folder / INDEX} must have a list of layers, not {layers!r}")
+    return layers
 

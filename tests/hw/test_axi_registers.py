@@ -205,10 +205,12 @@ def test_the_documentation_names_every_error():
         assert f"`{kind}`" in section, f.name
 
 
-def test_the_examples_of_the_documentation_run():
+def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 1
-    exec(compile(examples[0], "docs/axi.md", "exec"), {})
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, "docs/axi.md", "exec"), {})
 
 
 def test_every_structure_has_a_number():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from golden.errors import InputError
 from golden.folder import load_packed
+from hw.axi.config import AxiConfig
 from hw.config import ConfigError, EngineConfig, named_preset
 from hw.streams import weight_beats
 from signacc.cli import main
@@ -71,6 +73,13 @@ def test_beats_stand_as_the_engine_takes_them(folder, tmp_path, config):
     assert len(data) - end < ALIGNMENT
 
 
+def test_layers_begin_at_whole_beats_of_every_bus():
+    widest = AxiConfig(memory=True, axi_data_bits=1024)
+    with pytest.raises(ConfigError):
+        AxiConfig(memory=True, axi_data_bits=2048)
+    assert ALIGNMENT % widest.data_bytes == 0
+
+
 def test_a_layer_that_does_not_fit_is_refused_and_nothing_is_written(folder, tmp_path):
     small = EngineConfig(name="small", k_par=2, n_par=2, k_max=8, n_max=64)
     with pytest.raises(ConfigError, match="K must be from 1 to 8 on preset small, not"):
@@ -90,6 +99,18 @@ def test_damage_is_noticed(folder, tmp_path):
     (tmp_path / INDEX).write_text(json.dumps(index | {"version": 9}))
     with pytest.raises(InputError, match="must be of format signacc-image, version 1"):
         next(read_image(tmp_path))
+    binary.write_bytes(bytes(len(data)))
+    zeros = index | {"sha256": sha256(bytes(len(data))).hexdigest()}
+    for change, message in (
+        ({"layers": None}, "must have a list of layers, not None"),
+        ({"layers": [3]}, "layer 0 of .* must lie within image.bin and fit its engine"),
+        ({"layers": [index["layers"][0] | {"weight_offset": 10**9}]}, "layer 0 of .* must lie"),
+        ({"layers": [index["layers"][0] | {"k": 65}]}, "layer 0 of .* must lie"),
+        ({"engine": None}, "engine in .* must be a JSON object, not NoneType"),
+    ):
+        (tmp_path / INDEX).write_text(json.dumps(zeros | change))
+        with pytest.raises(InputError, match=message):
+            next(read_image(tmp_path))
     (tmp_path / INDEX).write_text("{")
     with pytest.raises(InputError, match="must be valid JSON"):
         next(read_image(tmp_path))
