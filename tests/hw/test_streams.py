@@ -10,6 +10,7 @@ from hw.streams import (
     activation_chunks,
     coefficient_chunks,
     payload_integers,
+    scale_chunks,
     weight_beats,
     weights_from_beats,
 )
@@ -31,6 +32,19 @@ def packed(rows) -> np.ndarray:
 
 
 # ---- by hand ----------------------------------------------------------------------------------
+
+
+def test_the_order_of_scales_by_hand():
+    """N = 5 outputs in tiles of 4, two groups, two vectors, two scales a chunk; NaN fills up."""
+    config = engine(n_par=4, out_par=2, m_par=2, scale_out="groups")
+    scales = np.arange(1, 11, dtype=np.uint16).reshape(5, 2).view(np.float16)
+    nan = 0x7FFF
+    first, second = [(1, 3), (5, 7)], [(2, 4), (6, 8)]  # of the first tile, by group
+    order = [*first, *first, *second, *second, *[(9, nan)] * 2, *[(10, nan)] * 2]
+    chunks = scale_chunks(config, scales, vectors=2, padding=nan)
+    assert chunks == [low | high << 16 for low, high in order]
+    rows = scale_chunks(config, scales[:, 0].copy())
+    assert rows == [low | high << 16 for low, high in [*first, (9, 0)]]
 
 
 def test_the_order_of_beats_by_hand():

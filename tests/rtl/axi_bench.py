@@ -314,7 +314,7 @@ async def recover(core: Core, layer: LayerJob) -> int:
             await core.wait_idle()
     for name in core.of_layer:
         assert await core.read(f"{name.upper()}_FRAMES") == 1, name
-    count = core.check_what_came([layer])
+    count = await core.check_what_came([layer])
     await core.check_nothing_left()
     return count
 
@@ -495,6 +495,31 @@ async def second_reset_ends_flushing(dut) -> None:
             await core.wait_idle()
     await core.check_nothing_left()
     await run(core, core.random_layer())
+
+
+@cocotb.test()
+async def reset_before_a_frame_came(dut) -> None:
+    """A frame of which nothing was taken is neither waited for nor, when it comes, discarded."""
+    core = await start(dut, 118)
+    for late in core.of_layer:
+        layer = core.random_layer(2 * CONFIG.k_par, CONFIG.n_par)
+        await describe_layer(core, layer)
+        others = [name for name in core.of_layer if name != late]
+        for name in others:
+            core.send(name, FRAMES[name](layer))
+        await core.command("start")
+        for _ in range(60):
+            await core.edge
+        await core.command("reset")
+        await core.wait_idle(200)
+        assert await core.read("ERROR") == 0
+        for name in others:
+            if await core.read(f"{name.upper()}_FRAMES") == 0:
+                await core.command(f"flush_{name}")
+                await core.wait_idle()
+        await core.check_nothing_left()
+        await run(core, core.random_layer(2 * CONFIG.k_par, CONFIG.n_par + 1))
+        await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
 
 
 @cocotb.test()

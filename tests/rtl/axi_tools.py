@@ -388,12 +388,12 @@ class Core:
         for vector, values in enumerate(expected(layer)):
             assert await self.receive() == (vector, values), layer.name
 
-    def check_what_came(self, layers: list[LayerJob]) -> int:
-        """After a run that was stopped: all that came is right, and was ended.
+    async def check_what_came(self, layers: list[LayerJob]) -> int:
+        """After a run that was stopped: all that came is right, was ended, and is counted.
 
         Returns how many results came. Those of the last layer may be cut short.
         """
-        count = 0
+        count = whole = 0
         rest = list(layers)
         while self.result.frames:
             layer = rest.pop(0)
@@ -402,9 +402,11 @@ class Core:
                 vector, values = self.result.frames.popleft()
                 assert values == want[vector][: len(values)], layer.name
                 count += len(values)
+                whole += len(values) == len(want[vector])
                 want[vector] = want[vector][len(values) :]
             if any(want):
                 assert not self.result.frames, "frames after one that was cut short"
+        assert await self.read("VECTORS_DONE") == whole
         return count
 
     async def check_nothing_left(self) -> None:
