@@ -350,7 +350,8 @@ def bitstream(**options: Any) -> None:
 @click.option("--system", metavar="FILE", help="A system of your own, a JSON file.")
 @click.option("--memory", metavar="NAME", help="Named memory in place of the system's own.")
 @click.option("--context", type=click.IntRange(1),
-              help="One token that attends to so many positions [default: 512].")
+              help="One token that attends to so many positions [default: 512, or as far as the "
+              "model goes].")
 @click.option("--prefill", type=click.IntRange(0), help="Prompt tokens of every sequence.")
 @click.option("--decode", type=click.IntRange(0), help="Decode steps after the prompt.")
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(1),

@@ -24,6 +24,9 @@ from sim.system import (
 )
 from sim.workload import Formats
 
+USUAL_CONTEXT = 512
+"""Positions that a token attends to if nothing is said, if the model goes as far."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SimulateOptions:
@@ -89,7 +92,9 @@ def chosen_estimate(options: SimulateOptions) -> Estimate:
     model, system = model_shape(options.model), chosen_system(options)
     formats = Formats(kv_bits=options.kv_bits, head=options.head)
     if options.prefill is None and options.decode is None:
-        context = 512 if options.context is None else options.context
+        context = options.context
+        if context is None:
+            context = min(USUAL_CONTEXT, model.max_position_embeddings)
         return estimate(model, system, context=context, batch=options.batch, formats=formats)
     if options.context is not None:
         raise click.UsageError("give --context for one token, or --prefill and --decode")

@@ -21,6 +21,7 @@ from hw.config import PRESETS, EngineConfig
 from signacc.console import out, progress
 from signacc.models import SHIPPED, model_folder
 from signacc.report import estimate_lines, quantity
+from signacc.simulate import USUAL_CONTEXT
 from sim.stalls import StallPattern
 
 from .job import LayerJob, Run, Writing
@@ -28,7 +29,6 @@ from .operands import check_layer, golden_result, random_layer, with_unit_scales
 from .run import LayerReport, build_engine, compare_layers, execute_runs
 
 ESTIMATE_PRESET = "kv260"
-ESTIMATE_CONTEXT = 512
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _whole_model(story: _Story | None, engine: EngineConfig):
     from sim.baselines import baselines_for
     from sim.system import SYSTEM_NAMES, estimate, named_system
 
-    context = min(ESTIMATE_CONTEXT, story.config.max_position_embeddings)
+    context = min(USUAL_CONTEXT, story.config.max_position_embeddings)
     if engine.name in SYSTEM_NAMES and engine == PRESETS[engine.name]:
         system = named_system(engine.name)
     else:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -234,6 +234,15 @@ class TestSimulate:
         report = json.loads(result.stdout)
         assert "mlp_all_reduce" in [entry["name"] for entry in report["operators"]]
         assert (report["provenance"]["chips"], report["provenance"]["engines"]) == (2, 2)
+
+    def test_a_model_of_a_short_context(self, tmp_path):
+        """The context that nobody asked for was refused."""
+        config = replace(MODELS["fbi-43m"], max_position_embeddings=100)
+        (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
+        report = json.loads(invoke("simulate", "--model", str(tmp_path), "--json").stdout)
+        assert report["context"] == 100
+        refused(invoke("simulate", "--model", str(tmp_path), "--context", "101"),
+                "context must be an integer from 1 to max_position_embeddings = 100, not 101")
 
     def test_a_system_and_a_model_of_ones_own(self, tmp_path):
         from sim.system import presets
