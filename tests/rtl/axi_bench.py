@@ -468,6 +468,29 @@ async def soft_reset_at_many_moments(dut) -> None:
 
 
 @cocotb.test()
+async def soft_reset_between_results(dut) -> None:
+    """A frame of results that is cut short is ended; its vector does not count as done."""
+    core = await start(dut, 119)
+    cut = 0
+    for beats in range(1, 13):
+        core.pause(0.4 * (beats % 2))
+        layer = core.random_layer(CONFIG.k_par, CONFIG.n_max)
+        await describe_layer(core, layer)
+        core.send_layer(layer)
+        await core.command("start")
+        end = core.cycle + LIMIT
+        while beats:
+            beats -= dut.m_axis_result_tvalid.value == 1 and dut.m_axis_result_tready.value == 1
+            await core.edge
+            assert core.cycle < end, "no results: hang"
+        await core.command("reset")
+        await core.wait_idle()
+        cut += 0 < await recover(core, layer) < layer.n * layer.m
+        await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
+    assert cut >= 4, "too few frames were cut short"
+
+
+@cocotb.test()
 async def second_reset_ends_flushing(dut) -> None:
     """A frame whose tlast never comes keeps the core busy, until software says otherwise."""
     core = await start(dut, 111)
