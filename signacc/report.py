@@ -200,6 +200,8 @@ def explore_table(report: dict[str, Any], most: int = 24) -> None:
         table.add_column(
             _FIGURES.get(column, column.replace("_", " ")),
             justify="left" if column in axes else "right",
+            # Where a terminal is too narrow a name goes on in the next line: none is cut off.
+            overflow="fold", no_wrap=column not in axes,
         )
     for record in front[:most]:
         metrics = record["metrics"]

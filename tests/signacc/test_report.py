@@ -1,5 +1,7 @@
 import pytest
+from rich.console import Console
 
+from signacc import report
 from signacc.report import _bar, quantity, si
 
 
@@ -33,3 +35,26 @@ def test_a_timeline_has_each_bound_for_its_share():
     ]
     assert _bar({"operators": operators}, {"name": "decode"}) == "a" * 38 + "m" * 12
     assert _bar({"operators": operators}, {"name": "prefill"}) == "l" * 50
+
+
+def test_no_name_of_a_sweep_is_cut_off(monkeypatch, capsys):
+    """Two memories whose names begin alike were the same "lpddr5…" in 80 columns."""
+    monkeypatch.setattr(report, "out", Console(width=80, highlight=False))
+    memories = ("lpddr5-6400-x32", "lpddr5-6400-x128")
+    metrics = {"tokens_per_second": 55.4, "joules_per_token": 0.112, "watts": 6.23, "usd": 166,
+               "lut": 274_944, "lut_mark": "modelled"}
+    front = [
+        {"design": {"memory": memory, "structure": f"shared{i}", "k_par": 64 << i, "n_par": 16 << i,
+                    "m_par": 1 + i}, "metrics": metrics}
+        for i, memory in enumerate(memories)
+    ]
+    report.explore_table({
+        "designs": 2, "pruned": {}, "evaluated": 2, "resumed": 0, "refused": 0, "feasible": 2,
+        "refusals": [], "front": front, "objectives": ["usd"], "space": "boards",
+    })
+    lines = capsys.readouterr().out.splitlines()
+    first = "".join(line[1:].split("  ")[0].strip() for line in lines[4:])
+    for memory in memories:
+        assert memory in first, lines
+    assert sum("274,944 r" in line for line in lines) == 2
+    assert not any("…" in line for line in lines)
