@@ -205,8 +205,7 @@ def test_the_documentation_names_every_error():
         assert f"`{kind}`" in section, f.name
 
 
-def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_examples_of_the_documentation_run():
     examples = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     assert len(examples) == 2
     for example in examples:
