@@ -24,9 +24,15 @@ from cocotb_tools.runner import Verilator
 
 from golden.cache import cache_root
 
-from .toolchain import Toolchain, ToolError, check_make_path, find_toolchain, python_version
+from .toolchain import (
+    WAIVERS,
+    Toolchain,
+    ToolError,
+    check_make_path,
+    find_toolchain,
+    python_version,
+)
 
-WAIVERS = Path(__file__).with_name("waivers.vlt")
 _OPTIONS = ("-Wall", "--x-initial", "unique", "--x-assign", "unique", "-O3")
 _COMPILE = "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O1"
 # The code that compares every net with its last value is most of a traced build, and runs briefly.

@@ -12,6 +12,9 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+WAIVERS = Path(__file__).with_name("waivers.vlt")
+"""What of ``verilator -Wall`` generated Verilog is excused from, with the reasons."""
+
 MINIMUM = (5, 36)
 """Oldest Verilator that cocotb 2.1 works with."""
 

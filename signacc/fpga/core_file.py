@@ -6,6 +6,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from signacc.cosim.toolchain import WAIVERS
+
 from .steps import KEEP_COPIES, TECHMAPS
 from .targets import Target
 from .tcl import word
@@ -42,6 +44,10 @@ def core_files(
     stem = verilog.removesuffix(".v")
     filesets = {
         "rtl": _Fileset({verilog: "verilogSource-2005"}),
+        "waivers": _Fileset(
+            {f"{stem}_waivers.vlt": "vlt"},
+            {f"{stem}_waivers.vlt": WAIVERS.read_text(encoding="utf-8")},
+        ),
         "copies": _script(f"{stem}_copies.tcl", _copies(top)),
     }
     wanted = {target.name: ["rtl", "copies"] for target in targets}
@@ -61,7 +67,7 @@ def core_files(
             if target.family == family:
                 wanted[target.name].insert(1, name)
     used = {name: filesets[name] for name in filesets
-            if name == "rtl" or any(name in names for names in wanted.values())}
+            if name in ("rtl", "waivers") or any(name in names for names in wanted.values())}
     core = _core(top, version, used, [(target, wanted[target.name]) for target in targets])
     texts = {f"{stem}.core": core}
     for fileset in used.values():
@@ -113,11 +119,12 @@ def _core(
         f"    toplevel: {_text(top)}",
         "  lint:",
         "    <<: *default",
+        "    filesets: [waivers, rtl]",
         "    default_tool: verilator",
         "    tools:",
         "      verilator:",
         "        mode: lint-only",
-        "        verilator_options: [-Wall, -Wno-fatal]",
+        "        verilator_options: [-Wall]",
     ]
     for target, names in targets:
         lines += [

@@ -32,17 +32,18 @@ def core_of(files):
 def test_core_file():
     files = core_files(top="engine", verilog="engine.v", version="0.1.0",
                        targets=[named_target("ecp5-85k"), named_target("xcup-k26")])
-    assert files.keys() == {"engine.core", "engine_copies.tcl"}
+    assert files.keys() == {"engine.core", "engine_copies.tcl", "engine_waivers.vlt"}
     core = core_of(files)
     assert core["name"] == "signacc:engine:engine:0.1.0"
     assert core["filesets"] == {
         "rtl": {"files": [{"engine.v": {"file_type": "verilogSource-2005"}}]},
+        "waivers": {"files": [{"engine_waivers.vlt": {"file_type": "vlt"}}]},
         "copies": {"files": [{"engine_copies.tcl": {"file_type": "tclSource"}}]},
     }
     for name, target in core["targets"].items():
         assert target["toplevel"] == "engine"
-        synthesis = name not in ("default", "lint")
-        assert target["filesets"] == (["rtl", "copies"] if synthesis else ["rtl"])
+        others = {"default": ["rtl"], "lint": ["waivers", "rtl"]}
+        assert target["filesets"] == others.get(name, ["rtl", "copies"])
     assert core["targets"].keys() == {"default", "lint", "ecp5-85k", "xcup-k26"}
     assert core["targets"]["xcup-k26"]["tools"]["yosys"] == {
         "arch": "xilinx",
@@ -54,7 +55,7 @@ def test_triple_adders_are_cells_where_the_family_has_them():
     files = core_files(top="e", verilog="e.v", version="1.0.0", modules=("adders",),
                        targets=[named_target("ecp5-85k"), named_target("xcup-k26")])
     assert files.keys() == {
-        "e.core", "e_copies.tcl", "e_xcup_adders.tcl", "e_xcup_adders.v"
+        "e.core", "e_copies.tcl", "e_waivers.vlt", "e_xcup_adders.tcl", "e_xcup_adders.v"
     }
     assert files["e_xcup_adders.v"] == TECHMAPS["xcup"]["adders"].read_text()
     core = core_of(files)
@@ -70,7 +71,9 @@ def test_triple_adders_are_cells_where_the_family_has_them():
 def test_sums_in_blocks_are_cells_where_the_family_has_them():
     files = core_files(top="e", verilog="e.v", version="1.0.0", modules=("blocks",),
                        targets=[named_target("ecp5-85k"), named_target("xcup-k26")])
-    assert files.keys() == {"e.core", "e_copies.tcl", "e_xcup_blocks.tcl", "e_xcup_blocks.v"}
+    assert files.keys() == {
+        "e.core", "e_copies.tcl", "e_waivers.vlt", "e_xcup_blocks.tcl", "e_xcup_blocks.v"
+    }
     core = core_of(files)
     assert core["targets"]["xcup-k26"]["filesets"] == ["rtl", "xcup_blocks", "copies"]
     assert core["targets"]["ecp5-85k"]["filesets"] == ["rtl", "copies"]
