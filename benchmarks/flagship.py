@@ -65,8 +65,8 @@ def why(log: Path) -> list[str]:
     """
     lines = [line[:400] for line in log.read_text(errors="replace").splitlines() if line.strip()]
     last = max((place for place, line in enumerate(lines) if line.startswith("$ ")), default=0)
-    told = [line for line in lines[last:] if line.startswith("Error: ")]
-    return list(dict.fromkeys(told)) or lines[last:][-3:]
+    errors = [line for line in lines[last:] if line.startswith("Error: ")]
+    return list(dict.fromkeys(errors)) or lines[last:][-3:]
 
 
 class Parts:

@@ -1,4 +1,4 @@
-"""SHA-256 of a checkpoint's files, and of what is said about it."""
+"""SHA-256 of files: of a checkpoint, with what is said about it, and of what a manifest names."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_manifested(path: Path, said: str, found: str) -> None:
+    """Refuse a file of which a manifest says another SHA-256 than was found."""
+    if found != said:
+        raise InputError(
+            f"{path} must be as its manifest says (SHA-256 {said[:12]}…); it has changed or is "
+            f"damaged"
+        )
 
 
 def hash_files(paths: Iterable[Path]) -> dict[str, str]:

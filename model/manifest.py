@@ -18,7 +18,7 @@ import numpy as np
 
 from golden.errors import InputError
 
-from .checksums import file_hash
+from .checksums import check_manifested, file_hash
 from .data import Mixture, load_shard
 from .files import check_format, write_text
 from .tokenizer import Vocabulary
@@ -81,11 +81,8 @@ class Manifest:
         path = Path(folder) / name
         if not path.is_file():
             raise InputError(f"{folder} must hold {name}; it does not")
-        if self.others.get(name) not in (None, file_hash(path)):
-            raise InputError(
-                f"{path} must be as its manifest says (SHA-256 {self.others[name][:12]}…); it has "
-                f"changed or is damaged"
-            )
+        if name in self.others:
+            check_manifested(path, self.others[name], file_hash(path))
         return path
 
     def write(self, folder: Path) -> None:
@@ -175,11 +172,7 @@ def _checked(shard: Shard, folder: Path, length: int, vocabulary: int) -> np.nda
     """Return a shard that is as the manifest says; see `load_shards`."""
     path = folder / shard.file
     array = load_shard(path)
-    if file_hash(path) != shard.sha256:
-        raise InputError(
-            f"{path} must be as its manifest says (SHA-256 {shard.sha256[:12]}…); it has "
-            f"changed or is damaged"
-        )
+    check_manifested(path, shard.sha256, file_hash(path))
     if array.shape != (shard.rows, length):
         raise InputError(
             f"{path} must hold {shard.rows} rows of {length} tokens, not {array.shape}"

@@ -17,6 +17,8 @@ from types import TracebackType
 
 from golden.errors import InputError
 
+from .checksums import check_manifested
+
 _NAME = re.compile(r"step-\d{8}-\d{4,}-[0-9a-f]{12}\.bin")
 TEMPORARY = "next.bin.part"
 
@@ -123,11 +125,7 @@ class PartReader:
     def _next(self, part: Part) -> bytes:
         path = self.folder / part.file
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != part.sha256:
-            raise InputError(
-                f"{path} must be as its manifest says (SHA-256 {part.sha256[:12]}…); it has "
-                f"changed or is damaged"
-            )
+        check_manifested(path, part.sha256, hashlib.sha256(data).hexdigest())
         return data
 
     def __enter__(self) -> PartReader:
