@@ -63,12 +63,8 @@ PARTS: tuple[tuple[str, ...], ...] = (
 )
 """What is left out. Without barriers blocks read what others are writing, which costs no time."""
 
-VARIANTS: tuple[dict[str, int], ...] = (
-    {}, {"lean": True}, {"read_once": True}, {"lean": True, "read_once": True},
-    {"lean": True, "flight": 3},
-)
-"""Settings of :class:`signacc.baseline.step.StepShape` that differ from its own. Copies under way
-without `lean` were measured: benchmarks/results/gpu_step_variants.json."""
+VARIANTS: tuple[dict[str, int], ...] = ({}, {"flight": 1}, {"flight": 3})
+"""Settings of :class:`signacc.baseline.step.StepShape` that differ from its own."""
 
 
 def _shapes(models: tuple[str, ...], families: tuple[str, ...]) -> Iterator[tuple]:
@@ -88,8 +84,7 @@ def _shapes(models: tuple[str, ...], families: tuple[str, ...]) -> Iterator[tupl
         yield from ((StepShape(config, bits, blocks, **one), ())
                     for config in (few, configs[0]) for bits in BITS for one in VARIANTS)
     if "phases" in families:
-        yield from ((StepShape(configs[0], bits, blocks, stamps=True, lean=lean), ())
-                    for bits in BITS for lean in (False, True))
+        yield from ((StepShape(configs[0], bits, blocks, stamps=True), ()) for bits in BITS)
 
 
 def _gemvs(models: tuple[str, ...]) -> Iterator[dict[str, int]]:
@@ -303,23 +298,21 @@ class Bench:
         return out
 
     def phases(self, model: str) -> None:
-        """Stamp the phases of a step, as it is and with `lean`."""
+        """Stamp the phases of a step."""
         from signacc.baseline.measure import release
 
         for bits in BITS:
             decoder = self.decoder(named_model(model), bits)
             usual = decoder.path.step_shape
 
-            def one(lean: bool, decoder=decoder, usual=usual) -> dict[str, object]:
-                decoder.path.step_shape = replace(usual, stamps=True, lean=lean)
+            def one(decoder=decoder, usual=usual) -> dict[str, object]:
+                decoder.path.step_shape = replace(usual, stamps=True)
                 decoder.path._step = None
                 found = self.time(decoder, 512, ONE_LAUNCH, seconds=0.1)
                 return found | gpu_phases.phases_of(decoder.path._step.stamps)
 
-            for lean in (False, True):
-                self.tasks.run({"key": f"a{bits}{', lean' * lean}, stamped", "model": model,
-                                "bits": bits, "context": 512, "lean": lean},
-                               lambda lean=lean, one=one: one(lean))
+            self.tasks.run({"key": f"a{bits}, stamped", "model": model, "bits": bits,
+                            "context": 512}, one)
             decoder = None
             release()
 

@@ -1,6 +1,6 @@
 """Instructions of the step in one launch from barrier to barrier, counted in its machine code.
 
-    python benchmarks/step_instructions.py --model fbi-7b --bits 16 --lean
+    python benchmarks/step_instructions.py --model fbi-7b --bits 16
 
 Needs NVRTC and nvdisasm (CUDA toolkit), and no GPU. What is there once may run several times or not
 at all (loops that stay, a clamp that is rarely taken): read it beside the code.
@@ -77,14 +77,11 @@ def segments_of(text: str) -> list[Segment]:
 @click.option("--bits", default="16", show_default=True, type=click.Choice(["16", "8"]))
 @click.option("--blocks", default=132, show_default=True, type=click.IntRange(1),
               help="Processors of the GPU.")
-@click.option("--lean", is_flag=True, help="See signacc.baseline.step.StepShape.")
-@click.option("--read-once", is_flag=True, help="The same.")
-def main(model: str, bits: str, blocks: int, lean: bool, read_once: bool) -> None:
+def main(model: str, bits: str, blocks: int) -> None:
     """Print a line for each segment: where it ends, and how many instructions of what kind."""
     disassembler = tool_or_exit("nvdisasm")
     try:
-        shape = StepShape(named_model(model), int(bits), blocks, lean=lean, read_once=read_once)
-        code = compile_step(shape)
+        code = compile_step(StepShape(named_model(model), int(bits), blocks))
     except InputError as error:
         fail(str(error))
     with tempfile.TemporaryDirectory() as name:

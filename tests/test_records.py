@@ -439,3 +439,48 @@ def test_the_record_of_one_launch_quotes_its_times():
     tags = [found[(("flight", n),)] for n in (1, 2, 3)] + [found[()]]
     tags += [found[(("flight", n),)] for n in (6, 8, 12, 0)]
     assert f"| tags | {' | '.join(tags)} |" in text
+
+
+def test_the_record_of_one_launch_quotes_what_fewer_instructions_gained():
+    """Settings tried, and stamps of the phases before and after."""
+    text = (ROOT / "docs/design/0019-decode-step-in-one-launch.md").read_text(encoding="utf-8")
+    results = json.loads((ROOT / "benchmarks/results/gpu_step_lean.json").read_text())["results"]
+    found = {
+        (one["bits"], *one["variant"]): one for one in results if one["family"] == "variants"
+    }
+    tried = ((), ("lean",), ("read_once",), ("lean", "read_once"), ("lean", "flight"))
+    for bits in (16, 8):
+        cells = [f"{found[bits, *names]['us']:,.1f}" for names in tried]
+        assert f"| {bits} | {' | '.join(cells)} |" in text
+        assert all(found[bits, *names]["same_bits"] for names in tried)
+    before, after = (
+        next(one["phases"] for one in results
+             if one["family"] == "phases" and one["bits"] == 16 and one["lean"] is lean)
+        for lean in (False, True)
+    )
+    parts = ("weights", "others", "planes", "sums", "writing")
+    for phase in ("qkv", "attention", "out", "gate_up", "down"):
+        cells = [f"{before[phase]['all'][p]:,.0f}, {after[phase]['all'][p]:,.0f}" for p in parts]
+        assert f"| `{phase}` | {' | '.join(cells)} |" in text
+    whole = [
+        sum(of[phase]["all"][p] for phase in of if phase != "head" for p in parts)
+        for of in (before, after)
+    ]
+    assert f"{whole[1]:,.0f} cycles a layer for {whole[0]:,.0f}" in text
+
+
+def test_the_baselines_page_quotes_one_launch():
+    text = " ".join((ROOT / "docs/baselines.md").read_text(encoding="utf-8").split())
+    steps = json.loads((ROOT / "benchmarks/results/gpu_profile_one.json").read_text())["steps"]
+    a16, a8 = (
+        (f"{one['step_us']:.0f}", f"{one['kinds']['whole step']['us']:.0f}") for one in steps
+    )
+    assert [one["path"] for one in steps] == ["sign-a16", "sign-a8"]
+    assert (
+        f"with the profiler beside it {a16[0]} and {a8[0]}, of which {a16[1]} and {a8[1]}" in text
+    )
+    found = json.loads((ROOT / "benchmarks/results/gpu_sanitize.json").read_text())
+    assert found["summaries"] == {
+        "racecheck": "RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)"
+    }
+    assert not any("reason" in one for one in found["results"]["racecheck"])

@@ -16,15 +16,12 @@
 // Compiled by NVRTC for sm_90a behind hopper.cuh, bitplane.cuh, planes.cuh, grid.cuh and attend.cuh. Macros:
 // HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; WARPS that compute; SLOTS of the
 // ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; TILES, the most tiles of 16
-// outputs of a block in a phase; LEAN, see planes.cuh; READ_ONCE 1, for gate_up to read x
-// once and not in each half; STAMPS 1, to stamp phases with the clock; SKIP, bits of what is left out to time the rest, with wrong results:
-// 1 attention, 2 bit planes, 4 counting, 8 copies, 16 head, 32 barriers.
+// outputs of a block in a phase; LEAN 1, see planes.cuh; STAMPS 1, to stamp phases with the clock; SKIP, bits
+// of what is left out to time the rest, with wrong results: 1 attention, 2 bit planes, 4 counting, 8 copies,
+// 16 head, 32 barriers.
 
 #ifndef STAMPS
 #define STAMPS 0
-#endif
-#ifndef READ_ONCE
-#define READ_ONCE 0
 #endif
 #define PHASES 5
 #define MARKS 5
@@ -39,10 +36,8 @@
 #define MORE(a, b) ((a) > (b) ? (a) : (b))
 // bit planes; between linears what attention joins, and the vector ahead of the head
 #define PARTIAL_BYTES (TILES * 8 * 16 * 4)
-#define SHARED_X_BYTES (READ_ONCE ? 2 * PLANE_BYTES(HIDDEN) + 2 * HIDDEN - PARTIAL_BYTES : 0)
 #define STAGED_BYTES \
-    MORE(MORE(MORE(PLANE_BYTES(FFN), 2 * PLANE_BYTES(HIDDEN)), MORE(4 * HIDDEN, ATTEND_BYTES)), \
-         SHARED_X_BYTES)
+    MORE(MORE(PLANE_BYTES(FFN), 2 * PLANE_BYTES(HIDDEN)), MORE(4 * HIDDEN, ATTEND_BYTES))
 
 struct Layer {
     const unsigned char *qkv, *out, *gate_up, *down;        // signs in tile order
@@ -83,8 +78,7 @@ struct Buffers {
 
 struct Prepared {  // what belongs to the bit planes of a team
     Scratch scratch;
-    int unit;
-    float shift;
+    int unit, padding;  // the same size on every compiler: the host counts it, too
 };
 
 struct Shared {
@@ -150,7 +144,7 @@ INSIDE void count_tiles(
 #pragma unroll
     for (int i = 0; i < EACH; i++)
         b[i] = ((const Columns *)planes)[columns_at(min(i * SHARE + part, STEPS - 1), lane)];
-    // LEAN: the ring is a ring of bytes, too
+    // the ring is a ring of bytes, too
     const u32 here = (ring.slot + ahead) * SLOT + first * STEPS * STEP + 16 * lane;
     for (int begin = warp / SHARE; begin < tiles; begin += TOGETHER * OF / SHARE) {
         int tile[TOGETHER], ones[TOGETHER][PLANES / 8][4] = {};
@@ -165,11 +159,8 @@ INSIDE void count_tiles(
             if (step >= STEPS) continue;
 #pragma unroll
             for (int t = 0; t < TOGETHER; t++) {
-                const int place = ((first + tile[t]) * STEPS + step) * STEP;
                 const u32 byte = here + (tile[t] * STEPS + step) * STEP;
-                const uint4 a = *(const uint4 *)(memory + (LEAN
-                    ? min(byte, byte - SLOTS * SLOT)
-                    : ring.at(ahead + place / SLOT) * SLOT + place % SLOT + 16 * lane));
+                const uint4 a = *(const uint4 *)(memory + min(byte, byte - SLOTS * SLOT));
 #pragma unroll
                 for (int h = 0; h < PLANES / 8; h++)
                     count_ones(ones[t][h], a, b[i].r[2 * h], b[i].r[2 * h + 1]);
@@ -230,15 +221,10 @@ struct Step {
             input, constants, (u16 *)planes, model.eps, into.scratch);
         const int total = __reduce_add_sync(~0u, v.total);
         if (Half::thread() % 32 == 0) into.scratch.total[Half::thread() / 32] = total;
-        if (Half::thread() == 0) {
-            into.unit = v.unit;
-            if (!LEAN) into.shift = v.shift;
-        }
+        if (Half::thread() == 0) into.unit = v.unit;
     }
 
-    static INSIDE float shift_of(const Prepared &by) {
-        return LEAN ? result_shift<Half>(by.scratch) : by.shift;
-    }
+    static INSIDE float shift_of(const Prepared &by) { return result_shift<Half>(by.scratch); }
 
     static INSIDE void read_plain(float (&value)[16], const u16 *from) {
         const Sixteen part = load_written(from);
@@ -364,32 +350,6 @@ struct Step {
             });
     }
 
-    // The vector to shared memory, by all warps; behind what two halves stage. It reaches into what holds
-    // counts, later.
-    INSIDE const u16 *read_once(u32 tag) {
-        u16 *x = (u16 *)(staged + 2 * PLANE_BYTES(HIDDEN));
-        static_assert(HIDDEN <= 8 * Whole::THREADS);
-        const int k = computed_here(8 * threadIdx.x);
-        if (k < HIDDEN) {
-            uint4 words[2];
-            to.x.get(words, tag, [&](int i) { return k + 4 * i; });
-            *(uint4 *)(x + k) = untagged(words[0], words[1]);
-        }
-        mark(2);
-        Whole::sync();
-        return x;
-    }
-
-    static INSIDE void read_shared(float (&value)[16], const u16 *from) {
-        const Eight low = widen_eight(*(const uint4 *)from);
-        const Eight high = widen_eight(*(const uint4 *)(from + 8));
-#pragma unroll
-        for (int i = 0; i < 8; i++) {
-            value[i] = low.value[i];
-            value[i + 8] = high.value[i];
-        }
-    }
-
     // Half of the warps prepare and count for the gate, half for the same rows of the other.
     INSIDE void gate_up(const Layer &layer, int index) {
         begin(index, 3);
@@ -417,19 +377,14 @@ struct Step {
         mark(1);
         Whole::sync();
         if (rows) {
-            const u16 *x = READ_ONCE ? read_once(2 * index + 1) : nullptr;
             prepare<true>(
                 [&](float (&value)[16], int k) {
-                    if (READ_ONCE) return read_shared(value, x + k);
                     read_x(value, k, 2 * index + 1);
                     mark(2);
                 },
                 [&](int r) { return ONCE ? ahead : load(r); }, planes, shared.of[half]);
         }
-        if (READ_ONCE)
-            Whole::sync();  // counts are written where the other half may read x
-        else
-            Half::sync();
+        Half::sync();
         mark(3);
         count_tiles<HIDDEN, WARPS / 2, 3>(
             memory, ring, half * slots, 0, pairs.count, planes, Half::thread() / 32, counted);

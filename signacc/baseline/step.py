@@ -54,11 +54,6 @@ class StepShape:
         Blocks of the grid, one a processor of the device.
     flight
         Copies of a layer that a block has under way at once; 0 for no limit.
-    lean
-        Whether bit planes are made, and counts weighed, in fewer instructions: the same results.
-        To be tried, not measured yet.
-    read_once
-        Whether `gate_up` reads the vector into shared memory, and not in each half. To be tried.
     stamps
         Whether each block stamps its phases with the clock (:attr:`OneLaunch.stamps`).
 
@@ -72,8 +67,6 @@ class StepShape:
     act_bits: int
     blocks: int
     flight: int = 2
-    lean: bool = False
-    read_once: bool = False
     stamps: bool = False
 
     def __post_init__(self) -> None:
@@ -126,8 +119,6 @@ class StepShape:
         staged = max(planes[c.intermediate_size], 2 * planes[c.hidden_size], 4 * c.hidden_size,
                      4 * _WARPS * (c.head_dim + 2))
         partial = 4 * 8 * TILE_N * max(self._tiles().values())
-        if self.read_once:
-            staged = max(staged, 2 * planes[c.hidden_size] + 2 * c.hidden_size - partial)
         shared = 2 * (16 * 16 + 8) + 16 * _SLOTS.stop + _LAYER * c.num_hidden_layers
         return staged + partial + shared
 
@@ -153,9 +144,9 @@ class StepShape:
             "HIDDEN": c.hidden_size, "FFN": c.intermediate_size, "HEADS": c.num_attention_heads,
             "KV_HEADS": c.num_key_value_heads, "DIM": c.head_dim, "VOCAB": c.vocab_size,
             "PLANES": self.act_bits, "WARPS": _WARPS, "SLOTS": self.slots,
-            "FLIGHT": self.flight, "LEAN": int(self.lean),
-            "READ_ONCE": int(self.read_once), "STAMPS": int(self.stamps),
+            "FLIGHT": self.flight, "STAMPS": int(self.stamps),
             "TILES": max(self._tiles().values()), "SKIP": sum(SKIPS[name] for name in skip),
+            "LEAN": 1,
         }
 
     def spans(self, last: int) -> tuple[int, int]:
