@@ -210,7 +210,7 @@ def summary(outcomes: list[Outcome]) -> list[dict[str, Any]]:
 
 
 def write(outcomes: list[Outcome], missing: list[str], study: Study, out: Path) -> None:
-    """Write the record, the table as CSV, and the curves of the first seed and of all runs."""
+    """Write the record, the table as CSV, and the curves of all runs."""
     table = summary(outcomes)
     settings = study.base.to_dict()
     results = {
@@ -224,7 +224,8 @@ def write(outcomes: list[Outcome], missing: list[str], study: Study, out: Path) 
         writer.writeheader()
         writer.writerows(table)
     try:
-        plot_runs({f"{o.variant}, seed {o.seed}": read_metrics(o.folder) for o in outcomes},
+        plot_runs({v: [read_metrics(o.folder) for o in outcomes if o.variant == v]
+                   for v in dict.fromkeys(o.variant for o in outcomes)},
                   out.with_suffix(".svg"))  # fmt: skip
     except InputError as error:
         click.echo(f"no plot: {error}", err=True)

@@ -18,12 +18,13 @@ PANELS = {
 Row = Mapping[str, float | int | None]
 
 
-def plot_runs(runs: Mapping[str, Sequence[Row]], path: Path) -> Path:
+def plot_runs(runs: Mapping[str, Sequence[Sequence[Row]]], path: Path) -> Path:
     """Draw the panels of one or several runs over student tokens into one SVG file.
 
     Parameters
     ----------
-    runs : lines of ``metrics.csv`` (`model.metrics.read_metrics`) by the name to show
+    runs : for each name to show one or more runs, drawn in one colour; a run is the lines of its
+        ``metrics.csv`` (`model.metrics.read_metrics`)
 
     Raises
     ------
@@ -35,15 +36,18 @@ def plot_runs(runs: Mapping[str, Sequence[Row]], path: Path) -> Path:
         from matplotlib.figure import Figure
     except ImportError:
         raise InputError("plots need matplotlib: pip install matplotlib") from None
-    if not any(runs.values()):
+    if not any(rows for group in runs.values() for rows in group):
         raise InputError("plots need at least one line of metrics; there is none")
     figure = Figure(figsize=(10, 7), layout="constrained")
     axes = figure.subplots(2, 2)
     for axis, (column, label) in zip(axes.flat, PANELS.items(), strict=True):
-        for name, rows in runs.items():
-            points = [(r["tokens"], r[column]) for r in rows if r[column] is not None]
-            if points:
-                axis.plot(*zip(*points, strict=True), label=name, linewidth=1)
+        for number, (name, group) in enumerate(runs.items()):
+            shown = f"{name}, {len(group)} runs" if len(group) > 1 else name
+            for rows in group:
+                points = [(r["tokens"], r[column]) for r in rows if r[column] is not None]
+                if points:
+                    axis.plot(*zip(*points, strict=True), f"C{number}", label=shown, linewidth=1)
+                    shown = None  # a colour is named once
         axis.set_xlabel("student tokens")
         axis.set_ylabel(label)
         if column == "grad_norm":  # one bad start must not flatten the others

@@ -162,7 +162,7 @@ def main(
             carrier.finish()
             click.echo(json.dumps({"carried": take(out, carry, run.step).step}))
         try:
-            plot_runs({out.name: read_metrics(out)}, out / "metrics.svg")
+            plot_runs({out.name: [read_metrics(out)]}, out / "metrics.svg")
         except InputError as error:  # the run itself is whole
             click.echo(f"no plot: {error}", err=True)
 

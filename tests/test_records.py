@@ -280,18 +280,25 @@ def test_the_pages_quote_what_carrying_costs():
 
 def test_training_page_quotes_the_studies():
     text = (ROOT / "docs/training.md").read_text()
-    for study in ("loss", "loss-46m", "axis"):
+    for study in ("loss-46m", "axis-46m", "start-46m"):
         path = ROOT / f"benchmarks/results/studies/{study}.json"
         for number, row in enumerate(json.loads(path.read_text())["results"]["summary"]):
-            differences = ["", ""] if number == 0 else [
-                f"{row[f'{of}against_first']:+.3f} ± {row[f'{of}against_first_ci95']:.3f}"
-                for of in ("", "cross_entropy_")
-            ]  # fmt: skip
+            differences = []
+            for of in ("", "cross_entropy_"):
+                half = row[f"{of}against_first_ci95"]  # none of a single pair
+                interval = "" if half is None else f" ± {half:.3f}"
+                differences.append(f"{row[f'{of}against_first']:+.3f}{interval}" if number else "")
             cells = [
-                f"{row['held_out_loss']:.3f}", differences[0], f"{row['cross_entropy']:.3f}",
-                differences[1], f"{1000 * row['flip_flop']:.2f}", f"{row['grad_norm']:.1f}",
+                str(row["runs"]), f"{row['held_out_loss']:.3f}", differences[0],
+                f"{row['cross_entropy']:.3f}", differences[1], f"{1000 * row['flip_flop']:.2f}",
+                f"{row['grad_norm']:.1f}",
             ]  # fmt: skip
             assert f" | {' | '.join(cells)} |" in text
+    first = json.loads((ROOT / "benchmarks/results/studies/loss-46m-first.json").read_text())
+    ce = first["results"]["summary"][1]
+    cells = (f"{ce[f'{of}against_first']:+.3f} ± {ce[f'{of}against_first_ci95']:.3f}"
+             for of in ("", "cross_entropy_"))
+    assert f"CE {' and '.join(cells)}.".replace("-", "−") in text
 
 
 def test_the_document_of_the_buses_quotes_their_record():
