@@ -215,6 +215,7 @@ def say_what_is_next(carry: Path | None, whose: Sequence[str], early: Sequence[s
 @click.option("--lr", default=1e-3, show_default=True)
 @click.option("--real-share", type=float, help="Of the rows [default: as the shards are].")
 @click.option("--sample-seconds", default=0.0, show_default=True)
+@click.option("--sample-shards", type=int, help="Of --sample-batch texts each, the same again.")
 @click.option("--sample-batch", default=4096, show_default=True)
 @click.option("--tokens", default=262144, show_default=True, help="Of each slice.")
 @click.option("--limit", type=int, help="Items of each task [default: all].")
@@ -235,8 +236,8 @@ def say_what_is_next(carry: Path | None, whose: Sequence[str], early: Sequence[s
 def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, name: str,
          vocab: int, layers: int | None, context: int, batch: int, micro: int, steps: int,
          warmup: int, lr: float, real_share: float | None, sample_seconds: float,
-         sample_batch: int, tokens: int, limit: int | None, study_steps: int, study_batch: int,
-         hold_rows: int, only: str | None, packed: Path | None,
+         sample_shards: int | None, sample_batch: int, tokens: int, limit: int | None,
+         study_steps: int, study_batch: int, hold_rows: int, only: str | None, packed: Path | None,
          minutes: float | None, carry: Path | None, carry_every: float | None,
          evaluate: bool) -> None:  # fmt: skip
     if packed is not None and only != "twin":
@@ -254,9 +255,11 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
     half = len(gpus) // 2 if only is None else 0
     shape = [] if layers is None else ["--layers", layers]
     share = [] if real_share is None else ["--real-share", real_share]
-    if sample_seconds and not parts.together([[Part("sample", (), python(
-        "-m", "model.data_command", "--teacher", teacher, "--out", data, "--sample-seconds",
-        sample_seconds, "--sample-batch", sample_batch,
+    limits = (*(("--sample-seconds", sample_seconds) if sample_seconds else ()),
+              *(("--sample-shards", sample_shards) if sample_shards is not None else ()))
+    if limits and not parts.together([[Part("sample", (), python(
+        "-m", "model.data_command", "--teacher", teacher, "--out", data, *limits,
+        "--sample-batch", sample_batch,
     ))]]):  # fmt: skip
         raise SystemExit(1)
 

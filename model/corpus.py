@@ -7,6 +7,7 @@ The folder holds ``real-<source>.npy``, ``sampled-….npy``, ``seeds.npy`` (begi
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from .tokenizer import END_OF_TEXT, Vocabulary, read_vocabulary
 HASHES = "held-out-hashes.npy"
 SEEDS = "seeds.npy"
 HELD_SAMPLED = "held-out-sampled.npy"
-_SAMPLED = re.compile(r"sampled-(\d+)-\d+-\d+\.npy(\.xz)?")
+_SAMPLED = re.compile(r"sampled-(\d+)(-\d+)?-\d+\.npy(\.xz)?")  # once with a rank between
 LENGTH = 384
 """Teacher tokens of a row, if nothing else is asked for."""
 
@@ -108,8 +109,9 @@ def unused_seed(shards: Iterable[Shard]) -> int:
 
 
 def write_samples(
-    teacher: Path, seeds: Path, work: Path, *, text: int, seconds: float, batch: int, seed: int
-) -> None:
+    teacher: Path, seeds: Path, work: Path, *, text: int, seconds: float, shards: int | None,
+    batch: int, seed: int,
+) -> None:  # fmt: skip
     """Let the teacher write into folder `work`, on every GPU at once, or on the CPU.
 
     Raises
@@ -121,9 +123,13 @@ def write_samples(
         sys.executable, "-m", "model.sample", "--teacher", str(teacher), "--seeds", str(seeds),
         "--out", str(work), "--batch", str(batch), "--length", str(text), "--seconds",
         str(seconds), "--seed", str(seed),
+        *(() if shards is None else ("--shards", str(shards))),
     ]  # fmt: skip
-    devices = range(max(1, torch.cuda.device_count()))
-    running = [subprocess.Popen([*command, "--rank", str(rank)]) for rank in devices]
+    devices = max(1, torch.cuda.device_count())
+    running = [
+        subprocess.Popen([*command, "--rank", str(rank), "--ranks", str(devices)])
+        for rank in range(devices)
+    ]
     try:
         codes = [process.wait() for process in running]
     finally:
@@ -212,8 +218,8 @@ def check_new(manifest: Manifest, work: Path) -> None:
 
 def prepare(
     teacher: Path, out: Path, *, tree: Path | None, held_out: Path | None, length: int | None,
-    sampled: Path | None = None, sample_seconds: float, sample_batch: int, sample_length: int,
-    hold_rows: int, compress: bool, seed: int | None,
+    sampled: Path | None = None, sample_seconds: float, sample_shards: int | None = None,
+    sample_batch: int, sample_length: int, hold_rows: int, compress: bool, seed: int | None,
 ) -> Manifest:  # fmt: skip
     """Make a folder of shards, or add to it; return its manifest, which is written last.
 
@@ -228,8 +234,14 @@ def prepare(
         raise InputError(f"length must be at least {NGRAM}, not {length}")
     if not 0 <= sample_seconds < 1e6 or sample_batch < 1 or hold_rows < 0:
         raise InputError("sample-seconds, sample-batch and hold-rows must not be negative")
-    if sampled is not None and sample_seconds:
-        raise InputError("give --sampled or --sample-seconds, not both: one call adds one of them")
+    if sample_shards is not None and sample_shards < 1:
+        raise InputError(f"sample-shards must be at least 1, not {sample_shards}")
+    sampling = bool(sample_seconds) or sample_shards is not None
+    if sampled is not None and sampling:
+        raise InputError(
+            "give --sampled, or --sample-seconds and --sample-shards, not both: one call adds one "
+            "of them"
+        )
     if sample_length < 4:
         raise InputError(f"sample-length must be at least 4, not {sample_length}")
     vocabulary = read_vocabulary(teacher)
@@ -247,7 +259,7 @@ def prepare(
     else:
         if held_out is not None:
             raise InputError("held-out text is given with --tree, when shards are first made")
-        if compress and sampled is None and not sample_seconds:
+        if compress and sampled is None and not sampling:
             raise InputError("--compress is of shards that are made: give --tree, or what to add")
         manifest = Manifest.read(out)
         if manifest.vocabulary != vocabulary_hash(vocabulary):
@@ -258,16 +270,16 @@ def prepare(
                 "is chosen with --tree, when shards are first made"
             )
         held = HeldOut.load(manifest.check_other(out, HASHES), manifest.ngram)
-    if sample_seconds or sampled is not None:
+    if sampling or sampled is not None:
         with tempfile.TemporaryDirectory(prefix=".sampled.", dir=out) as work:
-            if sample_seconds:
+            if sampling:
                 if not (out / SEEDS).is_file():
                     raise InputError(
                         f"sampling needs {SEEDS} in {out}: make it with --tree and wordnet-base"
                     )
                 write_samples(
                     teacher, manifest.check_other(out, SEEDS), Path(work), text=sample_length,
-                    seconds=sample_seconds, batch=sample_batch,
+                    seconds=sample_seconds or math.inf, shards=sample_shards, batch=sample_batch,
                     seed=unused_seed(manifest.shards) if seed is None else seed,
                 )  # fmt: skip
             else:

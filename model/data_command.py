@@ -28,6 +28,8 @@ from .errors import told
               metavar="FOLDER", help="Add what python -m model.sample wrote elsewhere.")
 @click.option("--sample-seconds", default=0.0, show_default=True,
               help="Let the teacher write that long, on every GPU.")
+@click.option("--sample-shards", type=int,
+              help="Or that many shards: the same text again, on one GPU or several of a kind.")
 @click.option("--sample-batch", default=4096, show_default=True, help="Texts written at once.")
 @click.option("--sample-length", default=384, show_default=True,
               help="Tokens of a text that the teacher writes; they are joined to rows.")
@@ -43,7 +45,7 @@ def main(teacher: Path, out: Path, **options: Any) -> None:
     \b
     Examples:
       signacc data --teacher t.gguf --tree tree --held-out slices --out data
-      signacc data --teacher t.gguf --out data --sample-seconds 170     (adds to it)
+      signacc data --teacher t.gguf --out data --sample-shards 32       (adds to it)
       signacc data --teacher t.gguf --out data --sampled folder         (likewise)
     """
     from .corpus import prepare

@@ -1,11 +1,14 @@
 """Training text sampled from the teacher, many sequences at once, with a key/value cache.
 
-``signacc data`` runs ``python -m model.sample`` once per GPU with ``--rank`` 0, 1, …; every rank
-draws other beginnings and other random numbers.
+``signacc data`` runs ``python -m model.sample`` once per GPU: ``--rank`` 0, 1, … of ``--ranks``.
+What a shard holds follows from seed and number alone, not from how many devices share the work:
+the same seed and count of shards give the same text again on the same kind of device.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +31,9 @@ END_OF_TEXT = 0
 CHAT_END = 2
 FIRST_WORD_ID = 17  # ids below are special tokens
 
+
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Without cuDNN's attention, which would make a plan for each shape."""
 
 SPAN = 128
 """Positions of the cache that a step reads are a multiple of it: a graph is made for each."""
@@ -145,6 +151,16 @@ class Sampler:
             self._step(span)
 
     @torch.no_grad()
+    def record(self) -> None:
+        """Record every graph ahead, on a GPU: then no run differs from another by recording."""
+        steps = 3  # as few as record one
+        if self.out.device.type == "cuda" and self.length > steps:
+            with sdpa_kernel(KERNELS):
+                for start in range(0, self.length - 1, SPAN):
+                    self.position.zero_()
+                    self._advance(min(start + SPAN, self.length), steps)
+
+    @torch.no_grad()
     def run(self, seeds: Tensor, count: Tensor) -> Tensor:
         """Decode one batch.
 
@@ -162,9 +178,7 @@ class Sampler:
         self.out[:, :width] = seeds[:, :width]
         self.count.copy_(count)
         self.position.zero_()
-        # cuDNN's attention would make a plan for each shape
-        kernels = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-        with sdpa_kernel(kernels):
+        with sdpa_kernel(KERNELS):
             for start in range(0, self.length - 1, SPAN):
                 end = min(start + SPAN, self.length)
                 self._advance(end, min(SPAN, self.length - 1 - start))
@@ -190,20 +204,35 @@ def sample_shards(
     temperature: float,
     min_p: float,
     seconds: float,
+    shards: int | None,
     rank: int,
+    ranks: int,
     seed: int,
     say: Callable[[str], None],
 ) -> int:
-    """Write shards ``sampled-<seed>-<rank>-<number>.npy`` until the time is over; return how many.
+    """Write shards ``sampled-<seed>-<number>.npy``; return how many.
+
+    A shard that `out` holds is not made again.
 
     Parameters
     ----------
     teacher : on the device and in the dtype to decode with
     seeds : shard of beginnings, see `model.data.load_seeds`
     batch, length, temperature, min_p : see `Sampler`
-    seconds : no batch is begun that would end after this; one is always made
-    rank, seed : decide the beginnings and the draws
+    seconds : no batch is begun that would end after this; one is always made; may be infinite
+    shards : how many there are to be, of all ranks together; None for as many as the time allows
+    rank, ranks : this process makes the numbers rank, rank + ranks, rank + 2·ranks, …
+    seed : decides, with a shard's number, its beginnings and draws
+
+    Raises
+    ------
+    InputError
+        If a number breaks its rule.
     """
+    if not 0 <= rank < ranks:
+        raise InputError(f"rank must be at least 0 and below the {ranks} ranks, not {rank}")
+    if shards is not None and shards < 1:
+        raise InputError(f"shards must be at least 1, not {shards}")
     start = time.monotonic()
     device = teacher.embedding.device
     forced, width = load_seeds(seeds)
@@ -211,11 +240,17 @@ def sample_shards(
         teacher, batch=batch, length=length, temperature=temperature, min_p=min_p,
         compiled=device.type == "cuda",
     )  # fmt: skip
-    rng = np.random.default_rng((seed, rank))
-    torch.manual_seed(seed * 1009 + rank)
+    sampler.record()
     out.mkdir(parents=True, exist_ok=True)
-    index = 0
-    while True:
+    made = 0
+    for number in itertools.count(rank, ranks):
+        if shards is not None and number >= shards:
+            return made
+        file = out / f"sampled-{seed}-{number:04d}.npy"
+        if file.is_file():
+            continue
+        rng = np.random.default_rng((seed, number))
+        torch.manual_seed(int(rng.integers(2**63)))
         rows = rng.integers(0, len(forced), batch)
         count = np.minimum(width[rows], 1 + rng.integers(0, forced.shape[1], batch))
         count = np.maximum(count, np.minimum(width[rows], 4))
@@ -223,12 +258,13 @@ def sample_shards(
         tokens = sampler.run(picked, torch.from_numpy(count).to(device))
         kept = keep_varied(tokens).cpu().numpy().astype(np.uint16)
         if len(kept):
-            save_shard(out / f"sampled-{seed}-{rank}-{index:03d}.npy", kept)
+            save_shard(file, kept)
         elapsed = time.monotonic() - start
-        index += 1
-        say(f"device {rank}, shard {index}: kept {len(kept)}/{batch}, {elapsed:.0f} s")
-        if elapsed * (1 + 1 / index) > seconds:
-            return index
+        made += 1
+        say(f"device {rank}, shard {number}: kept {len(kept)}/{batch}, {elapsed:.0f} s")
+        if elapsed * (1 + 1 / made) > seconds:
+            return made
+    raise AssertionError("numbers do not end")
 
 
 @click.command()
@@ -239,18 +275,26 @@ def sample_shards(
 @click.option("--length", default=384, show_default=True, help="Teacher tokens a sequence.")
 @click.option("--temperature", default=0.9, show_default=True)
 @click.option("--min-p", default=0.05, show_default=True)
-@click.option("--seconds", default=180.0, show_default=True, help="Start no batch after this.")
+@click.option("--seconds", type=float,
+              help="Begin no batch that would end later [default: 180; no limit with --shards].")
+@click.option("--shards", type=int, help="Shards of all ranks together [default: no limit].")
 @click.option("--rank", default=0, show_default=True)
+@click.option("--ranks", default=1, show_default=True, help="Processes that share the shards.")
 @click.option("--seed", default=0, show_default=True)
 @told()
-def main(teacher: Path, seeds: Path, out: Path, rank: int, **options: Any) -> None:
-    """Sample shards of teacher text on one device until the time is over."""
+def main(teacher: Path, seeds: Path, out: Path, rank: int, seconds: float | None,
+         shards: int | None, **options: Any) -> None:  # fmt: skip
+    """Sample shards of teacher text on one device until they are there, or the time is over."""
+    if seconds is None:
+        seconds = 180.0 if shards is None else math.inf
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", rank % torch.cuda.device_count()) if cuda else "cpu"
     if cuda:
         torch.cuda.set_device(device)
     model = load_teacher(teacher).to(device, torch.bfloat16 if cuda else torch.float32)
-    sample_shards(model, seeds, out, rank=rank, say=click.echo, **options)
+    sample_shards(
+        model, seeds, out, rank=rank, seconds=seconds, shards=shards, say=click.echo, **options
+    )
 
 
 if __name__ == "__main__":

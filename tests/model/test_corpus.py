@@ -110,6 +110,23 @@ def test_the_teacher_writes_more(tree, shards, tmp_path):
     assert not np.array_equal(second[: len(first)], first[: len(second)])
 
 
+def test_so_many_shards_are_the_same_text_again(tree, shards, tmp_path):
+    found = []
+    for name in ("one", "again"):
+        out = tmp_path / name
+        shutil.copytree(shards, out)
+        seeds = np.full((3, 24), 65535, np.uint16)
+        seeds[:, 0] = 0
+        save_shard(out / "seeds.npy", seeds)
+        result = call(data_main, "--teacher", tree / "teacher.gguf", "--out", out,
+                      "--sample-shards", 2, "--sample-batch", 64, "--sample-length", 12,
+                      "--hold-rows", 2, "--seed", 3)  # fmt: skip
+        assert result.exit_code == 0, result.output
+        found.append([s for s in Manifest.read(out).shards if s.group == "sampled"])
+    assert [shard.file for shard in found[0]] == ["sampled-3-0000.npy", "sampled-3-0001.npy"]
+    assert found[0] == found[1]  # SHA-256 too
+
+
 def test_training_reads_the_folder(tree, shards, tmp_path):
     (tmp_path / "shape.json").write_text(json.dumps(CONFIG.to_dict() | {"head_dim": 8}))
     arguments = ["--teacher", tree / "teacher.gguf", "--data", shards,
@@ -137,6 +154,7 @@ def test_training_reads_the_folder(tree, shards, tmp_path):
         (["--tree", "{tree}/slices"], "must hold unpacked packages"),
         ([], "a folder of shards must hold manifest.json"),
         (["--sample-seconds", "-1"], "must not be negative"),
+        (["--sample-shards", "0"], "sample-shards must be at least 1, not 0"),
     ],
 )
 def test_bad_options_are_said_in_a_sentence(tree, tmp_path, arguments, message):
@@ -263,7 +281,8 @@ def test_what_was_sampled_elsewhere_is_added(tree, shards, tmp_path):
     for options, message in (
         (["--sampled", tmp_path / "lot0"], "would replace a shard of that name"),
         (["--sampled", tree], "must hold shards of model.sample; it holds none"),
-        (["--sampled", tree, "--sample-seconds", 1], "give --sampled or --sample-seconds"),
+        (["--sampled", tree, "--sample-seconds", 1], "give --sampled, or --sample-seconds and"),
+        (["--sampled", tree, "--sample-shards", 1], "give --sampled, or --sample-seconds and"),
     ):
         refused = call(data_main, *base, *options)
         assert refused.exit_code == 2
