@@ -63,8 +63,13 @@ PARTS: tuple[tuple[str, ...], ...] = (
 )
 """What is left out. Without barriers blocks read what others are writing, which costs no time."""
 
-VARIANTS: tuple[dict[str, int], ...] = ({}, {"flight": 1}, {"flight": 3})
-"""Settings of :class:`signacc.baseline.step.StepShape` that differ from its own."""
+TRIED: dict[str, int] = {"marked": True, "release_early": True}
+VARIANTS: tuple[dict[str, int], ...] = (
+    {}, {"release_early": True}, {"marked": True}, TRIED, TRIED | {"flight": 3},
+    TRIED | {"flight": 4},
+)
+"""Settings of :class:`signacc.baseline.step.StepShape` that differ from its own. With `marked` the
+bits differ: one in four numbers of a span of attention is rounded to a bit less."""
 
 
 def _shapes(models: tuple[str, ...], families: tuple[str, ...]) -> Iterator[tuple]:
@@ -84,7 +89,8 @@ def _shapes(models: tuple[str, ...], families: tuple[str, ...]) -> Iterator[tupl
         yield from ((StepShape(config, bits, blocks, **one), ())
                     for config in (few, configs[0]) for bits in BITS for one in VARIANTS)
     if "phases" in families:
-        yield from ((StepShape(configs[0], bits, blocks, stamps=True), ()) for bits in BITS)
+        yield from ((StepShape(configs[0], bits, blocks, stamps=True, **changes), ())
+                    for bits in BITS for changes in ({}, TRIED))
 
 
 def _gemvs(models: tuple[str, ...]) -> Iterator[dict[str, int]]:
@@ -298,21 +304,23 @@ class Bench:
         return out
 
     def phases(self, model: str) -> None:
-        """Stamp the phases of a step."""
+        """Stamp the phases of a step, as it is and with :data:`TRIED`."""
         from signacc.baseline.measure import release
 
         for bits in BITS:
             decoder = self.decoder(named_model(model), bits)
             usual = decoder.path.step_shape
 
-            def one(decoder=decoder, usual=usual) -> dict[str, object]:
-                decoder.path.step_shape = replace(usual, stamps=True)
+            def one(changes: dict[str, int], decoder=decoder, usual=usual) -> dict[str, object]:
+                decoder.path.step_shape = replace(usual, stamps=True, **changes)
                 decoder.path._step = None
                 found = self.time(decoder, 512, ONE_LAUNCH, seconds=0.1)
                 return found | gpu_phases.phases_of(decoder.path._step.stamps)
 
-            self.tasks.run({"key": f"a{bits}, stamped", "model": model, "bits": bits,
-                            "context": 512}, one)
+            for changes in ({}, TRIED):
+                self.tasks.run({"key": f"a{bits}, stamped{', tried' * bool(changes)}",
+                                "model": model, "bits": bits, "context": 512, "variant": changes},
+                               lambda changes=changes, one=one: one(changes))
             decoder = None
             release()
 

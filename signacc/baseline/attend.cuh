@@ -1,7 +1,7 @@
 // Decode attention of one vector inside a step: a block is a span of the cache of a head. Cached keys and
 // values come through the ring; RoPE, the new key and the new value are of this step. What a block
 // leaves is joined by those who read it (join_spans). Behind planes.cuh and grid.cuh. Macros: HEADS,
-// KV_HEADS, DIM.
+// KV_HEADS, DIM; MARKED 1 for parts that say by themselves whether they are there, and no barrier.
 #define QKV ((HEADS + 2 * KV_HEADS) * DIM)
 
 #define GROUP (HEADS / KV_HEADS)
@@ -138,9 +138,52 @@ INSIDE void attend_cached(
     }
 }
 
+// Four elements of a part in a word, the first rounded to one bit less: the lowest bit is `mark`.
+INSIDE u64 marked_four(const float (&value)[4], u32 mark) {
+    const u32 first = narrow(value[0]), short_first = (first + (first >> 1 & 1)) & ~1u;
+    const u32 low = short_first | mark | (u32)narrow(value[1]) << 16;
+    return (u64)(narrow(value[2]) | (u32)narrow(value[3]) << 16) << 32 | low;
+}
+
+// A float with `mark` as its lowest bit.
+INSIDE u32 marked_float(float value, u32 mark) { return (__float_as_uint(value) & ~1u) | mark; }
+
+// What the warps left in scratch to the block's part, in words that are marked, and the logarithm of its
+// denominator: log(share) + top.
+INSIDE void write_marked(const float *scratch, u16 *parts, u32 *sums, u32 mark) {
+    if (threadIdx.x >= DIM / 4) return;
+    const float *tops = scratch + WARPS * DIM, *shares = tops + WARPS;
+    float top = tops[0], share = 0.0f, sum[4] = {};
+#pragma unroll
+    for (int w = 1; w < WARPS; w++) top = fmaxf(top, tops[w]);
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) {
+        const float factor = __expf(tops[w] - top);
+        const float4 four = *(const float4 *)(scratch + w * DIM + 4 * threadIdx.x);
+        share += factor * shares[w];
+        sum[0] += factor * four.x;
+        sum[1] += factor * four.y;
+        sum[2] += factor * four.z;
+        sum[3] += factor * four.w;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) sum[i] /= share;
+    store_marked((void *)(parts + blockIdx.x * DIM + 4 * threadIdx.x), marked_four(sum, mark));
+    if (threadIdx.x == 0) store_marked(sums + blockIdx.x, marked_float(top + __logf(share), mark));
+}
+
+// At the end of a step: what this block left last is marked 0, whatever it was.
+INSIDE void unmark(u16 *parts, u32 *sums) {
+    if (threadIdx.x < DIM / 4) {
+        u64 *word = (u64 *)(parts + blockIdx.x * DIM + 4 * threadIdx.x);
+        store_marked((void *)word, __ldcg(word) & ~(u64)1);
+    }
+    if (threadIdx.x == 0) store_marked(sums + blockIdx.x, __ldcg(sums + blockIdx.x) & ~1u);
+}
+
 // Joins what the groups of lanes and the warps found, and writes it: parts [HEADS, splits, DIM] in
-// binary16, sums [HEADS, splits] of largest score and denominator.
-INSIDE void write_part(Attended &state, float *scratch, u16 *parts, float2 *sums) {
+// binary16, sums [HEADS, splits] of largest score and denominator. MARKED: sums are words, write_marked.
+INSIDE void write_part(Attended &state, float *scratch, u16 *parts, float2 *sums, u32 mark) {
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
 #pragma unroll
     for (int d = ROW_LANES; d < 32; d <<= 1) {
@@ -161,6 +204,7 @@ INSIDE void write_part(Attended &state, float *scratch, u16 *parts, float2 *sums
         shares[warp] = state.share;
     }
     Whole::sync();
+    if (MARKED) return write_marked(scratch, parts, (u32 *)sums, mark);
     if (threadIdx.x < DIM) {
         float top = tops[0], share = 0.0f, sum = 0.0f;
 #pragma unroll
@@ -213,11 +257,54 @@ template <class Mark> INSIDE void attend(
     }
     attend_cached(state, query, spans.positions(), memory, ring);
     mark(3);
-    write_part(state, scratch, parts, sums);
+    write_part(state, scratch, parts, sums, tag & 1);
 }
 
 // 16 elements of the attended vector, from k on, out of the spans of its head: some at once, so that their
-// loads are under way together.
+// loads are under way together. MARKED: of turn 0 or 1; mark(2) when they are there.
+template <class Mark>
+INSIDE void join_marked(
+    float (&value)[16], const u16 *parts, const u32 *sums, int splits, int k, u32 turn,
+    const Mark &mark) {
+    const int first = k / DIM * splits;
+    float top = NONE, share = 0.0f;
+#pragma unroll
+    for (int i = 0; i < 16; i++) value[i] = 0.0f;
+    for (int s = 0; s < splits; s += JOINED) {
+        uint4 words[2 * JOINED];
+        u32 sum[JOINED];
+        load_marked<2 * JOINED, JOINED, !(SKIP & 33)>(
+            words, sum, turn,
+            [&](int i) {
+                const int from = first + min(s + i / 2, splits - 1);
+                return (const uint4 *)(parts + (size_t)from * DIM + k % DIM) + i % 2;
+            },
+            [&](int i) { return sums + first + min(s + i, splits - 1); });
+        mark(2);
+        float peak = top;
+#pragma unroll
+        for (int j = 0; j < JOINED; j++) peak = fmaxf(peak, __uint_as_float(sum[j]));
+        const float shrink = __expf(top - peak);
+        share *= shrink;
+#pragma unroll
+        for (int i = 0; i < 16; i++) value[i] *= shrink;
+#pragma unroll
+        for (int j = 0; j < JOINED; j++) {
+            const float weight =
+                s + j < splits ? __expf(__uint_as_float(sum[j]) - peak) : 0.0f;
+            Sixteen part{words[2 * j], words[2 * j + 1]};
+            part.low.x &= ~1u, part.low.z &= ~1u, part.high.x &= ~1u, part.high.z &= ~1u;
+            share += weight;
+#pragma unroll
+            for (int i = 0; i < 16; i++) value[i] += weight * part[i];
+        }
+        top = peak;
+    }
+#pragma unroll
+    for (int i = 0; i < 16; i++) value[i] = widen(narrow(__fdividef(value[i], share)));
+}
+
+// The same without marks.
 INSIDE void join_spans(
     float (&value)[16], const u16 *parts, const float2 *sums, int splits, int k) {
     const int first = k / DIM * splits;

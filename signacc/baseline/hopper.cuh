@@ -81,6 +81,40 @@ INSIDE void store_tagged(u32 *to, u16 value, u32 tag) {
                  : "memory");
 }
 
+// What other blocks write in whole words whose lowest bit says which of two turns they are of, until all are
+// of turn `mark`: N times two words of 64 bits, at from(i), and M words of 32 bits, at single(i).
+template <int N, int M, bool WAITS, class From, class Single>
+INSIDE void load_marked(
+    uint4 (&words)[N], u32 (&singles)[M], u32 mark, const From &from, const Single &single) {
+    u32 other;
+    do {
+        other = 0;
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            u64 low, high;
+            asm volatile("ld.relaxed.gpu.global.v2.u64 {%0,%1}, [%2];"
+                         : "=l"(low), "=l"(high) : "l"(from(i)) : "memory");
+            words[i] = uint4{(u32)low, (u32)(low >> 32), (u32)high, (u32)(high >> 32)};
+        }
+#pragma unroll
+        for (int i = 0; i < M; i++)
+            asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];"
+                         : "=r"(singles[i]) : "l"(single(i)) : "memory");
+#pragma unroll
+        for (int i = 0; i < N; i++) other |= (words[i].x ^ mark) | (words[i].z ^ mark);
+#pragma unroll
+        for (int i = 0; i < M; i++) other |= singles[i] ^ mark;
+    } while (WAITS && other & 1);
+}
+
+INSIDE void store_marked(void *to, u64 word) {
+    asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(to), "l"(word) : "memory");
+}
+
+INSIDE void store_marked(u32 *to, u32 word) {
+    asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(word) : "memory");
+}
+
 INSIDE void cluster_arrive() {
     asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 }
