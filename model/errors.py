@@ -1,4 +1,4 @@
-"""Errors of training, and how a command tells them: one sentence, no traceback."""
+"""Errors of training, and how a command tells them: one sentence, no traceback, no usage."""
 
 from __future__ import annotations
 
@@ -18,18 +18,25 @@ class CheckpointError(RuntimeError):
     """A checkpoint could not be written; the message says what is kept."""
 
 
+class _Refused(click.ClickException):
+    """Bad input, whose sentence click shows as ``Error:`` on standard error."""
+
+    exit_code = 2
+
+
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn what may go wrong into one sentence: exit code 2 for bad input, else 1.
+    """Turn what may go wrong into one sentence: exit code 2 for bad input, and for
+    what cannot be read or written, else 1.
 
     A context, or a decorator of what a click command calls.
     """
     try:
         yield
     except InputError as error:
-        raise click.UsageError(str(error)) from None
+        raise _Refused(str(error)) from None
     except (TrainingError, CheckpointError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:  # a full disk, a file that is not there
         where = f": {error.filename}" if error.filename else ""
-        raise click.ClickException(f"{error.strerror or error}{where}") from None
+        raise _Refused(f"{error.strerror or error}{where}") from None

@@ -19,6 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import click
 
+from golden.errors import InputError
 from signacc.group import Group
 
 MOST_PROCESSES = 1024
@@ -30,11 +31,11 @@ def _engine_config(preset: str | None, config: str | None, default: str | None =
     from hw.config import EngineConfig, named_preset
 
     if preset is not None and config is not None:
-        raise click.UsageError("give --preset or --config, not both")
+        raise InputError("give --preset or --config, not both")
     if config is not None:
         return EngineConfig.from_file(config)
     if preset is None and default is None:
-        raise click.UsageError("give --preset NAME or --config FILE")
+        raise InputError("give --preset NAME or --config FILE")
     return named_preset(preset or default)
 
 
@@ -47,7 +48,7 @@ def _check_sidecar(path: Path) -> None:
     except ValueError:
         known = None
     if not isinstance(known, dict) or not {"config", "ports", "tools"} <= known.keys():
-        raise click.UsageError(
+        raise InputError(
             f"the sidecar would overwrite {path}, which is no sidecar: choose another output name"
         )
 
@@ -171,15 +172,15 @@ def verilog(preset: str | None, config: str | None, output: str, top: str | None
     engine = _engine_config(preset, config)
     path = Path(output)
     if path.suffix != ".v":
-        raise click.UsageError(f"the output file must end in .v, not {output!r}")
+        raise InputError(f"the output file must end in .v, not {output!r}")
     sidecar = path.with_suffix(".json")
     if not path.parent.is_dir():
-        raise click.UsageError(f"the output's folder must exist; there is none at {path.parent}")
+        raise InputError(f"the output's folder must exist; there is none at {path.parent}")
     _check_sidecar(sidecar)
     if axi is None and header is not None:
-        raise click.UsageError("--header is the header of AXI registers: give --axi, too")
+        raise InputError("--header is the header of AXI registers: give --axi, too")
     if axi != "memory" and axi_data_bits is not None:
-        raise click.UsageError("--axi-data-bits is of the read master: give --axi memory, too")
+        raise InputError("--axi-data-bits is of the read master: give --axi memory, too")
     with progress(f"generating {engine.name}, {engine.lanes} lanes"):
         if axi is None:
             generated = generate(engine, top=top)
@@ -192,7 +193,7 @@ def verilog(preset: str | None, config: str | None, output: str, top: str | None
     files |= more
     if header is not None:
         if os.path.realpath(header) in map(os.path.realpath, files):
-            raise click.UsageError(f"the header must be another file than {header}")
+            raise InputError(f"the header must be another file than {header}")
         files[Path(header)] = c_header()
     write_texts(files)
     if as_json:
@@ -256,7 +257,7 @@ def export(model: str | None, kind: str, preset: str | None, config: str | None,
         from signacc.models import model_folder
 
         if preset is not None or config is not None:
-            raise click.UsageError("a GGUF file is for no engine: leave --preset and --config out")
+            raise InputError("a GGUF file is for no engine: leave --preset and --config out")
         export_gguf_file(model_folder(model), Path(output), as_json=as_json)
         return
     from dataclasses import asdict
@@ -595,7 +596,7 @@ def generate(model: str | None, arithmetic: str, act_bits: int | None, **options
     if act_bits is not None:
         source = click.get_current_context().get_parameter_source("arithmetic")
         if source is not click.core.ParameterSource.DEFAULT:
-            raise click.UsageError("give --arithmetic or --act-bits, not both")
+            raise InputError("give --arithmetic or --act-bits, not both")
         arithmetic = f"A{act_bits}"
     generate_text(model_folder(model), arithmetic=arithmetic, **options)
 
@@ -654,11 +655,11 @@ def eval_command(model: str | None, text: str | None, tasks: str | None, tasks_d
     from signacc.models import model_folder, parse_arithmetic
 
     if (text is None) == (tasks is None):
-        raise click.UsageError("give --text FILE or --tasks NAMES, one of them")
+        raise InputError("give --text FILE or --tasks NAMES, one of them")
     if (tasks is None) != (tasks_data is None):
-        raise click.UsageError("--tasks and --tasks-data PATH go together")
+        raise InputError("--tasks and --tasks-data PATH go together")
     if tasks is None and limit is not None:
-        raise click.UsageError("--limit is of --tasks; a text is limited by --windows")
+        raise InputError("--limit is of --tasks; a text is limited by --windows")
     for arithmetic in arithmetics:
         parse_arithmetic(arithmetic)  # all of them before the first is measured
     folder = model_folder(model)

@@ -161,7 +161,7 @@ def run_command(options: ExploreOptions) -> None:
     limits = parse_limits(options.constraints)
     objectives = parse_objectives(options.objective)
     if options.scheduler is not None and options.workers is not None:
-        raise click.UsageError("give --workers for a local cluster or --scheduler, not both")
+        raise InputError("give --workers for a local cluster or --scheduler, not both")
     space = chosen_space(options)
     check_known(space, limits, objectives)
     workers = options.workers

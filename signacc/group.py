@@ -1,5 +1,8 @@
 """How commands end: bad input in one sentence, interruptions, and output that nobody takes.
 
+Every message is ``Error:`` and a sentence on standard error. Lines of usage stand before it only
+where click refuses an option or its value; what the packages refuse is the sentence alone.
+
 Exit codes: 1 for a check that failed, or a pipe that was closed; 2 for bad input, and for what
 could not be written; 128 and the signal's number for a signal.
 """
@@ -11,7 +14,8 @@ import io
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
@@ -57,43 +61,61 @@ class Group(click.Group):
             _fail_of(error)
 
     def invoke(self, ctx: click.Context) -> Any:
-        from golden.errors import InputError
-        from hw.config import ConfigError
-        from sim.errors import InputError as SimInputError
-
-        signal.signal(signal.SIGTERM, terminate)
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every character
-                stream.reconfigure(errors="replace")
-        try:
+        with told():
+            signal.signal(signal.SIGTERM, terminate)
+            for stream in (sys.stdout, sys.stderr):
+                if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every character
+                    stream.reconfigure(errors="replace")
             return super().invoke(ctx)
-        except Terminated:
-            sys.exit(128 + signal.SIGTERM)
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            sys.exit(128 + signal.SIGINT)
-        except (InputError, ConfigError, SimInputError) as error:
-            _fail(str(error))
-        except OSError as error:
-            _fail_of(error)
-        except UnicodeEncodeError as error:  # of a library that takes paths as text alone
-            _fail(f"names must be UTF-8 text here, not {error.object[:200]!r}")
-        except RuntimeError as error:
-            from signacc.cosim.build import BenchError
-            from signacc.cosim.toolchain import ToolError
 
-            if isinstance(error, ToolError):
-                _fail(str(error))
-            if isinstance(error, BenchError):
-                notes = "\n".join(getattr(error, "__notes__", ()))
-                click.echo(f"{notes}\nfailed: {error}".lstrip(), err=True)
-                sys.exit(1)
-            raise
-        except Exception as error:
-            amaranth = sys.modules.get("amaranth.back.verilog")
-            if amaranth is not None and isinstance(error, amaranth.YosysError):
-                _fail(str(error))  # the variable AMARANTH_USE_YOSYS, or no Yosys that will do
-            raise
+
+@contextmanager
+def told() -> Iterator[None]:
+    """End the program with one sentence and its exit code, if a block finds what it cannot use.
+
+    So do interruptions, with one word. What is left is an error of the program itself.
+    """
+    try:
+        yield
+    except Terminated:
+        sys.exit(128 + signal.SIGTERM)
+    except KeyboardInterrupt:
+        _interrupted()
+    except Exception as error:
+        _tell(error)
+        raise
+
+
+def _tell(error: Exception) -> None:
+    """End the program with one sentence if `error` is no error of the program itself."""
+    from golden.errors import InputError
+    from hw.config import ConfigError
+    from sim.errors import InputError as SimInputError
+
+    if isinstance(error, InputError | ConfigError | SimInputError):
+        fail(str(error))
+    if isinstance(error, OSError):
+        _fail_of(error)
+    if isinstance(error, UnicodeEncodeError):  # of a library that takes paths as text alone
+        fail(f"names must be UTF-8 text here, not {error.object[:200]!r}")
+    if isinstance(error, RuntimeError):
+        from signacc.cosim.build import BenchError
+        from signacc.cosim.toolchain import ToolError
+
+        if isinstance(error, ToolError):
+            fail(str(error))
+        if isinstance(error, BenchError):
+            notes = "\n".join(getattr(error, "__notes__", ()))
+            click.echo(f"{notes}\nfailed: {error}".lstrip(), err=True)
+            sys.exit(1)
+    amaranth = sys.modules.get("amaranth.back.verilog")
+    if amaranth is not None and isinstance(error, amaranth.YosysError):
+        fail(str(error))  # the variable AMARANTH_USE_YOSYS, or no Yosys that will do
+
+
+def _interrupted() -> NoReturn:
+    click.echo("interrupted", err=True)
+    sys.exit(128 + signal.SIGINT)
 
 
 class Terminated(KeyboardInterrupt):
@@ -149,9 +171,10 @@ def _fail_of(error: OSError) -> NoReturn:
     if error.errno == errno.EPIPE and error.filename == _STDOUT:
         sys.exit(1)  # whoever reads has enough: nothing to complain of
     where = f": {error.filename}" if error.filename else ""
-    _fail(f"{error.strerror or ' '.join(map(str, error.args))}{where}")
+    fail(f"{error.strerror or ' '.join(map(str, error.args))}{where}")
 
 
-def _fail(message: str) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
+def fail(message: str) -> NoReturn:
+    """End the program with a sentence on standard error and exit code 2."""
+    click.echo(f"Error: {message}", err=True)
     sys.exit(2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from golden.errors import InputError
 from signacc.console import progress
 from signacc.files import check_output_file
 
@@ -43,7 +44,7 @@ def _import_gguf(source: Path, output: Path, *, tokenizer: Path | None, as_json:
     from model.gguf_file import import_gguf
 
     if tokenizer is not None:
-        raise click.UsageError("a GGUF file holds its own tokenizer: leave --tokenizer out")
+        raise InputError("a GGUF file holds its own tokenizer: leave --tokenizer out")
     with progress(f"reading {source.name}"):
         config = import_gguf(source, output)
     if as_json:
@@ -58,7 +59,7 @@ def export_gguf_file(folder: Path, output: Path, *, as_json: bool) -> None:
     from model.gguf_file import export_gguf
 
     if output.suffix != ".gguf":
-        raise click.UsageError(f"the output file must end in .gguf, not {str(output)!r}")
+        raise InputError(f"the output file must end in .gguf, not {str(output)!r}")
     check_output_file(output, "GGUF file")
     with progress(f"writing {output.name}"):
         try:

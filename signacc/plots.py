@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from golden.errors import InputError
 from signacc.report import si
 from sim.energy import ENERGY_PARTS
 
@@ -27,13 +26,13 @@ _PART_COLOURS = dict(
 
 
 def check_matplotlib() -> None:
-    """Raise a usage error if matplotlib is not installed, or cannot start."""
+    """Raise InputError if matplotlib is not installed, or cannot start."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise click.UsageError("plots need matplotlib: pip install matplotlib") from None
+        raise InputError("plots need matplotlib: pip install matplotlib") from None
     except ValueError as error:  # such as of $MPLBACKEND
-        raise click.UsageError(f"plots need matplotlib, which does not start: {error}") from None
+        raise InputError(f"plots need matplotlib, which does not start: {error}") from None
 
 
 def new_figure(**options: Any) -> tuple[Any, Any]:

@@ -107,7 +107,7 @@ def chosen_system(options: ServeOptions) -> SystemConfig:
     if options.system is None:
         return named_system(options.preset or "kv260")
     if options.preset is not None:
-        raise click.UsageError("give --preset or --system, not both")
+        raise InputError("give --preset or --system, not both")
     return system_from_file(options.system)
 
 

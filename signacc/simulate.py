@@ -64,7 +64,7 @@ def model_shape(name: str) -> ModelConfig:
 def chosen_system(options: SimulateOptions) -> SystemConfig:
     """Return the system that the options name, with what they change of it."""
     if options.system is not None and options.preset is not None:
-        raise click.UsageError("give --preset or --system, not both")
+        raise InputError("give --preset or --system, not both")
     if options.system is not None:
         system = system_from_file(options.system)
     else:
@@ -83,7 +83,7 @@ def chosen_system(options: SimulateOptions) -> SystemConfig:
     system = replace(system, **changes)
     for name in ("parallel", "link"):
         if getattr(options, name) is not None and system.chips == 1:
-            raise click.UsageError(f"--{name} is of several chips: give --chips of 2 or more")
+            raise InputError(f"--{name} is of several chips: give --chips of 2 or more")
     return system
 
 
@@ -97,7 +97,7 @@ def chosen_estimate(options: SimulateOptions) -> Estimate:
             context = min(USUAL_CONTEXT, model.max_position_embeddings)
         return estimate(model, system, context=context, batch=options.batch, formats=formats)
     if options.context is not None:
-        raise click.UsageError("give --context for one token, or --prefill and --decode")
+        raise InputError("give --context for one token, or --prefill and --decode")
     return simulate(
         model, system, prefill=options.prefill or 0, decode=options.decode or 0,
         batch=options.batch, formats=formats,

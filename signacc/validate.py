@@ -10,6 +10,7 @@ import click
 from rich import box
 from rich.table import Table
 
+from golden.errors import InputError
 from sim.interval import Interval
 from sim.validation import (
     AIM,
@@ -43,10 +44,10 @@ KINDS = {
 def run_command(files: tuple[str, ...], as_json: bool, markdown: bool) -> None:
     """Predict, print; `files` are designs without published figures."""
     if as_json and markdown:
-        raise click.UsageError("give --json or --markdown, not both")
+        raise InputError("give --json or --markdown, not both")
     if files:
         if markdown:
-            raise click.UsageError("--markdown prints the shipped designs, not files")
+            raise InputError("--markdown prints the shipped designs, not files")
         designs = [design_from_file(path) for path in files]
         found = [(design, predict(design)) for design in designs]
         if as_json:

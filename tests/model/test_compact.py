@@ -207,7 +207,7 @@ def test_what_is_killed_or_has_no_room_leaves_the_state_before(state, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(PartWriter, "finish", no_room)
         result = CliRunner().invoke(main, ["save", str(later), str(folder), "--part-bytes", "4096"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "No space left on device" in result.output
     assert Manifest.read(folder).step == 8
     restore_compact(folder, tmp_path / "run")

@@ -36,6 +36,7 @@ def refused(result, *parts: str) -> None:
     assert result.exit_code == 2, result.output
     assert "Traceback" not in result.output
     message = result.stderr.strip().splitlines()[-1]
+    assert message.startswith("Error: "), message
     for part in parts:
         assert part in message, message
 
@@ -98,6 +99,45 @@ def test_absurd_numbers(arguments, parts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused(invoke(*arguments), *parts)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("verilog", "--preset", "tiny", "--config", "c", "-o", "x.v"),
+         "give --preset or --config, not both"),
+        (("verilog", "--preset", "tiny", "-o", "x.txt"),
+         "the output file must end in .v, not 'x.txt'"),
+        (("simulate", "--context", "1", "--decode", "1"),
+         "give --context for one token, or --prefill and --decode"),
+        (("validate", "--json", "--markdown"), "give --json or --markdown, not both"),
+        (("eval", "--tasks", "piqa"), "--tasks and --tasks-data PATH go together"),
+        (("train", "--teacher", "t", "--data", "d", "--out", "o", "--steps", "9"),
+         "warmup must be 0 to 9 steps, not 200"),
+        (("data", "--teacher", "none.gguf", "--out", "o"),
+         "the teacher must be a GGUF file; there is none at none.gguf"),
+    ],
+)  # fmt: skip
+def test_what_the_packages_refuse_is_the_sentence_alone(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert result.output == f"Error: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("simulate", "--batch", "many"), "Invalid value for '--batch'"),
+        (("verilog", "--preset", "tiny"), "Missing option '-o'"),
+        (("train", "--steps", "many"), "Invalid value for '--steps'"),
+        (("data", "--colour"), "No such option '--colour'"),
+    ],
+)
+def test_what_click_refuses_comes_with_the_usage(arguments, message):
+    result = CliRunner().invoke(main, arguments, prog_name="signacc")
+    refused(result, message)
+    assert result.stderr.startswith(f"Usage: signacc {arguments[0]} ")
 
 
 class TestVerilog:
@@ -460,7 +500,7 @@ def test_errors_go_to_standard_error_as_a_program():
     )
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("error: a preset is one of")
+    assert done.stderr.startswith("Error: a preset is one of")
     assert done.stderr.count("\n") == 1
 
 

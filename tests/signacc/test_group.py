@@ -48,7 +48,7 @@ def test_standard_output_that_is_full(arguments):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, text=True,
                               check=False)
-    assert done.stderr == "error: No space left on device: standard output\n"
+    assert done.stderr == "Error: No space left on device: standard output\n"
     assert done.returncode == 2
 
 
@@ -99,7 +99,7 @@ def test_a_library_that_takes_text_alone(monkeypatch, tmp_path):
                         lambda *given, **options: "m\udcff.gguf".encode())
     result = CliRunner().invoke(main, ["export", "--format", "gguf", "-o", "m.gguf"])
     assert result.exit_code == 2
-    assert result.stderr == "error: names must be UTF-8 text here, not 'm\\udcff.gguf'\n"
+    assert result.stderr == "Error: names must be UTF-8 text here, not 'm\\udcff.gguf'\n"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,6 @@ def test_no_yosys_that_will_do_is_one_sentence(tmp_path, value, text):
     )
     assert done.returncode == 2
     assert text in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
     assert "Traceback" not in done.stderr
     assert not output.exists()

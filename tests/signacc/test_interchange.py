@@ -107,4 +107,4 @@ class TestGguf:
         monkeypatch.setattr("model.gguf_file.export_gguf", full)
         file = tmp_path / "m.gguf"
         result = invoke("export", "--format", "gguf", "-o", file)
-        refused(result, f"error: 8 requested and 3 written: {file}")
+        refused(result, f"Error: 8 requested and 3 written: {file}")

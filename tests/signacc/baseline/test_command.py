@@ -39,7 +39,7 @@ def test_without_a_gpu_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     result = invoke(tmp_path)
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: baseline needs a CUDA GPU")
+    assert result.stderr.startswith("Error: baseline needs a CUDA GPU")
     assert len(result.stderr.strip().splitlines()) == 1
 
 
@@ -50,7 +50,7 @@ def test_the_warpgroup_gemm_is_refused_on_other_gpus(tmp_path, monkeypatch):
     result = invoke(tmp_path, "--gemm", "warpgroup")
     assert result.exit_code == 2
     assert result.stderr == (
-        "error: the warpgroup GEMM needs a GPU of compute capability 9.0 (Hopper), "
+        "Error: the warpgroup GEMM needs a GPU of compute capability 9.0 (Hopper), "
         "not 8.0 (an A100)\n"
     )
     assert list(tmp_path.iterdir()) == []
@@ -71,7 +71,7 @@ def test_unless_asked_for_the_gemm_is_the_fastest_that_the_gpu_has(
     monkeypatch.setattr(device, "require_gpu", lambda: torch.device("cuda", 0))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr("signacc.baseline.run.Run", run)
-    assert invoke(tmp_path).stderr == f"error: the plan's GEMM is {gemm}\n"
+    assert invoke(tmp_path).stderr == f"Error: the plan's GEMM is {gemm}\n"
 
 
 def test_the_outputs_folder_must_exist(tmp_path):
