@@ -110,12 +110,22 @@ def _tell(error: Exception) -> None:
             sys.exit(1)
     amaranth = sys.modules.get("amaranth.back.verilog")
     if amaranth is not None and isinstance(error, amaranth.YosysError):
-        fail(str(error))  # the variable AMARANTH_USE_YOSYS, or no Yosys that will do
+        fail(_of_yosys(str(error)))
 
 
 def _interrupted() -> NoReturn:
     click.echo("interrupted", err=True)
     sys.exit(128 + signal.SIGINT)
+
+
+def _of_yosys(said: str) -> str:
+    """Return the sentence for what Amaranth says of its Yosys, or Yosys itself: maybe nothing."""
+    chosen = " ".join(
+        f"{name}={os.environ[name]}" for name in ("AMARANTH_USE_YOSYS", "YOSYS")
+        if name in os.environ
+    )  # fmt: skip
+    reason = said.strip().splitlines()[-1:] or ["it ended without a word"]
+    return f"Verilog needs a Yosys that works, not that of {chosen}: {reason[0]}"
 
 
 class Terminated(KeyboardInterrupt):

@@ -102,20 +102,42 @@ def test_a_library_that_takes_text_alone(monkeypatch, tmp_path):
     assert result.stderr == "Error: names must be UTF-8 text here, not 'm\\udcff.gguf'\n"
 
 
+YOSYS = {
+    "silent": "exit 3", "old": "echo Yosys 0.10", "killed": "kill -9 $$",
+    "fails": """test "$1" = -V && echo "Yosys 0.40" || { echo a; echo "ERROR: b" >&2; exit 1; }""",
+}
+
+
 @pytest.mark.parametrize(
-    ("value", "text"),
-    [("nonsense", "AMARANTH_USE_YOSYS environment variable contains an unrecognized clause 'nonse"),
-     ("system", "Could not find an acceptable Yosys binary")],
+    ("chosen", "yosys", "text"),
+    [("nonsense", None, "an unrecognized clause 'nonsense'"),
+     ("", None, "an unrecognized clause ''"),
+     ("system", None, "Could not find an acceptable Yosys binary. Searched: system"),
+     ("system", "missing", "Could not find an acceptable Yosys binary. Searched: system"),
+     ("system", "old", "Could not find an acceptable Yosys binary. Searched: system"),
+     ("system", "silent", "it ended without a word"),
+     ("system", "killed", "it ended without a word"),
+     ("system", "fails", "ERROR: b")],
 )  # fmt: skip
-def test_no_yosys_that_will_do_is_one_sentence(tmp_path, value, text):
-    environment = os.environ | {"AMARANTH_USE_YOSYS": value, "PATH": str(tmp_path)}
+def test_no_yosys_that_will_do_is_one_sentence(tmp_path, chosen, yosys, text):
+    environment = os.environ | {"AMARANTH_USE_YOSYS": chosen, "PATH": str(tmp_path)}
+    environment.pop("YOSYS", None)
+    named = f"AMARANTH_USE_YOSYS={chosen}"
+    if yosys is not None:
+        path = tmp_path / yosys
+        environment["YOSYS"] = str(path)
+        named += f" YOSYS={path}"
+        if yosys in YOSYS:
+            path.write_text(f"#!/bin/sh\n{YOSYS[yosys]}\n")
+            path.chmod(0o755)
     output = tmp_path / "engine.v"
     done = subprocess.run(
         [PROGRAM, "verilog", "--preset", "tiny", "-o", output], env=environment,
         capture_output=True, text=True, timeout=120,
     )
     assert done.returncode == 2
-    assert text in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith(f"Error: Verilog needs a Yosys that works, not that of {named}: ")
+    assert message.endswith(text)
     assert "Traceback" not in done.stderr
     assert not output.exists()
