@@ -601,6 +601,12 @@ def generate(model: str | None, arithmetic: str, act_bits: int | None, **options
     generate_text(model_folder(model), arithmetic=arithmetic, **options)
 
 
+def _run(command: click.Command, name: str, arguments: tuple[str, ...]) -> None:
+    """Run another package's command; its own main would take an interruption for itself."""
+    with command.make_context(f"signacc {name}", list(arguments)) as context:
+        command.invoke(context)
+
+
 _passed_on = main.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
@@ -613,7 +619,7 @@ def data(arguments: tuple[str, ...]) -> None:
     """Prepare token shards for training, from packages and from the teacher's writing."""
     from model.data_command import main as data_main
 
-    data_main.main(args=list(arguments), prog_name="signacc data", standalone_mode=False)
+    _run(data_main, "data", arguments)
 
 
 @_passed_on
@@ -622,7 +628,7 @@ def train(arguments: tuple[str, ...]) -> None:
     """Train an FBI-LLM by autoregressive distillation (torchrun: -m model.train_command)."""
     from model.train_command import main as train_main
 
-    train_main.main(args=list(arguments), prog_name="signacc train", standalone_mode=False)
+    _run(train_main, "train", arguments)
 
 
 @main.command("eval")

@@ -14,11 +14,14 @@ import io
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
+
+from .start import INTERRUPTED, Interruption, raise_interruptions
 
 MAY_BE_EMPTY = {"prompt", "stop", "constraints", "arguments"}
 """Options that take an empty text, or refuse it themselves; what another command reads."""
@@ -63,6 +66,7 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         with told():
             signal.signal(signal.SIGTERM, terminate)
+            raise_interruptions()
             for stream in (sys.stdout, sys.stderr):
                 if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every character
                     stream.reconfigure(errors="replace")
@@ -82,6 +86,8 @@ def told() -> Iterator[None]:
     except KeyboardInterrupt:
         _interrupted()
     except Exception as error:
+        if Interruption.happened:  # and was lost in an import, which then lacks something
+            _interrupted()
         _tell(error)
         raise
 
@@ -114,7 +120,8 @@ def _tell(error: Exception) -> None:
 
 
 def _interrupted() -> NoReturn:
-    click.echo("interrupted", err=True)
+    warnings.simplefilter("ignore")  # Amaranth's, of modules that nothing came to use
+    click.echo(INTERRUPTED, err=True)
     sys.exit(128 + signal.SIGINT)
 
 
