@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+from program import OutputFile, Program
 from record import write_record
 
 from golden.folder import load_packed
@@ -117,12 +118,12 @@ def measure_gates(config: EngineConfig) -> dict:
     }
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--engine", "names", multiple=True, type=click.Choice([*engines(), "none"]),
               help="Only these; none: only the gates.")
 @click.option("--gates/--no-gates", default=True, help="Also a row as a netlist of gates.")
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--table", type=click.Path(dir_okay=False, path_type=Path),
+@click.option("--out", required=True, type=OutputFile())
+@click.option("--table", type=OutputFile(),
               help="Write what the simulator reads: sim/energy/data/activity.json.")
 def main(names: tuple[str, ...], gates: bool, out: Path, table: Path | None) -> None:
     results = json.loads(out.read_text())["results"] if out.is_file() else {"engines": {}}

@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 from amaranth import ClockSignal, Instance, Module, ResetSignal
 from amaranth.hdl import Value
+from program import OutputFile, Program
 from record import write_record
 
 from hw.axi.config import AxiConfig
@@ -94,9 +95,9 @@ def line(result: dict) -> str:
     )
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--only", multiple=True, help="Names of configurations; default all.")
-@click.option("--out", type=click.Path(path_type=Path), help="JSON record to write.")
+@click.option("--out", type=OutputFile(), help="JSON record to write.")
 def main(only: Sequence[str], out: Path | None) -> None:
     """Measure every configuration with both kinds of core."""
     results = []

@@ -25,6 +25,7 @@ from typing import Any
 
 import click
 import torch
+from program import OutputFile, Program
 from record import write_record
 from studies import held_apart, held_out_loss, interval
 from torch import Tensor
@@ -42,7 +43,6 @@ from model.compact_codes import (
     squeeze,
 )
 from model.data import Mixture
-from model.errors import told
 from model.manifest import load_mixture
 from model.metrics import read_metrics
 from model.settings import TrainSettings
@@ -50,7 +50,6 @@ from model.targets import Targets
 from model.tokenizer import Vocabulary, read_vocabulary
 from model.train import Run, with_end_of_text
 from model.trained import load_trained
-from signacc.files import check_output_file
 
 SHAPE = ModelConfig(
     hidden_size=64, intermediate_size=176, num_hidden_layers=3, num_attention_heads=2,
@@ -271,21 +270,19 @@ def summary(trained: dict[str, list[Path]], held: dict[str, list[float]]) -> lis
     return table
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--teacher", type=click.Path(path_type=Path), required=True)
 @click.option("--data", type=click.Path(path_type=Path), required=True)
-@click.option("--run", "folder", type=click.Path(path_type=Path), required=True,
+@click.option("--run", "folder", type=click.Path(file_okay=False, path_type=Path), required=True,
               help="Folder of the runs; keep it to go on.")
 @click.option("--steps", default=240, show_default=True, help="A multiple of 12.")
 @click.option("--batch", default=16, show_default=True)
 @click.option("--lr", default=2e-3, show_default=True)
 @click.option("--seeds", default=3, show_default=True, help="At least 2.")
 @click.option("--hold-rows", default=128, show_default=True, help="Rows never trained on.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
-@told()
+@click.option("--out", type=OutputFile(), required=True)
 def main(teacher: Path, data: Path, folder: Path, steps: int, batch: int, lr: float, seeds: int,
          hold_rows: int, out: Path) -> None:  # fmt: skip
-    check_output_file(out)
     if steps % 12 or seeds < 2:
         raise InputError(f"steps must be a multiple of 12, and seeds at least 2, "
                          f"not {steps} and {seeds}")  # fmt: skip

@@ -16,19 +16,18 @@ from pathlib import Path
 
 import click
 import torch
+from program import OutputFile, Program
 from record import write_record
 from torch import Tensor
 
 from model.checkpoint import checkpoints, write_tensors
 from model.compact import restore_compact, save_compact
 from model.compact_manifest import parameters_of
-from model.errors import told
 from model.fbi import INIT_STD
 from model.metrics import COLUMNS, Metrics
 from model.parallel import World
 from model.settings import TrainSettings
 from model.train_command import read_shape
-from signacc.files import check_output_file
 
 
 def make_state(name: str, binary: bool, context: int) -> dict[str, object]:
@@ -55,16 +54,14 @@ def make_tensors(state: dict[str, object], spread: float) -> dict[str, Tensor]:
     return tensors
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--model", "name", default="fbi-110m", show_default=True)
 @click.option("--context", default=1024, show_default=True)
 @click.option("--spread", default=1.0, show_default=True)
 @click.option("--repeats", default=3, show_default=True)
-@click.option("--run", "folder", type=click.Path(path_type=Path), required=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
-@told()
+@click.option("--run", "folder", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option("--out", type=OutputFile(), required=True)
 def main(name: str, context: int, spread: float, repeats: int, folder: Path, out: Path) -> None:
-    check_output_file(out)
     world = World(0, 1, torch.device("cpu"))
     results = {}
     for kind in ("fbi", "twin"):

@@ -12,14 +12,15 @@ import time
 from pathlib import Path
 
 import click
+from program import OutputFile, Program
 from record import verilog_sha256, write_record
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--preset", default="kv260", show_default=True)
 @click.option("--positions", default=8, show_default=True)
 @click.option("--stall", default=0.0, show_default=True)
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=OutputFile())
 def main(preset: str, positions: int, stall: float, out: Path) -> None:
     command = ["cosim", "--preset", preset, "--layers", "all", "--positions", str(positions),
                "--stall", str(stall), "--json"]

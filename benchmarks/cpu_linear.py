@@ -21,6 +21,7 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
+from program import OutputFile, Program
 from record import write_record
 
 from golden.config import MODELS
@@ -128,8 +129,8 @@ def measure_golden(n: int, k: int, rounds: int) -> dict:
     }
 
 
-@click.command()
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.command(cls=Program)
+@click.option("--out", required=True, type=OutputFile())
 @click.option("--rounds", default=60, show_default=True)
 @torch.inference_mode()
 def main(out: Path, rounds: int) -> None:

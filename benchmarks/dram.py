@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 import click
+from program import OutputFile, Program
 from record import write_record
 
 from sim.memory.commands import (
@@ -114,11 +115,11 @@ def patterns(timing: DramTiming, count: int) -> dict[str, tuple[Bursts, object]]
     return found
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--dramsim3", "folder", required=True,
               type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--cycles", type=click.IntRange(min=20_000), default=200_000, show_default=True)
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=OutputFile())
 def main(folder: Path, cycles: int, out: Path) -> None:
     rows = []
     for name in PARTS:

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import click
+from program import OutputFile, Program
 from record import write_record
 
 LIMITS = "lut<=100000,usd<=400"
@@ -45,9 +46,9 @@ def sweep(folder: str, workers: int, limits: str) -> dict[str, object]:
     }
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(0))
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=OutputFile())
 def main(workers: int, out: Path) -> None:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:

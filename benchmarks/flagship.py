@@ -32,6 +32,7 @@ from typing import Any
 
 import click
 import torch
+from program import Program
 from record import write_record
 
 from golden.errors import InputError
@@ -39,7 +40,6 @@ from model.checkpoint import COMPACT, checkpoints, read_state
 from model.compact_manifest import LOST, Manifest
 from model.compact_manifest import NAME as MANIFEST
 from model.corpus import HELD_SAMPLED
-from model.errors import told
 from model.manifest import Manifest as Shards
 from model.metrics import read_metrics
 from model.tasks import TASKS, read_task
@@ -198,7 +198,7 @@ def say_what_is_next(carry: Path | None, whose: Sequence[str], early: Sequence[s
     click.echo(f"next: {shlex.join(['python', *sys.argv])}")
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--teacher", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--slices", type=click.Path(exists=True, path_type=Path), required=True)
@@ -232,7 +232,6 @@ def say_what_is_next(carry: Path | None, whose: Sequence[str], early: Sequence[s
               help="Leave them there that often, too, while training goes on.")
 @click.option("--evaluate/--no-evaluate", default=True, show_default=True,
               help="Leave evaluation to another call: the same, without --no-evaluate.")
-@told()
 def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, name: str,
          vocab: int, layers: int | None, context: int, batch: int, micro: int, steps: int,
          warmup: int, lr: float, real_share: float | None, sample_seconds: float,
@@ -241,12 +240,12 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
          minutes: float | None, carry: Path | None, carry_every: float | None,
          evaluate: bool) -> None:  # fmt: skip
     if packed is not None and only != "twin":
-        raise click.UsageError("--packed needs --only twin: else the FBI-LLM is the one trained")
+        raise InputError("--packed needs --only twin: else the FBI-LLM is the one trained")
     for what, value in (("minutes", minutes), ("carry-every", carry_every)):
         if value is not None and not value > 0:
-            raise click.UsageError(f"{what} must be above 0, not {value}")
+            raise InputError(f"{what} must be above 0, not {value}")
     if carry_every is not None and carry is None:
-        raise click.UsageError("--carry-every says how often --carry is done: give --carry, too")
+        raise InputError("--carry-every says how often --carry is done: give --carry, too")
     check_inputs(slices, tasks_data, data)
     out.mkdir(parents=True, exist_ok=True)
     parts = Parts(out)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
+from program import OutputFile, Program, record_of
 
 from signacc.files import write_text
 from sim.baselines import SCHEMA, Baseline
@@ -20,12 +22,19 @@ KERNELS = {
 }
 
 
-@click.command()
+@click.command(cls=Program)
 @click.argument("record", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("gpu")
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("out", type=OutputFile())
 def main(record: Path, gpu: str, out: Path) -> None:
-    data = json.loads(record.read_text(encoding="utf-8"))
+    with record_of("gpu_decode.py", record):
+        entries = entries_of(json.loads(record.read_text(encoding="utf-8")), gpu)
+    content = {"schema": SCHEMA, "baselines": [entry.to_dict() for entry in entries]}
+    write_text(out, json.dumps(content, indent=2) + "\n")
+
+
+def entries_of(data: dict[str, Any], gpu: str) -> list[Baseline]:
+    """Return the baselines of a record of gpu_decode.py."""
     entries = []
     for model, figures in data["models"].items():
         for variant, kernels in KERNELS.items():
@@ -46,8 +55,7 @@ def main(record: Path, gpu: str, out: Path) -> None:
                     date=data["date"],
                 )
             )
-    content = {"schema": SCHEMA, "baselines": [entry.to_dict() for entry in entries]}
-    write_text(out, json.dumps(content, indent=2) + "\n")
+    return entries
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import platform
 import statistics
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +20,15 @@ from pathlib import Path
 import click
 import torch
 import torch.nn.functional as F
+from program import OutputFile, Program
 from torch import Tensor
 
 from golden.config import ModelConfig, named_model
 from model.fbi import FbiLlm
 from model.teacher import rotate
+from signacc.baseline.device import require_gpu
 from signacc.baseline.power import NvmlBoard
+from signacc.files import write_text
 
 
 class Decoder:
@@ -105,13 +107,14 @@ def measure(graph: torch.cuda.CUDAGraph, nvml: NvmlBoard, seconds: float) -> dic
     }
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--models", default="fbi-43m,fbi-130m,fbi-1.3b,fbi-7b", show_default=True)
 @click.option("--context", default=512, show_default=True)
 @click.option("--seconds", default=5.0, show_default=True, help="Steady state per variant.")
-@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--out", type=OutputFile(), required=True)
 def main(models: str, context: int, seconds: float, out: Path) -> None:
     """Measure each model shape, random weights, and write one JSON file."""
+    require_gpu()
     nvml = NvmlBoard(str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid))
     torch.zeros(1, device="cuda")
     time.sleep(2)
@@ -145,9 +148,8 @@ def main(models: str, context: int, seconds: float, out: Path) -> None:
             del decoder
             torch.cuda.empty_cache()
         result["models"][name] = entry
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_text(out, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

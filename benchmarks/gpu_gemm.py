@@ -23,10 +23,11 @@ from pathlib import Path
 
 import click
 import torch
-from gpu_worker import Task, fail, gpu_or_exit, supervise
+from gpu_worker import Task, supervise
+from program import OutputFile, Program
 
 from golden.config import named_model
-from golden.errors import InputError
+from signacc.baseline.device import require_gpu
 from signacc.baseline.errors import DeviceError
 from signacc.baseline.sign_wgmma import WgmmaTile, compile_tile
 from signacc.baseline.tiles import WGMMA_TILES
@@ -118,22 +119,28 @@ def table(model: str, results: list[Task]) -> str:
     return "\n".join([*lines, *winners, f"{len(failed)} failed", *failed[:20]])
 
 
-@click.command()
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path),
+@click.command(cls=Program)
+@click.option("--out", required=True, type=OutputFile(),
               help="File to write, anew after each family.")
 @click.option("--model", default="fbi-7b", show_default=True)
 @click.option("--seconds", default=240.0, show_default=True, type=click.FloatRange(1),
               help="Time of everything; what is not reached says so.")
 @click.option("--family", "families", multiple=True, type=click.Choice(FAMILIES),
               default=FAMILIES, show_default=True, help="Only these; may be given several times.")
-def main(out: Path, model: str, seconds: float, families: tuple[str, ...]) -> None:
+@click.option("--worker", nargs=2, hidden=True, help="Family and folder of a worker.")
+def main(
+    out: Path, model: str, seconds: float, families: tuple[str, ...],
+    worker: tuple[str, str] | None,
+) -> None:
     """Check and time all kernels; write the figures to a file, print a table last."""
+    named_model(model)  # an unknown one is refused before any work
     begin = time.monotonic()
-    try:
-        named_model(model)
-    except InputError as error:
-        fail(str(error))
-    gpu_or_exit()
+    require_gpu()
+    if worker is not None:
+        from gpu_gemm_worker import work  # needs Triton
+
+        work(worker[0], model, Path(worker[1]))
+        return
     results: list[Task] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -141,8 +148,7 @@ def main(out: Path, model: str, seconds: float, families: tuple[str, ...]) -> No
             results += compile_all(folder, seconds / 2)
         for i, family in enumerate(families):
             left = begin + seconds - time.monotonic()
-            worker = Path(__file__).with_name("gpu_gemm_worker.py")
-            command = [sys.executable, str(worker), family, model, str(folder)]
+            command = [sys.executable, *sys.argv, "--worker", family, str(folder)]
             found = supervise(command, folder, seconds=left / (len(families) - i))
             results += [{"family": family, **one} for one in found]
             made = {"command": shlex.join(["python", "benchmarks/gpu_gemm.py", *sys.argv[1:]]),

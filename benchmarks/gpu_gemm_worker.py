@@ -1,14 +1,8 @@
-"""Checks and times one family of kernels for gpu_gemm.py, which starts it.
-
-    python benchmarks/gpu_gemm_worker.py FAMILY MODEL FOLDER
-
-FOLDER is gpu_worker.py's, and holds the machine code of the warpgroup kernels by name.
-"""
+"""Checks and times one family of kernels: the work of gpu_gemm.py's workers."""
 
 from __future__ import annotations
 
 import statistics
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -266,8 +260,11 @@ def layers(tasks: Tasks, model: str) -> None:
             series(path, f"sign-a{bits}, GEMV, early: {way}", few)
 
 
-def main() -> None:
-    family, model, folder = sys.argv[1], sys.argv[2], FilePath(sys.argv[3])
+def work(family: str, model: str, folder: FilePath) -> None:
+    """Do a family of tasks.
+
+    `folder` is gpu_worker.py's, and holds the machine code of the warpgroup kernels by name.
+    """
     warnings.simplefilter("ignore")
     tasks = Tasks(folder)
     if family == "layer":
@@ -280,7 +277,3 @@ def main() -> None:
             wgmma(tasks, case, folder, int(family[5:]), TILES.get(case.count, every))
         elif case.part != "odd":
             {"library": library, "triton": triton}[family](tasks, case)
-
-
-if __name__ == "__main__":
-    main()

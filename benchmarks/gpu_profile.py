@@ -19,7 +19,8 @@ from pathlib import Path
 
 import click
 import torch
-from gpu_worker import Task, Tasks, fail, gpu_or_exit, supervise
+from gpu_worker import Task, Tasks, supervise
+from program import OutputFile, Program
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
@@ -134,7 +135,7 @@ def table(results: list[Task]) -> str:
     return "\n".join(lines)
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--model", default="fbi-7b", show_default=True)
 @click.option("--path", "paths", multiple=True, type=click.Choice(PATHS),
               default=("bf16", "sign-a16", "sign-a8"), show_default=True)
@@ -149,7 +150,7 @@ def table(results: list[Task]) -> str:
               help="Which kernels start while the one ahead ends [default: the fastest way].")
 @click.option("--seconds", default=180.0, show_default=True, type=click.FloatRange(1),
               help="Time of everything.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write figures here.")
+@click.option("--out", type=OutputFile(), help="Write figures here.")
 @click.option("--worker", type=click.Path(file_okay=False, path_type=Path), hidden=True)
 def main(
     model: str, paths: tuple[str, ...], batches: tuple[int, ...], context: int, gemm: str,
@@ -168,13 +169,12 @@ def main(
                     path, model, batch, context, gemm, gemv_limit, early))
                 release()
         return
-    try:
-        longest = named_model(model).max_position_embeddings
-    except InputError as error:
-        fail(str(error))
+    longest = named_model(model).max_position_embeddings
     if context > longest:
-        fail(f"a context of {model} must be at most {longest} positions, not {context}")
-    gpu_or_exit()
+        raise InputError(
+            f"a context of {model} must be at most {longest} positions, not {context}"
+        )
+    require_gpu()
     with tempfile.TemporaryDirectory() as name:
         command = [sys.executable, *sys.argv, "--worker", name]
         results = supervise(command, Path(name), seconds=seconds, still=60.0)

@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 import click
-from gpu_worker import Task, Tasks, gpu_or_exit, supervise, tool_or_exit
+from gpu_worker import Task, Tasks, find_tool, supervise
+from program import OutputFile, Program
 
 from golden.config import ModelConfig
 from signacc.baseline.plan import GEMMS, ONE_LAUNCH
@@ -89,7 +90,7 @@ def table(
     return "\n".join(lines)
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--tool", "tools", multiple=True, type=click.Choice(TOOLS), default=TOOLS[:1],
               show_default=True, help="Of compute-sanitizer; repeat for several.")
 @click.option("--gemm", "gemms", multiple=True, type=click.Choice(GEMMS), default=GEMMS,
@@ -98,7 +99,7 @@ def table(
               show_default=True, help="Vectors; may be given several times.")
 @click.option("--seconds", default=240.0, show_default=True, type=click.FloatRange(1),
               help="Time of everything.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write results here.")
+@click.option("--out", type=OutputFile(), help="Write results here.")
 @click.option("--worker", type=click.Path(file_okay=False, path_type=Path), hidden=True)
 def main(
     tools: tuple[str, ...], gemms: tuple[str, ...], counts: tuple[int, ...], seconds: float,
@@ -108,8 +109,10 @@ def main(
     if worker is not None:
         check_kernels(Tasks(worker), gemms, counts)
         return
-    gpu_or_exit()
-    sanitizer = tool_or_exit("compute-sanitizer")
+    from signacc.baseline.device import require_gpu
+
+    require_gpu()
+    sanitizer = find_tool("compute-sanitizer")
     os.environ["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"  # each tensor its own bounds
     end = time.monotonic() + seconds
     results: dict[str, list[Task]] = {}

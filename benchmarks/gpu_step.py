@@ -27,10 +27,12 @@ from pathlib import Path
 import click
 import gpu_phases
 import torch
-from gpu_worker import Task, Tasks, fail, gpu_or_exit, supervise
+from gpu_worker import Task, Tasks, supervise
+from program import OutputFile, Program
 
 from golden.config import ModelConfig, named_model
 from golden.errors import InputError
+from signacc.baseline.device import require_gpu
 from signacc.baseline.nvrtc import compile_cubin
 from signacc.baseline.plan import ONE_LAUNCH
 from signacc.baseline.step import SKIPS, StepShape, compile_step
@@ -349,8 +351,8 @@ def table(family: str, results: list[Task]) -> str:
     return "\n".join(lines)
 
 
-@click.command()
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path),
+@click.command(cls=Program)
+@click.option("--out", required=True, type=OutputFile(),
               help="File to write, anew after each family.")
 @click.option("--family", "families", multiple=True, type=click.Choice(FAMILIES), default=FAMILIES,
               show_default=True, help="Only these; may be given several times.")
@@ -364,11 +366,8 @@ def main(
     worker: tuple[str, str] | None,
 ) -> None:
     """Check and time the step in one launch; print each family as it is done."""
-    try:
-        for model in models:
-            named_model(model)
-    except InputError as error:
-        fail(str(error))
+    for model in models:
+        named_model(model)  # an unknown one is refused before any work
     if worker:
         bench = Bench(Tasks(Path(worker[1])))
         run = {"check": lambda: bench.check(models), "time": lambda: bench.times(models),
@@ -378,7 +377,7 @@ def main(
         run[worker[0]]()
         return
     begin = time.monotonic()
-    gpu_or_exit()
+    require_gpu()
     compile_all(models, families)
     click.echo(f"compiled in {time.monotonic() - begin:.1f} s")
     results: list[Task] = []

@@ -16,10 +16,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import click
+from program import Program, record_of
 
 from golden.config import named_model
+from golden.errors import InputError
 from signacc.baseline.sign_wgmma import WgmmaTile
 from signacc.baseline.tiles import H200, WGMMA_TILES, Costs, wgmma_time
 from signacc.baseline.weights import FUSED, fused_shape
@@ -48,8 +51,21 @@ class Timed:
 
 
 def read(path: Path) -> tuple[str, list[Timed]]:
-    """Return the model and the measured tiles of a file of gpu_gemm.py."""
-    data = json.loads(path.read_text(encoding="utf-8"))
+    """Return the model and the measured tiles of a file of gpu_gemm.py.
+
+    Raises
+    ------
+    InputError
+        If it is another file, or holds none.
+    """
+    with record_of("gpu_gemm.py", path):
+        model, found = _read(json.loads(path.read_text(encoding="utf-8")))
+    if not found:
+        raise InputError(f"{path} must have measured tiles of the warpgroup kernel; it has none")
+    return model, found
+
+
+def _read(data: dict[str, Any]) -> tuple[str, list[Timed]]:
     found = []
     for one in data["results"]:
         name = NAME.fullmatch(one["key"])
@@ -118,15 +134,13 @@ def judged(model: str, timed: list[Timed], costs: Costs) -> str:
     return "\n".join(lines)
 
 
-@click.command()
+@click.command(cls=Program)
 @click.argument("measured", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--fit", "fitted", is_flag=True, help="Search for better constants.")
 @click.option("--seed", default=0, show_default=True, help="Of the search.")
 def main(measured: Path, fitted: bool, seed: int) -> None:
     """Print how well the model chooses."""
     model, timed = read(measured)
-    if not timed:
-        raise click.BadParameter(f"{measured} has no measured tile of the warpgroup kernel")
     click.echo(judged(model, timed, H200))
     if fitted:
         costs = fit(model, timed, seed)

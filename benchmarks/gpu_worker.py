@@ -13,12 +13,11 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import click
+from golden.errors import InputError
 
 ATTEMPTS = 8
 """Most starts of a worker: each ends with a culprit that the next leaves out."""
@@ -128,26 +127,11 @@ def _run(command: list[str], log: Path, said: Path, end: float, still: float) ->
     return None if worker.returncode == 0 else f"its process ended with {worker.returncode}"
 
 
-def gpu_or_exit() -> None:
-    """End with code 2 and one sentence if there is no GPU to measure, or no Triton."""
-    from golden.errors import InputError
-    from signacc.baseline.device import require_gpu
-
-    try:
-        require_gpu()
-    except InputError as error:
-        fail(str(error))
-
-
-def tool_or_exit(name: str) -> str:
-    """Return the path of a tool of the CUDA toolkit; ends with code 2 without it."""
+def find_tool(name: str) -> str:
+    """Return the path of a tool of the CUDA toolkit; raises InputError if there is none."""
     found = shutil.which(name) or shutil.which(name, path="/usr/local/cuda/bin")
     if found is None:
-        fail(f"{name} must be on PATH or in /usr/local/cuda/bin (CUDA toolkit); there is none")
+        raise InputError(
+            f"{name} must be on PATH or in /usr/local/cuda/bin (CUDA toolkit); there is none"
+        )
     return found
-
-
-def fail(message: str) -> None:
-    """End with code 2 and one sentence."""
-    click.echo(f"error: {message}", err=True)
-    sys.exit(2)

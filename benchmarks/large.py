@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from program import OutputFile, Program
 from record import write_record
 
 from hw.config import EngineConfig
@@ -67,11 +68,11 @@ def measured(config: EngineConfig) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--structure", "structures", type=click.Choice(tuple(STRUCTURES)), multiple=True,
               default=tuple(STRUCTURES), show_default=True)
 @click.option("--act-bits", type=int, multiple=True, default=(8, 16), show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.option("--out", type=OutputFile(), required=True)
 def main(structures: tuple[str, ...], act_bits: tuple[int, ...], out: Path) -> None:
     rows = []
     with tempfile.TemporaryDirectory(prefix="signacc-large-") as cache:

@@ -18,9 +18,11 @@ from typing import Any
 
 import click
 import torch
+from program import OutputFile, Program
 from record import write_record
 from train_step import first_pieces
 
+from golden.errors import InputError
 from model.loss import FirstPiece, _loss_chunk, chunk_length
 
 LAUNCHES = (
@@ -47,17 +49,17 @@ def median_ms(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--vocab", default=32000, show_default=True)
 @click.option("--teacher-vocab", default=49152, show_default=True)
 @click.option("--positions", default=65536, show_default=True, help="Of a micro-batch.")
 @click.option("--compiled", is_flag=True)
 @click.option("--repeats", default=10, show_default=True)
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=OutputFile())
 def main(vocab: int, teacher_vocab: int, positions: int, compiled: bool, repeats: int,
          out: Path) -> None:  # fmt: skip
     if not torch.cuda.is_available():
-        raise click.UsageError("a CUDA GPU is needed; there is none")
+        raise InputError("a CUDA GPU is needed; there is none")
     from model import loss_kernel  # needs Triton, which is there where CUDA is
 
     device = torch.device("cuda")

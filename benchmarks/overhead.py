@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from program import OutputFile, Program
 from record import write_record
 
 from hw.config import PRESETS, EngineConfig
@@ -107,10 +108,10 @@ def figures(config: EngineConfig, modules: Mapping[str, Any], top: str) -> dict[
     }
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--only", multiple=True, help="Names of configurations; default all.")
 @click.option("--jobs", default=1, show_default=True, help="Syntheses at the same time.")
-@click.option("--out", type=click.Path(path_type=Path), help="JSON record to write.")
+@click.option("--out", type=OutputFile(), help="JSON record to write.")
 def main(only: Sequence[str], jobs: int, out: Path | None) -> None:
     """Measure every configuration."""
     configs = [config for config in CONFIGS if not only or config.name in only]

@@ -23,9 +23,11 @@ import time
 from pathlib import Path
 
 import click
+from program import OutputFile, Program
 from record import write_record
 
 from golden.config import FBI_LINEARS, named_model
+from golden.errors import InputError
 
 SCALE_SIM_CONFIG = """
 [general]
@@ -158,13 +160,16 @@ def total(runs: dict[str, dict[str, object]]) -> dict[str, object]:
     return {**sums, "peak_memory_mb": max(run["peak_memory_mb"] for run in runs.values())}
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--peers", required=True, type=click.Path(exists=True, file_okay=False,
                                                         path_type=Path))
 @click.option("--model", default="fbi-7b", show_default=True)
 @click.option("--linears", help="Names of the layer's linears, comma between; else all seven.")
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=OutputFile())
 def main(peers: Path, model: str, linears: str | None, out: Path) -> None:
+    for _, folder in TOOLS.values():
+        if folder != "." and not (peers / folder / folder).is_dir():
+            raise InputError(f"{peers} must hold {folder}/{folder}, as pip makes it; it does not")
     config = named_model(model)
     wanted = linears.split(",") if linears else FBI_LINEARS
     runs: dict[str, dict[str, dict[str, object]]] = {name: {} for name in TOOLS}

@@ -13,26 +13,23 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import click
+from program import OutputFile, Program
 from record import write_record
 
 from golden.errors import InputError
-from model.errors import told
 from signacc.evaluate import evaluate
-from signacc.files import check_output_file
 from signacc.models import SHIPPED, model_folder
 
 
-@click.command()
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.command(cls=Program)
+@click.option("--out", required=True, type=OutputFile())
 @click.option("--window", default=512, show_default=True)
 @click.option("--windows", default=64, show_default=True)
 @click.option("--model", default=None, help="Packed folder [default: the shipped model].")
 @click.argument("texts", nargs=-1, required=True)
-@told()
 def main(
     out: Path, window: int, windows: int, model: str | None, texts: tuple[str, ...]
 ) -> None:
-    check_output_file(out)
     files = dict(text.split("=", 1) for text in texts if "=" in text)
     for text in texts:
         if "=" not in text or not Path(text.split("=", 1)[1]).is_file():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from program import OutputFile, Program
 from record import write_record
 
 from golden.errors import InputError
@@ -154,7 +155,7 @@ def table(records: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--only", metavar="TEXT", multiple=True, help="Cases whose name holds the text.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1))
@@ -162,18 +163,18 @@ def table(records: Sequence[dict[str, Any]]) -> str:
 @click.option("--no-rw-check", is_flag=True)
 @click.option("--synthesis-only", is_flag=True, help="No place and route.")
 @click.option("--list", "list_cases", is_flag=True, help="Print the cases' names and end.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", type=OutputFile())
+@click.option("--markdown", type=OutputFile())
 def main(only: tuple[str, ...], seeds: int, jobs: int, freq: float, no_rw_check: bool,
          synthesis_only: bool, list_cases: bool, out: Path | None, markdown: Path | None) -> None:
     cases = [c for c in CASES if not only or any(text in c.name for text in only)]
     if not cases:
-        raise click.UsageError(f"no case's name holds {' or '.join(only)}: see --list")
+        raise InputError(f"no case's name holds {' or '.join(only)}: see --list")
     if list_cases:
         print("\n".join(case.name for case in cases))
         return
     if out is None:
-        raise click.UsageError("give --out FILE.json")
+        raise InputError("give --out FILE.json")
     records = []
     for case in cases:
         options = Options(speed=case.speed, freq=freq, seeds=tuple(range(1, seeds + 1)),

@@ -15,17 +15,23 @@ import resource
 import time
 from collections import deque
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
-import simpy
+from program import OutputFile, Program
 from record import write_record
 
 from golden.config import named_model
+from golden.errors import InputError
 from sim.serving import Fleet, Lengths, Requests, Scheduler, StepTimes, Workload, capacity, point
 from sim.serving.accelerator import NEVER, Accelerator
 from sim.system import Machine, named_system
+
+if TYPE_CHECKING:
+    import simpy
 
 MODEL, SYSTEM, RATE = "fbi-130m", "asic7", 100_000
 SCHEDULER = Scheduler(policy="prefill-first", max_batch=32, token_budget=256)
@@ -113,6 +119,8 @@ def plain(steps: StepTimes, requests: Requests) -> tuple[list[int], int]:
 
 def with_simpy(steps: StepTimes, requests: Requests) -> tuple[list[int], int]:
     """Serve by a process of the accelerator and one of the arrivals."""
+    import simpy
+
     environment, state = simpy.Environment(), PerIteration(steps, requests)
     idle = [environment.event()]
 
@@ -214,13 +222,15 @@ def whole_fleet(machine: Machine, router: str, seconds: float, workers: int) -> 
     }
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--minute", default=48.0, show_default=True,
               help="Measured time of the first fleet; a quarter of it comes before.")
 @click.option("--seconds", default=8.0, show_default=True, help="The same of the others.")
 @click.option("--count", default=20_000, show_default=True, help="Requests of the comparison.")
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=OutputFile())
 def main(minute: float, seconds: float, count: int, out: Path) -> None:
+    if find_spec("simpy") is None:
+        raise InputError("the comparison needs simpy: pip install simpy")
     machine = Machine(named_model(MODEL), named_system(SYSTEM))
     one = Fleet(machine=machine, scheduler=SCHEDULER)
     result = {

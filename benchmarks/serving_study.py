@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from program import OutputFile, Program
 from record import write_record
 
 from golden.config import named_model
@@ -87,8 +88,8 @@ def routers() -> list[dict[str, object]]:
     ]
 
 
-@click.command()
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.command(cls=Program)
+@click.option("--out", required=True, type=OutputFile())
 def main(out: Path) -> None:
     write_record(
         out,

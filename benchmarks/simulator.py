@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+from program import OutputFile, Program
 from record import write_record
 
 from golden.config import named_model
@@ -89,9 +90,9 @@ def layer() -> dict[str, float]:
     return {"cycles": cycles, "processor_s": time.process_time() - started}
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--repeats", default=5, show_default=True, type=click.IntRange(1))
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=OutputFile())
 def main(repeats: int, out: Path) -> None:
     load = os.getloadavg()[0]
     found = designs()

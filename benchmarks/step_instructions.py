@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from gpu_worker import fail, tool_or_exit
+from gpu_worker import find_tool
+from program import Program
 
 from golden.config import named_model
 from golden.errors import InputError
@@ -72,25 +73,22 @@ def segments_of(text: str) -> list[Segment]:
     return [*found, Segment(at, names)] if names else found
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--model", default="fbi-7b", show_default=True)
 @click.option("--bits", default="16", show_default=True, type=click.Choice(["16", "8"]))
 @click.option("--blocks", default=132, show_default=True, type=click.IntRange(1),
               help="Processors of the GPU.")
 def main(model: str, bits: str, blocks: int) -> None:
     """Print a line for each segment: where it ends, and how many instructions of what kind."""
-    disassembler = tool_or_exit("nvdisasm")
-    try:
-        code = compile_step(StepShape(named_model(model), int(bits), blocks))
-    except InputError as error:
-        fail(str(error))
+    disassembler = find_tool("nvdisasm")
+    code = compile_step(StepShape(named_model(model), int(bits), blocks))
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "step.cubin"
         path.write_bytes(code)
         made = subprocess.run([disassembler, "-c", str(path)], capture_output=True, text=True,
                               check=False)
     if made.returncode:
-        fail(f"nvdisasm must read the kernel, and says: {made.stderr.strip()[:200]}")
+        raise InputError(f"nvdisasm must read the kernel, and says: {made.stderr.strip()[:200]}")
     click.echo(f"{'ends at':>8s}{'all':>7s}{'integer':>9s}{'memory':>8s}{'BMMA':>6s}{'cycles':>8s}")
     for one in segments_of(made.stdout):
         click.echo(f"{one.end:8x}{one.count:7d}{one.of(INTEGER):9d}{one.of(MEMORY):8d}"

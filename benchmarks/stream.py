@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 import click
+from program import OutputFile, Program
 from record import verilog_sha256, write_record
 
 from hw.config import named_preset
@@ -26,9 +27,9 @@ VECTORS = 3
 STALL = 0.1
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--preset", default="kv260_a8", show_default=True)
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=OutputFile())
 def main(preset: str, out: Path) -> None:
     config = named_preset(preset)
     built = build_engine(config)

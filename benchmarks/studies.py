@@ -25,12 +25,12 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from program import OutputFile, Program
 from record import write_record
 
 from golden.errors import InputError
 from model.checkpoint import checkpoints, read_state
 from model.data import Mixture
-from model.errors import told
 from model.loss import chunked_loss
 from model.manifest import load_mixture
 from model.metrics import read_metrics
@@ -43,7 +43,6 @@ from model.tokenizer import Vocabulary, read_vocabulary
 from model.train import Run, with_end_of_text
 from model.train_command import read_shape
 from model.trained import load_trained
-from signacc.files import check_output_file
 
 STUDIES: dict[str, dict[str, dict[str, Any]]] = {
     "loss": {"AD": {"loss": "ad"}, "mixed": {"loss": "mixed"}, "CE": {"loss": "ce"}},
@@ -233,13 +232,13 @@ def write(outcomes: list[Outcome], missing: list[str], study: Study, out: Path) 
         click.echo(json.dumps(row))
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--study", "name", type=click.Choice(tuple(STUDIES)), required=True)
 @click.option("--variant", "variants", multiple=True,
               help="One of the study's; repeat for several [default: all].")
 @click.option("--teacher", type=click.Path(path_type=Path), required=True)
 @click.option("--data", type=click.Path(path_type=Path), required=True)
-@click.option("--run", "folder", type=click.Path(path_type=Path), required=True,
+@click.option("--run", "folder", type=click.Path(file_okay=False, path_type=Path), required=True,
               help="Folder of the runs; keep it to go on.")
 @click.option("--model", default="fbi-43m", show_default=True)
 @click.option("--vocab", type=int)
@@ -258,16 +257,14 @@ def write(outcomes: list[Outcome], missing: list[str], study: Study, out: Path) 
               help="To make part of a study elsewhere, or on another device at the same time.")
 @click.option("--hold-rows", default=256, show_default=True, help="Rows never trained on.")
 @click.option("--minutes", default=20.0, show_default=True, help="For all runs of this call.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
-@told()
+@click.option("--out", type=OutputFile(), required=True)
 def main(name: str, variants: tuple[str, ...], teacher: Path, data: Path, folder: Path, model: str,
          vocab: int | None, layers: int | None, seeds: int, first_seed: int, hold_rows: int,
          minutes: float, out: Path, real_share: float | None, **options: Any) -> None:  # fmt: skip
-    check_output_file(out)
     end = time.monotonic() + 60 * minutes
     for variant in variants:
         if variant not in STUDIES[name]:
-            raise click.BadParameter(
+            raise InputError(
                 f"a variant of {name} is one of {', '.join(STUDIES[name])}, not {variant!r}"
             )
     world = World.join()

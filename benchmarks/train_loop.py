@@ -27,12 +27,12 @@ from typing import Any
 
 import click
 import torch
+from program import OutputFile, Program
 from record import write_record
 from step_profile import gaps, read_trace
 from train_step import Timer
 
 from model.batches import read_batches
-from model.errors import told
 from model.manifest import load_mixture
 from model.parallel import run_program
 from model.settings import PARALLEL, TrainSettings
@@ -40,7 +40,6 @@ from model.teacher import load_teacher
 from model.tokenizer import read_vocabulary
 from model.train import Run, with_end_of_text
 from model.train_command import read_shape
-from signacc.files import check_output_file
 
 QUERY = ["nvidia-smi", "--query-gpu=index,clocks.sm,power.draw", "--format=csv,noheader,nounits"]
 
@@ -64,7 +63,7 @@ def watched_clocks(found: list[list[float]]) -> Iterator[None]:
                 continue
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--teacher", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--model", "name", default="fbi-135m", show_default=True)
@@ -77,12 +76,10 @@ def watched_clocks(found: list[list[float]]) -> Iterator[None]:
 @click.option("--steps", default=60, show_default=True)
 @click.option("--line", default=20, show_default=True, help="Steps of a line.")
 @click.option("--repeats", default=10, show_default=True)
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-@told()
+@click.option("--out", required=True, type=OutputFile())
 def main(teacher: Path, data: Path, name: str, vocab: int | None, layers: int | None, twin: bool,
          micro: int, context: int, parallel: str, steps: int, line: int, repeats: int,
          out: Path) -> None:  # fmt: skip
-    check_output_file(out)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     folder = out.with_suffix(".run")
     start: dict[str, float] = {}

@@ -25,12 +25,12 @@ from typing import Any
 
 import click
 import torch
+from program import OutputFile, Program
 from record import write_record
 from step_profile import gaps, read_trace
 from torch.profiler import ProfilerActivity, profile
 
 from model import loss as loss_module
-from model.errors import told
 from model.loss import FirstPiece, Wanted, chunked_loss
 from model.metrics import flops_per_token, matmul_rate
 from model.parallel import Replica, World, compile_decoder, repeat_to_the_bit, run_program
@@ -38,7 +38,6 @@ from model.settings import PARALLEL, TrainSettings
 from model.targets import Example
 from model.teacher import Teacher, TeacherConfig
 from model.train_command import read_shape
-from signacc.files import check_output_file
 
 SMOLLM2 = TeacherConfig(
     layers=30, hidden=576, heads=9, kv_heads=3, ffn=1536, vocab=49152, rope_theta=1e5, eps=1e-5
@@ -191,7 +190,7 @@ class Step:
         return {name: round(value, 6) for name, value in times.items()}
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--model", "name", default="fbi-135m", show_default=True)
 @click.option("--vocab", type=int, help="Vocabulary in place of the shape's.")
 @click.option("--layers", type=int, help="Layers in place of the shape's.")
@@ -206,13 +205,11 @@ class Step:
 @click.option("--parallel", type=click.Choice(PARALLEL), default="auto", show_default=True)
 @click.option("--profile", "profiles", is_flag=True, help="Of one step, by kernel.")
 @click.option("--repeats", default=10, show_default=True)
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-@told()
+@click.option("--out", required=True, type=OutputFile())
 def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int,
          twin: bool, loss: str, micro: int, context: int, recompute: bool, fast: bool,
          compiled_loss: bool, parallel: str, profiles: bool, repeats: int,
          out: Path) -> None:  # fmt: skip
-    check_output_file(out)
     world = World.join()
     if not fast:
         repeat_to_the_bit()

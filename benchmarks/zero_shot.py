@@ -17,11 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import click
 import torch
+from program import OutputFile, Program
 from record import write_record
 from tokenizers import Tokenizer
 
 from golden.generate import load_tokenizer
-from model.errors import told
 from model.evaluate import Logits
 from model.tasks import TASKS, Item, read_task
 from model.teacher import load_teacher
@@ -29,7 +29,6 @@ from model.tokenizer import read_vocabulary
 from model.trained import load_trained
 from model.zero_shot import zero_shot
 from signacc.evaluate import evaluate_tasks
-from signacc.files import check_output_file
 from signacc.models import SHIPPED, model_folder
 
 PUBLISHED = {
@@ -46,7 +45,7 @@ PUBLISHED = {
 }
 
 
-@click.command()
+@click.command(cls=Program)
 @click.option("--tasks-data", required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--teacher", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--twin", type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -58,13 +57,11 @@ PUBLISHED = {
 @click.option("--tasks", default=",".join(TASKS), show_default=True)
 @click.option("--limit", type=int, help="Items of each task [default: all].")
 @click.option("--batch-tokens", default=2048, show_default=True)
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-@told()
+@click.option("--out", required=True, type=OutputFile())
 def main(tasks_data: Path, teacher: Path | None, twin: Path | None, vocabulary: Path | None,
          arithmetics: tuple[str, ...], model: str | None, tasks: str, limit: int | None,
          batch_tokens: int, out: Path) -> None:  # fmt: skip
     names = tasks.split(",")
-    check_output_file(out)
     items = {name: read_task(tasks_data, name, limit=limit) for name in names}
     results = accuracies(
         items, tasks_data, teacher=teacher, twin=twin, vocabulary=vocabulary,

@@ -92,7 +92,7 @@ def test_without_a_gpu_benchmarks_say_so(arguments, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     done = script(*arguments)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: baseline needs a CUDA GPU")
+    assert done.stderr.startswith("Error: baseline needs a CUDA GPU")
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -101,7 +101,7 @@ def test_without_a_gpu_benchmarks_say_so(arguments, monkeypatch, tmp_path):
 def test_an_unknown_model_is_refused(name):
     done = script(name, "--model", "gpt", "--out", "x.json")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: a model is one of ")
+    assert done.stderr.startswith("Error: a model is one of ")
 
 
 def test_tables_show_figures_and_reasons(monkeypatch):

@@ -43,7 +43,7 @@ def test_integer_instructions_take_two_cycles(counted):
     [(["--model", "fbi-9b"], "fbi-9b"), (["--blocks", "1"], "a processor for each head")],
 )
 def test_what_cannot_be_counted_is_one_sentence(counted, monkeypatch, arguments, message):
-    monkeypatch.setattr(counted, "tool_or_exit", lambda name: name)
+    monkeypatch.setattr(counted, "find_tool", lambda name: name)
     result = CliRunner().invoke(counted.main, arguments)
     assert result.exit_code == 2
     assert message in result.output
