@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
-from program import OutputFile, Program
+from program import OutputFile, Program, record_of
 from record import write_record
 
 from golden.folder import load_packed
@@ -126,7 +127,11 @@ def measure_gates(config: EngineConfig) -> dict:
 @click.option("--table", type=OutputFile(),
               help="Write what the simulator reads: sim/energy/data/activity.json.")
 def main(names: tuple[str, ...], gates: bool, out: Path, table: Path | None) -> None:
-    results = json.loads(out.read_text())["results"] if out.is_file() else {"engines": {}}
+    results: dict[str, Any] = {"engines": {}}
+    if out.is_file():
+        with record_of("activity.py", out):
+            results = json.loads(out.read_text(encoding="utf-8"))["results"]
+            results["engines"] |= {}  # raises if that is no table
     results |= {
         "linears": LINEARS, "outputs": OUTPUTS, "positions": POSITIONS, "prompt": PROMPT,
         "seed": SEED, "nets": "rtl, zero delay",

@@ -129,11 +129,17 @@ def test_what_cannot_be_read_is_one_sentence(program, files, tmp_path, name, opt
     assert not (tmp_path / "out.json").exists()
 
 
+def option(name):
+    """What stands before the file: activity goes on with the file that it writes."""
+    return ["--out"] if name == "activity" else []
+
+
 @pytest.mark.parametrize("file", ["text", "list.json", "shape.json"])
 def test_what_is_no_record_is_refused(program, files, file):
     for name, other, rest in (("gpu_baselines", "gpu_decode", ("h200", "out.json")),
-                              ("gpu_tiles", "gpu_gemm", ())):  # fmt: skip
-        result = CliRunner().invoke(program(name).main, [file, *rest])
+                              ("gpu_tiles", "gpu_gemm", ()),
+                              ("activity", "activity", ())):  # fmt: skip
+        result = CliRunner().invoke(program(name).main, [*option(name), file, *rest])
         refused(result, f"{file} must be a record of benchmarks/{other}.py, and is not")
 
 
