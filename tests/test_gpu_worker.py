@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,26 @@ def test_tables_show_figures_and_reasons(monkeypatch):
     assert "\n    Invalid __global__ read of size 4\n" in said
     assert said.startswith("memcheck     1 checks passed, 1 without a result; ERROR SUMMARY: 0")
     assert json.dumps("b: wrong")[1:-1] in said
+
+
+def test_a_worker_of_gpu_gemm_gets_its_family_model_and_folder(monkeypatch, tmp_path):
+    """The command that starts a worker, taken as the worker takes it; without a GPU."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    gpu_gemm = importlib.import_module("gpu_gemm")
+    given, worked = ["--out", str(tmp_path / "x.json"), "--model", "fbi-43m",
+                     "--family", "library", "--family", "triton"], []  # fmt: skip
+    worker = types.ModuleType("gpu_gemm_worker")
+    worker.work = lambda family, model, folder: worked.append((family, model, folder.is_dir()))
+    monkeypatch.setitem(sys.modules, "gpu_gemm_worker", worker)
+    monkeypatch.setattr(gpu_gemm, "require_gpu", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["benchmarks/gpu_gemm.py", *given])
+    monkeypatch.setattr(gpu_gemm.torch.cuda, "get_device_name", lambda: "none")
+
+    def supervise(command, folder, *, seconds):
+        assert command[:2] == [sys.executable, "benchmarks/gpu_gemm.py"]
+        gpu_gemm.main.main(command[2:], standalone_mode=False)
+        return []
+
+    monkeypatch.setattr(gpu_gemm, "supervise", supervise)
+    gpu_gemm.main.main(given, standalone_mode=False)
+    assert worked == [("library", "fbi-43m", True), ("triton", "fbi-43m", True)]
