@@ -344,9 +344,9 @@ def bitstream(**options: Any) -> None:
 
 
 @main.command()
-@click.option("--model", default="fbi-43m", show_default=True, metavar="NAME|FOLDER",
+@click.option("--model", default="fbi-43m", show_default=True, metavar="NAME|PATH",
               help="Model shape: fbi-43m, fbi-110m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, "
-                   "or a folder's config.json.")
+                   "a config.json, or its folder.")
 @click.option("--preset", metavar="NAME", help=f"{_SYSTEMS} [default: kv260].")
 @click.option("--system", metavar="FILE", help="A system of your own, a JSON file.")
 @click.option("--memory", metavar="NAME", help="Named memory in place of the system's own.")
@@ -386,9 +386,9 @@ def simulate(kv_bits: str, **options: Any) -> None:
 
 
 @main.command()
-@click.option("--model", default="fbi-7b", show_default=True, metavar="NAME|FOLDER",
+@click.option("--model", default="fbi-7b", show_default=True, metavar="NAME|PATH",
               help="Model shape: fbi-43m, fbi-110m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, "
-                   "or a folder's config.json.")
+                   "a config.json, or its folder.")
 @click.option("--batch", default="1,4,16", show_default=True, help="Sequences decoded at once.")
 @click.option("--context", help="Positions that a token attends to [default: 128,512,2048, as far "
               "as the model goes].")
@@ -480,7 +480,7 @@ def baseline(device: str, models: tuple[str, ...], paths: tuple[str, ...],
 
 
 @main.command()
-@click.option("--model", "models", multiple=True, metavar="NAME|FOLDER",
+@click.option("--model", "models", multiple=True, metavar="NAME|PATH",
               help="Model shape in place of the space's own; repeat for several.")
 @click.option("--space", default="quick", show_default=True, metavar="NAME|FILE.json",
               help="Designs to try: quick, boards, or a file (docs/explore.md).")
@@ -510,9 +510,9 @@ def explore(**options: Any) -> None:
 
 
 @main.command()
-@click.option("--model", default="fbi-43m", show_default=True, metavar="NAME|FOLDER",
+@click.option("--model", default="fbi-43m", show_default=True, metavar="NAME|PATH",
               help="Model shape: fbi-43m, fbi-110m, fbi-130m, fbi-135m, fbi-1.3b, fbi-7b, "
-                   "or a folder's config.json.")
+                   "a config.json, or its folder.")
 @click.option("--preset", metavar="NAME",
               help=f"{_SYSTEMS}; one accelerator [default: kv260].")
 @click.option("--system", metavar="FILE", help="A system of your own, a JSON file.")

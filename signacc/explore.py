@@ -15,7 +15,7 @@ import click
 
 from signacc.console import deliver, progress
 from signacc.files import check_output_folder
-from signacc.simulate import model_shape
+from signacc.shapes import model_shape
 from sim.errors import InputError
 from sim.explore import (
     SPACE_NAMES,

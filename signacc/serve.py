@@ -10,7 +10,7 @@ import click
 
 from signacc.console import deliver, progress
 from signacc.files import check_output_file
-from signacc.simulate import model_shape
+from signacc.shapes import model_name, model_shape
 from sim.errors import InputError
 from sim.serving.lengths import Lengths
 from sim.serving.measure import GROWTH
@@ -134,7 +134,7 @@ def report_of(options: ServeOptions) -> dict[str, object]:
     scheduler, cache = fleet.scheduler, fleet.cache
     return {
         "schema": SCHEMA,
-        "model": options.model,
+        "model": model_name(options.model),
         "system": machine.system.name,
         "accelerators": fleet.accelerators,
         "router": fleet.router,

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import click
 
-from golden.config import MODELS, ModelConfig, named_model
-from golden.errors import InputError
 from signacc.console import deliver
 from signacc.files import check_output_file, check_output_folder, joined
+from signacc.shapes import model_name, model_shape
 from sim.system import (
     Estimate,
     SystemConfig,
@@ -49,16 +48,6 @@ class SimulateOptions:
     as_json: bool
     trace: str | None
     plot: str | None
-
-
-def model_shape(name: str) -> ModelConfig:
-    """Return a named shape, or that of a model folder's ``config.json``."""
-    if name not in MODELS and Path(name).is_dir():
-        return ModelConfig.from_folder(Path(name))
-    try:
-        return named_model(name)
-    except InputError as error:
-        raise InputError(f"{error}, which is no folder either") from None
 
 
 def chosen_system(options: SimulateOptions) -> SystemConfig:
@@ -113,7 +102,7 @@ def _files(options: SimulateOptions, result: Estimate) -> dict[Path, list[bytes]
         from signacc.plots import estimate_plots
 
         folder = Path(options.plot)
-        images = estimate_plots(options.model, result)
+        images = estimate_plots(model_name(options.model), result)
         folder.mkdir(parents=True, exist_ok=True)
         files = joined(files, {folder / name: [image] for name, image in images.items()})
     return files
@@ -137,6 +126,6 @@ def run_command(options: SimulateOptions) -> None:
         if options.as_json:
             click.echo(json.dumps(report))
         else:
-            estimate_tables(options.model, report)
+            estimate_tables(model_name(options.model), report)
 
     deliver(show, lambda: _files(options, result), as_json=options.as_json)

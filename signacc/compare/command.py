@@ -13,7 +13,7 @@ from golden.config import MODELS, ModelConfig
 from signacc.console import deliver, progress
 from signacc.files import check_output_file, check_output_folder, joined
 from signacc.plots import check_matplotlib
-from signacc.simulate import model_shape
+from signacc.shapes import model_name, model_shape
 from sim.baselines import load_record
 from sim.errors import InputError
 from sim.jsonfile import MOST
@@ -82,7 +82,7 @@ def chosen_systems(options: CompareOptions) -> list[SystemConfig]:
 
 def _model_name(given: str, model: ModelConfig) -> str:
     """Return what baselines call the model; a folder never passes for a model of another shape."""
-    name = Path(given).name
+    name = model_name(given)
     if name in MODELS and weights_used(MODELS[name]) != weights_used(model):
         return given
     return name

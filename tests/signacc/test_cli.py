@@ -342,7 +342,7 @@ class TestSimulate:
     @pytest.mark.parametrize(
         ("arguments", "parts"),
         [
-            (["--model", "gpt"], ["fbi-7b", "not 'gpt'", "no folder either"]),
+            (["--model", "gpt"], ["fbi-7b", "not 'gpt'", "neither a folder nor a file"]),
             (["--preset", "abacus"], ["kv260", "abacus"]),
             (["--memory", "tape"], ["ddr4", "tape"]),
             (["--model", "fbi-7b", "--context", "2049"], ["2048", "2049"]),
