@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from signacc.plots import image_bytes, plain
@@ -45,8 +45,26 @@ _STYLE = {
 }  # fmt: skip
 
 
-def _colour(result: Comparison, machine: str) -> str:
-    return LIGHT[SERIES[result.machines.index(machine) % len(SERIES)]]
+_HATCHES = ("////", "....", "xxxx", "----")
+
+Looks = Mapping[str, tuple[str, str | None]]
+"""Colour and hatch by machine; ours have no hatch."""
+
+
+def looks_of(results: Sequence[Comparison]) -> Looks:
+    """Return how each machine is drawn, in all plots of a report alike.
+
+    Where machines are more than colours, those of baselines come again with another hatch.
+    """
+    ours = dict.fromkeys(system.name for result in results for system in result.systems)
+    names = list(dict.fromkeys([*ours, *(name for result in results for name in result.machines)]))
+    return {
+        name: (
+            LIGHT[SERIES[place % len(SERIES)]],
+            None if name in ours else _HATCHES[place // len(SERIES) % len(_HATCHES)],
+        )
+        for place, name in enumerate(names)
+    }
 
 
 def _error(value: Any, scale: float = 1.0) -> list[list[float]]:
@@ -57,7 +75,7 @@ def _point_name(batch: int, context: int) -> str:
     return f"{batch} × {context}"
 
 
-def bars(result: Comparison, figure: Any) -> str:
+def bars(result: Comparison, figure: Any, looks: Looks) -> str:
     """Draw tokens/s and J/token of every machine and point, with intervals; return a caption."""
     panels = _PANELS[result.phase]
     axes = figure.subplots(len(panels), 1, sharex=True)
@@ -71,7 +89,7 @@ def bars(result: Comparison, figure: Any) -> str:
             slot = present.index(entry.machine) - (len(present) - 1) / 2
             axis.bar(
                 result.points.index(entry.point) + slot * width, amount.value.nominal, width * 0.92,
-                color=_colour(result, entry.machine), hatch=None if entry.ours else "////",
+                color=looks[entry.machine][0], hatch=looks[entry.machine][1],
                 edgecolor=LIGHT["surface"], linewidth=0,
                 yerr=_error(amount.value) if amount.value.low < amount.value.high else None,
                 error_kw={"ecolor": LIGHT["ink"], "capsize": 2, "elinewidth": 0.9},
@@ -81,37 +99,35 @@ def bars(result: Comparison, figure: Any) -> str:
         axis.set_ylabel(label)
     axes[-1].set_xticks(range(len(result.points)), [_point_name(*p) for p in result.points])
     axes[-1].set_xlabel("batch × context")
-    _machine_legend(result, figure, present)
+    _machine_legend(looks, figure, present)
     return (
         f"{_BARS[result.phase]} Plain bars are modelled, hatched ones measured or "
         "published; lines on bars are intervals; a missing bar is a missing figure."
     )
 
 
-def _machine_legend(result: Comparison, figure: Any, machines: Sequence[str]) -> None:
+def _machine_legend(looks: Looks, figure: Any, machines: Sequence[str]) -> None:
     from matplotlib.patches import Patch
 
-    ours = {system.name for system in result.systems}
     figure.legend(
         handles=[
-            Patch(facecolor=_colour(result, m), edgecolor=LIGHT["surface"], linewidth=0,
-                  label=plain(m),
-                  hatch=None if m in ours else "////")
+            Patch(facecolor=looks[m][0], edgecolor=LIGHT["surface"], linewidth=0, label=plain(m),
+                  hatch=looks[m][1])
             for m in machines
         ],
         loc="outside upper center", ncols=min(4, len(machines)),
     )  # fmt: skip
 
 
-def roofline(result: Comparison, figure: Any) -> str:
+def roofline(result: Comparison, figure: Any, looks: Looks) -> str:
     """Draw every entry under the roofs of its machine; return a caption."""
     axes = figure.subplots()
     shown = [entry for entry in result.entries if entry.roof is not None]
     intensities = [entry.roof.operations / entry.roof.bytes for entry in shown]
     low, high = min(intensities) / 3, max(intensities) * 8
-    _roof_lines(result, axes, shown, low, high)
+    _roof_lines(looks, axes, shown, low, high)
     for entry in shown:
-        roof, colour = entry.roof, _colour(result, entry.machine)
+        roof, colour = entry.roof, looks[entry.machine][0]
         rate = entry.tokens_per_second.value * (roof.operations / entry.batch)
         axes.errorbar(
             roof.operations / roof.bytes, rate.nominal, yerr=_error(rate), color=colour,
@@ -122,7 +138,7 @@ def roofline(result: Comparison, figure: Any) -> str:
     axes.set(xscale="log", yscale="log", xlim=(low, high),
              xlabel="operations per byte that a decode step must move",
              ylabel="operations per second")  # fmt: skip
-    _machine_legend(result, figure, list(dict.fromkeys(entry.machine for entry in shown)))
+    _machine_legend(looks, figure, list(dict.fromkeys(entry.machine for entry in shown)))
     return (
         "Every point under the roofs of its machine: peak of its DRAM, peak of its array or tensor "
         "cores (grey: shared by several), or what a copy and a product reach on it. "
@@ -133,7 +149,7 @@ def roofline(result: Comparison, figure: Any) -> str:
 
 
 def _roof_lines(
-    result: Comparison, axes: Any, shown: Sequence[Entry], low: float, high: float
+    looks: Looks, axes: Any, shown: Sequence[Entry], low: float, high: float
 ) -> None:
     """Draw each roof once: in its machine's colour, or in grey if several share it."""
     owners: dict[tuple[float, float | None], list[str]] = {}
@@ -145,12 +161,12 @@ def _roof_lines(
     for (bandwidth, top), names in owners.items():
         ridge = high if top is None else min(high, max(low, top / bandwidth))
         xs = [low, ridge, high]
-        colour = _colour(result, names[0]) if len(names) == 1 else LIGHT["muted"]
+        colour = looks[names[0]][0] if len(names) == 1 else LIGHT["muted"]
         axes.plot(xs, [min(x * bandwidth, math.inf if top is None else top) for x in xs],
                   color=colour, linewidth=1.1)  # fmt: skip
 
 
-def heat_map(result: Comparison, figure: Any) -> str:
+def heat_map(result: Comparison, figure: Any, looks: Looks) -> str:
     """Draw the gain of every machine over batch and context; return a caption."""
     machines = _judged(result)
     grid = figure.subplots(len(machines), len(ASPECTS), squeeze=False)
@@ -204,7 +220,7 @@ def _cells(result: Comparison, axis: Any, aspect: str, machine: str, reach: floa
         spine.set_visible(False)
 
 
-def crossover(result: Comparison, figure: Any) -> str:
+def crossover(result: Comparison, figure: Any, looks: Looks) -> str:
     """Draw gain against batch, a line for each machine and context; return a caption."""
     axes = figure.subplots(1, 2)
     machines, contexts = _judged(result), len(result.contexts)
@@ -225,7 +241,7 @@ def crossover(result: Comparison, figure: Any) -> str:
                         [batch * shift for batch, _ in line], [g.nominal for _, g in line],
                         yerr=[[g.nominal - g.low for _, g in line],
                               [g.high - g.nominal for _, g in line]],
-                        color=_colour(result, machine), marker=_MARKERS[index % len(_MARKERS)],
+                        color=looks[machine][0], marker=_MARKERS[index % len(_MARKERS)],
                         linestyle=_LINES[index % len(_LINES)], linewidth=1.1, markersize=4.5,
                         elinewidth=0.8, capsize=2, label=plain(f"{machine}, context {context}"),
                     )  # fmt: skip
@@ -256,8 +272,8 @@ def _size(name: str, result: Comparison) -> tuple[float, float]:
     )
 
 
-def _drawings(result: Comparison) -> dict[str, Callable[[Comparison, Any], str]]:
-    drawings: dict[str, Callable[[Comparison, Any], str]] = {}
+def _drawings(result: Comparison) -> dict[str, Callable[[Comparison, Any, Looks], str]]:
+    drawings: dict[str, Callable[[Comparison, Any, Looks], str]] = {}
     if result.phase == "prefill":
         return {"prefill": bars} if result.entries else {}
     if result.entries:
@@ -269,30 +285,36 @@ def _drawings(result: Comparison) -> dict[str, Callable[[Comparison, Any], str]]
     return drawings
 
 
-def _drawn(result: Comparison, form: str, **options: Any) -> dict[str, tuple[bytes, str]]:
+def _drawn(
+    results: Sequence[Comparison], form: str, **options: Any
+) -> dict[str, tuple[bytes, str]]:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    images = {}
+    images, looks = {}, looks_of(results)
     with rc_context(_STYLE):
-        for name, draw in _drawings(result).items():
-            figure = Figure(figsize=_size(name, result), layout="constrained")
-            caption = draw(result, figure)
-            images[name] = (image_bytes(figure, form, **options), caption)
+        for result in results:
+            for name, draw in _drawings(result).items():
+                figure = Figure(figsize=_size(name, result), layout="constrained")
+                caption = draw(result, figure, looks)
+                images[name] = (image_bytes(figure, form, **options), caption)
     return images
 
 
-def png_images(result: Comparison) -> dict[str, bytes]:
-    """Return PNG images by name; a plot without anything to show is left out."""
-    return {name: image for name, (image, _) in _drawn(result, "png", dpi=150).items()}
+def png_images(*results: Comparison) -> dict[str, bytes]:
+    """Return PNG images by name, of decoding and of prefill; an empty plot is left out.
+
+    A machine has the same colour in all of them.
+    """
+    return {name: image for name, (image, _) in _drawn(results, "png", dpi=150).items()}
 
 
-def svg_images(result: Comparison) -> dict[str, tuple[str, str]]:
-    """Return SVG elements for an HTML page, with captions, by name.
+def svg_images(*results: Comparison) -> dict[str, tuple[str, str]]:
+    """Return SVG elements for an HTML page, with captions, by name; else as :func:`png_images`.
 
     Their colours are CSS custom properties (``signacc.compare.palette``), ids begin with the name.
     """
-    drawn = _drawn(result, "svg", metadata={"Date": None, "Creator": None})
+    drawn = _drawn(results, "svg", metadata={"Date": None, "Creator": None})
     return {name: (_inline(name, image.decode()), text) for name, (image, text) in drawn.items()}
 
 

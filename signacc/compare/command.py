@@ -141,14 +141,14 @@ def _files(
         folder.mkdir(parents=True, exist_ok=True)
         files[folder / "compare.json"] = [json.dumps(report, indent=2).encode() + b"\n"]
         with progress("drawing"):
-            images = png_images(result) | png_images(prefill)
+            images = png_images(result, prefill)
         files |= {folder / f"{name}.png": [image] for name, image in images.items()}
     if options.html is not None:
         from .charts import svg_images
         from .page import html_page
 
         with progress("drawing the page"):
-            plots = svg_images(result) | svg_images(prefill)
+            plots = svg_images(result, prefill)
             page = html_page(result, plots, flips, prefill)
         files = joined(files, {Path(options.html): [page.encode(errors="replace")]})
     return files

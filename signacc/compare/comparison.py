@@ -229,7 +229,11 @@ def compare(
     batches, contexts = tuple(sorted(set(batches))), tuple(sorted(set(contexts)))
     points = [(batch, context) for batch in batches for context in contexts]
     loaded, others, gaps = baseline_entries(name, model, files, phase)
-    asked = [entry for entry in loaded if entry.point in points]
+    order = list(dict.fromkeys(entry.machine for entry in loaded))
+    asked = sorted(
+        (entry for entry in loaded if entry.point in points),
+        key=lambda entry: (order.index(entry.machine), entry.point),
+    )
     ours: list[Entry] = []
     absent: list[Absent] = []
     for system in systems:

@@ -14,10 +14,17 @@ for (const table of document.querySelectorAll("table.sortable")) {
       : typeof b === "number" ? 1
       : a.localeCompare(b);
   heads.forEach((head, index) => {
-    const button = document.createElement("button");
-    button.type = "button";
+    // No <button>: browsers print a head that holds one on the first page of its table alone.
+    const button = document.createElement("span");
+    button.tabIndex = 0;
+    button.setAttribute("role", "button");
     button.textContent = head.textContent;
     head.replaceChildren(button);
+    button.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      button.click();
+    });
     button.addEventListener("click", () => {
       const down = head.getAttribute("aria-sort") === "ascending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));

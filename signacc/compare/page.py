@@ -44,7 +44,7 @@ def _mark(mark: str) -> str:
 def _cell(figure: Figure | None, reason: str | None = None) -> str:
     """Return a table cell: value, mark, interval; where there is none, the reason in words."""
     if figure is None:
-        return f'<td class="none">{escape(reason or "not stated")}</td>'
+        return f'<td class="none{" why" * bool(reason)}">{escape(reason or "not stated")}</td>'
     value, interval = figure.value.nominal, ""
     if range_text(figure):
         interval = f"{_number(figure.value.low)}–{_number(figure.value.high)}"
@@ -97,7 +97,8 @@ def _verdicts(result: Comparison) -> str:
     )
     changes = "".join(
         f"<li>{escape(c.machine)}, {c.aspect}, context {c.context}: {c.before} at batch "
-        f"{c.batches[0]}, the other at batch {c.batches[1]} {_mark('modelled')}</li>"
+        f"{c.batches[0]}, {'baseline' if c.before == 'ours' else 'ours'} at batch {c.batches[1]} "
+        f"{_mark('modelled')}</li>"
         for c in result.crossovers()
     )
     return (
@@ -114,7 +115,9 @@ def _entries(result: Comparison) -> str:
         cells = (_cell(getattr(entry, name), entry.reason(name)) for name in names)
         rows.append(_point(entry) + "".join(cells))
     for missing in result.absent:
-        reason = f'<td class="none" colspan="{len(names)}">{escape(missing.reason)}</td>'
+        # A cell is as wide as the figures it spans, beyond the screen: the text in it is not.
+        text = f'<div class="reason">{escape(missing.reason)}</div>'
+        reason = f'<td class="none" colspan="{len(names)}">{text}</td>'
         rows.append(_point(missing) + reason)
     columns = ("machine", "batch", "context", *(_COLUMNS[name] for name in names))
     return _table(f"All figures: {result.phase}", columns, rows)

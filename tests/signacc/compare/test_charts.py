@@ -39,6 +39,45 @@ def test_without_baselines_nothing_is_compared(result):
     assert svg_images(replace(alone, ours=())) == {}
 
 
+def colours_of(svg):
+    """Return the fill of every name in a plot's legend, in order: a colour, or a hatch's id."""
+    legend = svg[svg.index("legend_1"):]
+    # A hatch's id is a digest of pattern and colours behind the plot's name.
+    places = re.findall(r"fill: (?:var\(--|url\(#\w+-)(series-\d|h\w+)|>([^<>]+)</text>", legend)
+    found, fill = {}, None
+    for style, name in places:
+        fill = style or fill
+        if name:
+            found[name] = fill
+    return found
+
+
+def test_a_machine_has_one_colour_in_all_plots_of_a_report(result):
+    """The plot of prefill follows decoding's order of machines, not its own."""
+    from signacc.compare.charts import svg_images
+
+    decoding = replace(result, baselines=tuple(reversed(result.baselines)))
+    prefill = replace(result, phase="prefill")
+    assert prefill.machines != decoding.machines
+    plots = svg_images(decoding, prefill)
+    colours = {name: colours_of(plots[name][0]) for name in ("bars", "prefill")}
+    assert colours["bars"] == colours["prefill"]
+    assert list(colours["bars"]) != list(colours["prefill"])
+    assert len(set(colours["bars"].values())) == len(colours["bars"]) == 4
+
+
+def test_more_machines_than_colours_differ_by_hatch(result):
+    from signacc.compare.charts import looks_of
+    from signacc.compare.palette import SERIES
+
+    entry = result.baselines[0]
+    many = tuple(replace(entry, machine=f"gpu-{index}") for index in range(2 * len(SERIES)))
+    looks = looks_of([replace(result, baselines=many)])
+    assert len(set(looks.values())) == len(looks) == len(many) + len(result.systems)
+    assert {looks[system.name][1] for system in result.systems} == {None}
+    assert None not in {looks[entry.machine][1] for entry in many}
+
+
 class Ids(HTMLParser):
     """Collects ids and references of an SVG."""
 
@@ -78,10 +117,10 @@ def test_a_missing_figure_is_no_bar(result, drawn):
     """Three speeds a point; the published baseline has no energy."""
     from matplotlib.figure import Figure
 
-    from signacc.compare.charts import bars
+    from signacc.compare.charts import bars, looks_of
 
     figure = Figure()
-    bars(result, figure)
+    bars(result, figure, looks_of([result]))
     speed, energy = figure.axes
     assert len(speed.patches) == 6
     assert len(energy.patches) == 5
@@ -91,14 +130,14 @@ def test_points_of_a_batch_stand_side_by_side(own_file):
     """No interval on another, in a single batch and on both panels of the same width."""
     from matplotlib.figure import Figure
 
-    from signacc.compare.charts import crossover
+    from signacc.compare.charts import crossover, looks_of
     from signacc.compare.comparison import compare
 
     systems = [replace(named_system("kv260"), name=name) for name in ("one", "two", "three")]
     single = compare("fbi-43m", named_model("fbi-43m"), systems, batches=(1,), contexts=(128,),
                      phase="decode", files=[own_file])
     figure = Figure()
-    crossover(single, figure)
+    crossover(single, figure, looks_of([single]))
     for axis in figure.axes:
         places = [container[0].get_xdata()[0] for container in axis.containers]
         assert len(set(places)) == 3

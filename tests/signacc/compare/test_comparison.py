@@ -1,11 +1,14 @@
 """Verdicts against hand arithmetic, and that nothing absent turns into a figure."""
 
+from dataclasses import replace
+
 import pytest
 
-from golden.config import named_model
+from golden.config import FBI_LINEARS, named_model
 from signacc.compare.baselines import step_bytes
 from signacc.compare.comparison import ENERGY, SPEED, Verdict, compare
 from signacc.compare.estimates import our_entry
+from sim.generic import GenericEngine
 from sim.interval import Interval
 from sim.system import estimate, named_system
 
@@ -18,6 +21,32 @@ def test_ours_are_the_simulator_s_figures(result):
         assert entry.tokens_per_second.value == own.tokens_per_second
         assert entry.joule_per_token.value == own.energy_per_token_j
         assert entry.linear_cycles.mark == "rtl-exact"
+
+
+def test_cycles_of_a_generic_engine_are_modelled():
+    """Its linears take ceil(K / k_par) * ceil(N / n_par) + latency cycles; no RTL is behind it."""
+    model = named_model(MODEL)
+    engine = GenericEngine(
+        name="other", k_par=32, n_par=16, clock_mhz=150.0, weight_bits=1.0, latency_cycles=7
+    )
+    system = replace(named_system("kv260"), engine=engine)
+    shapes = [model.linear_shape(name) for name in FBI_LINEARS]
+    layer = sum(-(-k // 32) * -(-n // 16) + 7 for n, k in shapes)
+    entry = our_entry(model, system, batch=1, context=128)
+    assert entry.linear_cycles.mark == "modelled"
+    assert entry.linear_cycles.value.nominal == layer * model.num_hidden_layers
+
+
+def test_a_baseline_s_points_stand_together(tmp_path):
+    points = [("b", 1), ("a", 4), ("b", 4), ("a", 1)]
+    entries = [baseline(name=name, model="other", batch=batch) for name, batch in points]
+    found = compare(
+        "other", named_model(MODEL), [], batches=(1, 4), contexts=(128,),
+        files=[write(tmp_path / "own.json", entries)],
+    )
+    assert [(e.machine, e.batch) for e in found.baselines] == [
+        ("b", 1), ("b", 4), ("a", 1), ("a", 4)
+    ]
 
 
 @pytest.mark.parametrize(("batch", "times"), [(1, 1), (4, 2.8)])

@@ -5,7 +5,7 @@ import shutil
 import struct
 import subprocess
 from dataclasses import replace
-from html import unescape
+from html import escape, unescape
 from html.parser import HTMLParser
 from importlib.util import find_spec
 
@@ -97,7 +97,7 @@ def test_every_figure_has_a_mark(text, result):
 
 
 def test_cells_without_a_figure_say_why(text, result, prefill):
-    reasons = re.findall(r'<td class="none"[^>]*>([^<]+)</td>', text)
+    reasons = re.findall(r'<td class="none[^>]*>(?:<div[^>]*>)?([^<]+)<', text)
     expected = [
         entry.reason(name) for comparison in (result, prefill) for entry in comparison.entries
         for name in METRICS[comparison.phase] if entry.reason(name)
@@ -142,6 +142,22 @@ def test_texts_of_files_are_escaped(tmp_path):
 
 
 
+def test_a_reason_has_a_width_of_its_own(result):
+    """It spans all figures, which are wider than the screen; its text must not be."""
+    reasons = [entry.reason for entry in result.absent]
+    text = html_page(result, {}, [])
+    assert reasons
+    for reason in reasons:
+        assert f'<div class="reason">{escape(reason)}</div></td>' in text
+    style = text.split("<style>")[1].split("</style>")[0]
+    assert re.search(r"^\.reason \{ max-width: min\(46rem, 60vw\);", style, re.M)
+
+
+def test_a_change_of_winner_names_both(result):
+    assert [(c.aspect, c.before) for c in result.crossovers()] == [("energy", "baseline")]
+    assert "baseline at batch 1, ours at batch 4 " in html_page(result, {}, [])
+
+
 def test_an_empty_comparison_says_so(result):
     text = html_page(replace(result, ours=(), baselines=(), absent=(), others=()), {}, [])
     assert "No baseline of fbi-43m at these points" in text
@@ -156,7 +172,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser",
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_chromium_shows_it_in_light_and_dark(tmp_path, text, dark):
-    """A corner of the page has the colour of the theme; sorting ran (heads became buttons)."""
+    """A corner of the page has the colour of the theme; sorting ran (heads can be pressed)."""
     page, shot = tmp_path / "page.html", tmp_path / "page.png"
     page.write_text(text, encoding="utf-8")
     common = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
@@ -180,4 +196,51 @@ def test_chromium_shows_it_in_light_and_dark(tmp_path, text, dark):
         dom = subprocess.run([*common, "--dump-dom", page.as_uri()], capture_output=True,
                              timeout=120, text=True)  # fmt: skip
         heads = text.count('<th scope="col"')
-        assert dom.stdout.count('<button type="button">') == heads
+        assert dom.stdout.count('<span tabindex="0" role="button">') == heads
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
+def test_a_key_sorts_a_table(tmp_path, text):
+    """Enter on a head sorts by that column, keeps the focus, and tells readers so."""
+    press = """<script>
+    const head = document.querySelectorAll("table")[1].tHead.rows[0].cells[3].firstChild;
+    head.focus();
+    head.dispatchEvent(new KeyboardEvent("keydown", {key: "Enter", cancelable: true}));
+    document.title = [document.activeElement === head, head.parentNode.ariaSort].join();
+    </script></body>"""
+    page = tmp_path / "page.html"
+    page.write_text(text.replace("</body>", press), encoding="utf-8")
+    dom = subprocess.run(
+        [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu",
+         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
+        capture_output=True, timeout=120, text=True,
+    )  # fmt: skip
+    assert "<title>true,ascending</title>" in dom.stdout
+    figures = dom.stdout.split('aria-label="All figures: decode"')[1].split("</table>")[0]
+    speeds = [
+        float(row.split('data-value="')[3].split('"')[0])
+        for row in figures.split("<tbody>")[1].split("<tr>")[1:]
+        if 'class="none" colspan' not in row
+    ]
+    assert len(speeds) > 3
+    assert speeds == sorted(speeds) != sorted(speeds, reverse=True)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext on PATH")
+def test_heads_stand_on_every_printed_page_of_a_table(tmp_path):
+    batches = list(range(1, 81))
+    result = compare(MODEL, named_model(MODEL), [named_system("kv260")], batches=batches,
+                     contexts=[128])  # fmt: skip
+    page, printed = tmp_path / "page.html", tmp_path / "page.pdf"
+    page.write_text(html_page(result, {}, []), encoding="utf-8")
+    subprocess.run(
+        [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
+         f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={printed}", page.as_uri()],
+        capture_output=True, timeout=120, check=True,
+    )  # fmt: skip
+    text = subprocess.run(["pdftotext", "-layout", printed, "-"], capture_output=True, text=True,
+                          check=True).stdout  # fmt: skip
+    with_rows = [sheet for sheet in text.split("\f") if "modelled" in sheet and "rtl" in sheet]
+    assert len(with_rows) > 2
+    assert all("FBI-linear cycles" in sheet for sheet in with_rows[:3])
