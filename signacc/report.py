@@ -109,9 +109,13 @@ def _phase_table(model: str, report: dict[str, Any], phase: dict[str, Any], memo
         what = f"{phase['steps']} tokens after {report['prefill']}"
     else:
         what = f"one token, context {report['context']}"
+    chips, parallel = report["provenance"]["chips"], report["provenance"]["parallel"]
+    # In tensor parallelism all chips do the same at the same time; a pipeline's do it in turn.
+    alike = "; cycles and bytes of one chip, energy of all" if parallel == "tensor" else ""
     table = Table(
-        title=f"{model} on {report['system']} with {memory}: {phase['name']}, {what}, "
-        f"batch {report['batch']}",
+        title=f"{model} on {f'{chips} x ' * (chips > 1)}{report['system']} with {memory}: "
+        f"{phase['name']}, {what}, batch {report['batch']}"
+        + (f" ({parallel}{alike})" if chips > 1 else ""),
         caption="cycles: rtl-exact; after ~: modelled. Bytes: derived. All else: modelled",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),

@@ -268,6 +268,22 @@ class TestSimulate:
         for word in ("prefill", "decode", "time to first token", "timeline", "batch 2"):
             assert word in shown.output
 
+    @pytest.mark.parametrize(("parallel", "share"), [("tensor", 4), ("pipeline", 1)])
+    def test_the_table_says_whose_bytes_and_energy_it_shows(self, parallel, share):
+        """In tensor parallelism bytes are of one chip of four, energy of all."""
+        options = ["--model", "fbi-7b", "--preset", "asic7", "--chips", "4", "--link",
+                   "die-to-die", "--parallel", parallel]  # fmt: skip
+        report = json.loads(invoke("simulate", *options, "--json").stdout)
+        moved = sum(report["phases"][0]["bytes"].values())
+        pj = report["provenance"]["memory"]["energy_pj_per_bit"]["nominal"]
+        dram = report["energy_parts_j"]["dram"]["nominal"]
+        assert dram == pytest.approx(share * moved * 8 * pj * 1e-12)
+        shown = " ".join(invoke("simulate", *options).output.split())
+        assert "fbi-7b on 4 x asic7 with hbm3" in shown
+        said = "(tensor; cycles and bytes of one chip, energy of all)"
+        assert (said in shown) == (parallel == "tensor")
+        assert f"({parallel}" in shown
+
     def test_several_chips_and_engines(self):
         chips = ["--chips", "2", "--parallel", "tensor", "--link", "die-to-die"]
         result = invoke("simulate", *chips, "--engines", "2", "--json")
