@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+
+from signacc.cli import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -83,7 +86,52 @@ def test_python_example(page, code):
     assert done.returncode == 0, f"{page}: {done.stderr}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(page):
+    """Return the anchors of a Markdown page's headings, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    found = set()
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        anchor = re.sub(r"[^\w -]", "", words).replace(" ", "-")
+        copies = sum(re.fullmatch(rf"{re.escape(anchor)}(-\d+)?", other) is not None
+                     for other in found)  # fmt: skip
+        found.add(f"{anchor}-{copies}" if copies else anchor)
+    return found
+
+
+LINKED = [
+    *PAGES, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs" / "design").glob("*.md")),
+    *sorted((ROOT / "benchmarks" / "results").glob("*.md")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    """Files are there, and so are the headings that a link names."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        name, _, anchor = target.partition("#")
+        if ":" in name:
+            continue  # somewhere else on the net
+        path = page.parent / name if name else page
+        assert path.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(path), f"{page.name} links to {target}"
+
+
+def options():
+    """Yield command, parameter and its names, for every option of every command."""
+    for name, command in main.commands.items():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.hidden:
+                yield name, parameter.name, (*parameter.opts, *parameter.secondary_opts)
+
+
+@pytest.mark.parametrize(("command", "names"), [
+    pytest.param(command, names, id=f"{command}-{parameter}")
+    for command, parameter, names in options()
+])  # fmt: skip
+def test_an_option_is_on_a_page(command, names):
+    text = "\n".join(page.read_text() for page in PAGES)
+    assert f"signacc {command}" in text or f"`{command}" in text
+    # Not as the beginning of a longer option.
+    assert any(re.search(rf"(?<![\w-]){name}(?![\w-])", text) for name in names)

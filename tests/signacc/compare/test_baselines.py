@@ -1,5 +1,8 @@
 """Baselines as entries: only decoding, only what stands in the files, limits by hand."""
 
+import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -24,6 +27,23 @@ def test_own_entries_come_with_the_shipped_and_replace_equal_points(tmp_path):
     entries, _, _ = baseline_entries(MODEL, model, [first, later])
     assert names(entries) == [*names(shipped), ("gpu", 1), ("gpu", 2)]
     assert [entry.tokens_per_second.value.nominal for entry in entries[-2:]] == [7.0, 5000.0]
+
+
+def test_the_page_s_own_gpu_is_compared(tmp_path):
+    """The file that docs/compare.md shows: one point, named after its path, without a peak."""
+    page = (Path(__file__).parents[3] / "docs" / "compare.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "own.json"
+    path.write_text(example, encoding="utf-8")
+    model = named_model("fbi-7b")
+    entry = baseline_entries("fbi-7b", model, [path])[0][-1]
+    assert f"The tables call it `{entry.machine}`" in page
+    assert entry.point == (1, 512)
+    assert entry.tokens_per_second.value.nominal == json.loads(example)["baselines"][0][
+        "tokens_per_second"
+    ]
+    assert entry.roof is None
+    assert entry.limit_share is None
 
 
 def test_published_figures_of_other_models_are_set_apart(own_file):
