@@ -36,16 +36,19 @@ def deliver(
     files: Callable[[], Mapping[Path, Iterable[bytes]]],
     *,
     as_json: bool = False,
+    kinds: Iterable[Path] = (),
 ) -> None:
     """Print results by `show`, then make and write `files`: each even if the other fails.
 
     What was written is said on standard output unless `as_json`, or on standard error if standard
-    output could not be written.
+    output could not be written. Of the files in `kinds`, those that were not made now are removed:
+    what an earlier run left there would pass for a part of this one.
 
     Raises
     ------
     OSError
-        If standard output or a file cannot be written. Of the files there are all or none.
+        If standard output or a file cannot be written. Of the files there are all or none,
+        and without them nothing is removed.
     """
     lost: BaseException | None = None
     try:
@@ -56,6 +59,9 @@ def deliver(
         lost = error
     made = files()
     write_files(made)
+    for path in kinds:
+        if path not in made and path.is_file():
+            path.unlink()
     if made and (lost is not None or not as_json):
         for path in made:
             click.echo(f"  wrote {path}", err=lost is not None)

@@ -193,4 +193,4 @@ def run_command(options: ExploreOptions) -> None:
                 made[folder / "front.png"] = [pareto_plot(report, feasible, front)]
             return made
 
-        deliver(show, files, as_json=options.as_json)
+        deliver(show, files, as_json=options.as_json, kinds=[folder / "front.png"])

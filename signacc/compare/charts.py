@@ -272,6 +272,10 @@ def _size(name: str, result: Comparison) -> tuple[float, float]:
     )
 
 
+NAMES = ("bars", "roofline", "heat_map", "crossover", "prefill")
+"""Plots of a report; those with nothing to show are left out."""
+
+
 def _drawings(result: Comparison) -> dict[str, Callable[[Comparison, Any, Looks], str]]:
     drawings: dict[str, Callable[[Comparison, Any, Looks], str]] = {}
     if result.phase == "prefill":

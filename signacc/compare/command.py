@@ -176,6 +176,12 @@ def run_command(options: CompareOptions) -> None:
         else:
             print_tables(result, flips, prefill)
 
+    plots: list[Path] = []
+    if options.out is not None:
+        from .charts import NAMES
+
+        plots = [Path(options.out) / f"{name}.png" for name in NAMES]
     deliver(
-        show, lambda: _files(options, result, prefill, report, flips), as_json=options.as_json
+        show, lambda: _files(options, result, prefill, report, flips), as_json=options.as_json,
+        kinds=plots,
     )

@@ -47,6 +47,19 @@ class TestDeliver:
         assert (tmp_path / "a").read_text() == "a"
         assert capsys.readouterr() == ("", f"  wrote {tmp_path / 'a'}\n")
 
+    def test_what_an_earlier_run_left_is_removed(self, tmp_path):
+        """Files of the kinds named alone, those not made now; none if writing fails."""
+        kinds = [tmp_path / name for name in ("a", "b", "c")]
+        for path in (*kinds[:2], tmp_path / "mine"):
+            path.write_text("old")
+        with pytest.raises(OSError, match="must not be a folder"):
+            console.deliver(lambda: None, lambda: {tmp_path: [b"a"]}, kinds=kinds)
+        assert kinds[1].read_text() == "old"
+        console.deliver(lambda: None, lambda: {kinds[0]: [b"new"]}, kinds=kinds)
+        assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+            "a": "new", "mine": "old"
+        }
+
     def test_figures_are_printed_though_writing_fails(self, tmp_path, capsys):
         with pytest.raises(OSError, match="must not be a folder"):
             console.deliver(lambda: click.echo("table"), lambda: {tmp_path: [b"a"]})

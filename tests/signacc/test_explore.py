@@ -78,8 +78,11 @@ def test_the_table_is_of_the_same_sweep(resumed):
 
 
 def test_no_feasible_design_is_said(resumed):
+    """And no plot stays from a run that had some."""
+    (resumed / "front.png").write_bytes(b"of another run")
     result = invoke("--constraints", "tokens_per_second>=1e9", "-o", str(resumed))
     assert result.exit_code == 0, result.output
+    assert not (resumed / "front.png").exists()
     assert "no design keeps the constraints" in result.output
     assert not json.loads((resumed / "front.json").read_text())["front"]
 

@@ -126,6 +126,11 @@ def test_out_holds_json_and_plots(tmp_path, own_file):
     assert sorted(path.name for path in out.iterdir()) == names
     assert json.loads((out / "compare.json").read_text())["model"] == MODEL
     assert f"wrote {out / 'bars.png'}" in result.stdout.replace("\n", "")
+    # Nothing is judged without the file: plots of verdicts do not stay from the run before.
+    assert invoke(*POINT, "--out", out).exit_code == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        name for name in names if name not in ("crossover.png", "heat_map.png")
+    ]
 
 
 def test_without_matplotlib_plots_are_refused_and_nothing_is_written(tmp_path, monkeypatch):
