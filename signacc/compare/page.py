@@ -12,7 +12,7 @@ from .comparison import Comparison
 from .figures import MARKS, METRICS, Absent, Entry, Figure
 from .machines import facts_of
 from .palette import DARK, LIGHT, css_variables
-from .report import DEFINITIONS, absences, points_text, range_text
+from .report import DEFINITIONS, absences, impossible, points_text, range_text
 from .sensitivity import Flip
 
 _TITLES = {
@@ -120,7 +120,8 @@ def _entries(result: Comparison) -> str:
         reason = f'<td class="none" colspan="{len(names)}">{text}</td>'
         rows.append(_point(missing) + reason)
     columns = ("machine", "batch", "context", *(_COLUMNS[name] for name in names))
-    return _table(f"All figures: {result.phase}", columns, rows)
+    doubts = "".join(f"<p>{escape(text)}.</p>" for text in impossible(result))
+    return _table(f"All figures: {result.phase}", columns, rows) + doubts
 
 
 def _point(entry: Entry | Absent) -> str:

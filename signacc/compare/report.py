@@ -169,6 +169,8 @@ def _decoding(result: Comparison, flips: Iterable[Flip]) -> None:
             f"{flip.aspect}, {flip.machine}, {flip.batch}x{flip.context}: the verdict turns with "
             f"{flip.constant} times {quantity(flip.factor)} ~{_RANGES[flip.inside]}"
         )
+    for text in impossible(result):
+        say(text)
     _absences(result)
 
 
@@ -251,6 +253,17 @@ def absences(result: Comparison) -> list[tuple[str, str, list[tuple[int, int]]]]
 def points_text(points: list[tuple[int, int]]) -> str:
     """Return points as text, like ``1x128, 4x128`` (batch x context)."""
     return ", ".join(f"{batch}x{context}" for batch, context in points)
+
+
+def impossible(result: Comparison) -> list[str]:
+    """Return a sentence for every machine and point beyond the limit of its own DRAM."""
+    return [
+        f"{entry.machine} at {points_text([entry.point])} (batch x context) is at "
+        f"{quantity(entry.limit_share.value.nominal)} times the limit of its own DRAM: its figure, "
+        "its path or that peak is wrong, unless its caches hold what it reads"
+        for entry in result.entries
+        if entry.limit_share is not None and entry.limit_share.value.nominal > 1
+    ]
 
 
 def _absences(result: Comparison) -> None:

@@ -2,12 +2,16 @@
 
 import json
 
+import pytest
+
 from golden.config import named_model
+from signacc.compare.baselines import step_bytes
 from signacc.compare.comparison import compare
 from signacc.compare.figures import METRICS
+from signacc.compare.page import html_page
 from signacc.compare.report import LETTERS, SCHEMA, print_tables, to_json
 
-from .conftest import MODEL, baseline, write_measured
+from .conftest import MODEL, baseline, write, write_measured
 
 
 def figures(data, path=()):
@@ -76,6 +80,21 @@ def test_tables_say_whose_limit_is_a_copy(tmp_path, capsys):
     print_tables(found)
     text = " ".join(capsys.readouterr().out.split())
     assert "limit of l4-sign-a8: by a copy measured in the same run, m" in text
+
+
+@pytest.mark.parametrize(("times", "named"), [(0.99, False), (1.01, True), (14.0, True)])
+def test_a_machine_beyond_its_own_limit_is_named(tmp_path, capsys, times, named):
+    """An H200 reads at most 4.8 TB/s, so a step of bf16 weights has a least time."""
+    model = named_model("fbi-7b")
+    limit = 4.8e12 / step_bytes(model, 16, 1, 512)
+    entry = baseline(name="h200", model="fbi-7b", context=512, path="bf16",
+                     tokens_per_second=times * limit)  # fmt: skip
+    result = compare("fbi-7b", model, [], batches=[1], contexts=[512],
+                     files=[write(tmp_path / "own.json", [entry])])  # fmt: skip
+    said = f"h200-bf16 at 1x512 (batch x context) is at {times:.3g} times the limit of its own DRAM"
+    print_tables(result)
+    assert (said in " ".join(capsys.readouterr().out.split())) == named
+    assert (said in html_page(result, {}, [])) == named
 
 
 def test_prefill_has_tables_of_its_own(result, prefill, capsys, monkeypatch):
