@@ -54,10 +54,13 @@ Looks = Mapping[str, tuple[str, str | None]]
 def looks_of(results: Sequence[Comparison]) -> Looks:
     """Return how each machine is drawn, in all plots of a report alike.
 
-    Where machines are more than colours, those of baselines come again with another hatch.
+    Where machines are more than colours, those of baselines come again with another hatch. Machines
+    that have no figure, and so are in no plot, come last.
     """
-    ours = dict.fromkeys(system.name for result in results for system in result.systems)
-    names = list(dict.fromkeys([*ours, *(name for result in results for name in result.machines)]))
+    ours = {system.name for result in results for system in result.systems}
+    drawn = {entry.machine for result in results for entry in result.entries}
+    everyone = dict.fromkeys(name for result in results for name in result.machines)
+    names = sorted(everyone, key=lambda name: (name not in drawn, name not in ours))
     return {
         name: (
             LIGHT[SERIES[place % len(SERIES)]],

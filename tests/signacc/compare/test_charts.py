@@ -70,6 +70,9 @@ def test_more_machines_than_colours_differ_by_hatch(result):
     from signacc.compare.charts import looks_of
     from signacc.compare.palette import SERIES
 
+    absent = [system.name for system in result.systems][-1]
+    assert absent == "tiny"
+    assert list(looks_of([result])) == ["kv260", "gpu", "frugal", "silent", absent]
     entry = result.baselines[0]
     many = tuple(replace(entry, machine=f"gpu-{index}") for index in range(2 * len(SERIES)))
     looks = looks_of([replace(result, baselines=many)])
