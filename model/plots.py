@@ -18,6 +18,11 @@ PANELS = {
 Row = Mapping[str, float | int | None]
 
 
+def _plain(name: str) -> str:
+    """Return a name as matplotlib shows it letter by letter: no formulas, nothing hidden."""
+    return ("\u2009" if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
 def plot_runs(runs: Mapping[str, Sequence[Sequence[Row]]], path: Path) -> Path:
     """Draw the panels of one or several runs over student tokens into one SVG file.
 
@@ -42,7 +47,7 @@ def plot_runs(runs: Mapping[str, Sequence[Sequence[Row]]], path: Path) -> Path:
     axes = figure.subplots(2, 2)
     for axis, (column, label) in zip(axes.flat, PANELS.items(), strict=True):
         for number, (name, group) in enumerate(runs.items()):
-            shown = f"{name}, {len(group)} runs" if len(group) > 1 else name
+            shown = _plain(f"{name}, {len(group)} runs" if len(group) > 1 else name)
             for rows in group:
                 points = [(r["tokens"], r[column]) for r in rows if r[column] is not None]
                 if points:

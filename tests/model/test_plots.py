@@ -34,6 +34,16 @@ def test_runs_of_a_name_have_its_colour_and_are_named_once(tmp_path):
     assert green not in text
 
 
+def test_names_of_folders_are_shown_letter_by_letter(tmp_path):
+    """matplotlib hides labels that begin with _, and reads $ as the begin of a formula."""
+    pytest.importorskip("matplotlib")
+    text = plot_runs(
+        {"_run": [rows(5)], r"lr$\frac$": [rows(5)]}, tmp_path / "a.svg"
+    ).read_text(encoding="utf-8")
+    assert "<!-- \u2009_run -->" in text
+    assert r"<!-- lr$\frac$ -->" in text
+
+
 def test_nothing_to_draw_is_said(tmp_path):
     pytest.importorskip("matplotlib")
     with pytest.raises(InputError, match="at least one line of metrics"):
