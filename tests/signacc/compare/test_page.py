@@ -150,7 +150,7 @@ def test_a_reason_has_a_width_of_its_own(result):
     for reason in reasons:
         assert f'<div class="reason">{escape(reason)}</div></td>' in text
     style = text.split("<style>")[1].split("</style>")[0]
-    assert re.search(r"^\.reason \{ max-width: min\(46rem, 60vw\);", style, re.M)
+    assert re.search(r"^\.reason \{ max-width: min\(46rem, 50vw\);", style, re.M)
 
 
 def test_a_change_of_winner_names_both(result):
