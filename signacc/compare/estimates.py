@@ -30,12 +30,16 @@ def _least_bytes(result: Estimate) -> int:
     )
 
 
-def _roof(result: Estimate) -> Roof:
+def _roof(result: Estimate) -> Roof | None:
+    """Return the roofs of a decode step; None if nothing of it lies in DRAM, which is no limit."""
+    least = _least_bytes(result)
+    if not least:
+        return None
     system, memory = result.system, result.system.memory
     array = 2.0 * system.engine.lanes * system.engines * system.clock_hz * system.chips
     return Roof(
         operations=decode_flops(result.model, result.batch, result.context),
-        bytes=max(1, _least_bytes(result)),
+        bytes=least,
         bytes_per_second=memory.peak_gb_s * 1e9 * system.chips,
         operations_per_second=array,
         mark="modelled",
@@ -58,6 +62,7 @@ def our_entry(
             machine=system.name, ours=True, batch=batch, context=context, reason=str(error)
         )
     linears = [entry for entry in result.operators if entry.operator.kind == "fbi-linear"]
+    roof = _roof(result) if phase == "decode" else None
     (mark,) = {entry.cycles_mark for entry in linears}  # of a generic engine: modelled
     return Entry(
         machine=system.name,
@@ -69,7 +74,8 @@ def our_entry(
         tokens_per_second=Figure(result.tokens_per_second, "modelled"),
         joule_per_token=Figure(result.energy_per_token_j, "modelled"),
         linear_cycles=Figure(Interval.exactly(sum(entry.cycles for entry in linears)), mark),
-        roof=_roof(result) if phase == "decode" else None,
+        roof=roof,
+        missing={} if roof else {"limit_share": "nothing of a step lies in its DRAM"},
         provenance={
             "source": f"signacc's simulator: {system.engine.lanes} lanes at "
             f"{system.engine.clock_mhz:g} MHz (assumed), {system.memory.name}, "

@@ -11,6 +11,8 @@ from signacc.compare.estimates import our_entry
 from sim.generic import GenericEngine
 from sim.interval import Interval
 from sim.system import estimate, named_system
+from sim.system.config import OnChipMemory
+from sim.workload import BYTE_CATEGORIES
 
 from .conftest import MODEL, baseline, write
 
@@ -35,6 +37,24 @@ def test_cycles_of_a_generic_engine_are_modelled():
     entry = our_entry(model, system, batch=1, context=128)
     assert entry.linear_cycles.mark == "modelled"
     assert entry.linear_cycles.value.nominal == layer * model.num_hidden_layers
+
+
+def test_a_machine_that_needs_no_dram_has_no_share_of_its_limit():
+    """All of the model on chip: before, the share was of one byte a step, 0 %."""
+    everything = OnChipMemory(
+        capacity_bytes=1 << 26, ports=600, port_bits=72, holds=BYTE_CATEGORIES
+    )
+    system = replace(named_system("kv260"), on_chip=everything)
+    entry = our_entry(named_model(MODEL), system, batch=1, context=128)
+    assert entry.roof is None
+    assert entry.limit_share is None
+    assert entry.reason("limit_share") == "nothing of a step lies in its DRAM"
+    partly = replace(everything, holds=("packed_weights",))
+    entry = our_entry(
+        named_model(MODEL), replace(system, on_chip=partly), batch=1, context=128
+    )
+    alone = our_entry(named_model(MODEL), named_system("kv260"), batch=1, context=128)
+    assert alone.roof.bytes - entry.roof.bytes == 38_535_168 // 8  # all its weights, a bit each
 
 
 def test_a_baseline_s_points_stand_together(tmp_path):
