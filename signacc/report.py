@@ -268,8 +268,8 @@ def serving_table(report: dict[str, Any]) -> None:
         if point["saturated"]:
             say(f"* {share}: saturated: {point['saturated']}")
         if point["rejected"]:
-            say(f"{share}: {point['rejected']:,} requests rejected: longer than the model "
-                      f"or the KV cache")
+            say(f"{share}: requests rejected, longer than the model or the KV cache: "
+                f"{point['rejected']:,}")
     notes: dict[str, list[str]] = {}  # loads by what weakens their figures: said once
     for point in report["points"]:
         for note in point["notes"]:
