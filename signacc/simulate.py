@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from golden.errors import InputError
 from signacc.console import deliver
 from signacc.files import check_output_file, check_output_folder, joined
 from signacc.shapes import model_name, model_shape
