@@ -37,7 +37,7 @@ class AxiConfig:
     weight_fifo, coef_fifo
         Beats of ``axi_data_bits`` that are held for the engine; reads are only asked for when
         there is room for what they bring. To bear a latency of L cycles, `weight_fifo` must hold
-        L beats. Scales on the output axis have a queue like that of the coefficients.
+        L + `max_burst` beats. Scales on the output axis have a queue like that of the coefficients.
 
     Raises
     ------
