@@ -273,13 +273,9 @@ INSIDE void join_marked(
     for (int s = 0; s < splits; s += JOINED) {
         uint4 words[2 * JOINED];
         u32 sum[JOINED];
-        load_marked<2 * JOINED, JOINED, !(SKIP & 33)>(
-            words, sum, turn,
-            [&](int i) {
-                const int from = first + min(s + i / 2, splits - 1);
-                return (const uint4 *)(parts + (size_t)from * DIM + k % DIM) + i % 2;
-            },
-            [&](int i) { return sums + first + min(s + i, splits - 1); });
+        const size_t row = first + s;
+        load_marked<JOINED, DIM / 8, !(SKIP & 33)>(
+            words, sum, turn, splits - s, (const uint4 *)(parts + row * DIM + k % DIM), sums + row);
         mark(2);
         float peak = top;
 #pragma unroll

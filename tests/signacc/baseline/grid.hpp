@@ -207,17 +207,22 @@ INSIDE void load_tagged(uint4 (&words)[N], u32 tag, const From &from) {
     wait_until(there);
 }
 INSIDE void store_tagged(u32 *to, u16 value, u32 tag) { *to = value | tag << 16; }
-template <int N, int M, bool WAITS, class From, class Single>
+template <int M, int STRIDE, bool WAITS>
 INSIDE void load_marked(
-    uint4 (&words)[N], u32 (&singles)[M], u32 mark, const From &from, const Single &single) {
+    uint4 (&words)[2 * M], u32 (&singles)[M], u32 mark, int count, const uint4 *rows,
+    const u32 *single) {
     const auto there = [&] {
-        for (int i = 0; i < N; i++) {
-            words[i] = *from(i);
-            if (WAITS && ((words[i].x & 1) != mark || (words[i].z & 1) != mark)) return false;
-        }
         for (int i = 0; i < M; i++) {
-            singles[i] = *single(i);
-            if (WAITS && (singles[i] & 1) != mark) return false;
+            words[2 * i] = words[2 * i + 1] = uint4{};
+            singles[i] = 0;
+            if (i >= count) continue;
+            singles[i] = single[i];
+            bool all = (singles[i] & 1) == mark;
+            for (int j = 0; j < 2; j++) {
+                const uint4 &word = words[2 * i + j] = rows[i * STRIDE + j];
+                all = all && (word.x & 1) == mark && (word.z & 1) == mark;
+            }
+            if (WAITS && !all) return false;
         }
         return true;
     };
