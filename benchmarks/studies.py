@@ -5,7 +5,8 @@
 
 Every variant trains with every seed on the same rows. A run that is finished is not made again, and
 one that was stopped goes on from its checkpoint: give the same command until nothing is left. Under
-torchrun each run uses all devices. Compared, on rows that training never read and whatever loss the
+torchrun each run uses all devices; with ``--lanes 2`` runs are made side by side, two on each GPU.
+Compared, on rows that training never read and whatever loss the
 variant was trained with, are AD loss, the teacher's cross-entropy with the student, and
 cross-entropy, the student's own with the text.
 """
@@ -15,8 +16,11 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import statistics
+import sys
 import time
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +31,7 @@ import numpy as np
 import torch
 from program import OutputFile, Program
 from record import write_record
+from side_by_side import run_all
 
 from golden.errors import InputError
 from model.checkpoint import checkpoints, read_state
@@ -121,9 +126,10 @@ class Study:
     """Runs the variants of one study in their folders."""
 
     def __init__(self, name: str, base: TrainSettings, shape: Any, mixture: Mixture,
-                 vocabulary: Vocabulary, teacher: Teacher, folder: Path,
-                 hold: int) -> None:  # fmt: skip
+                 vocabulary: Vocabulary, teacher: Teacher, folder: Path, hold: int,
+                 keep: bool = True) -> None:  # fmt: skip
         self.name, self.base, self.shape, self.folder = name, base, shape, folder
+        self.keep = keep
         self.vocabulary, self.teacher = vocabulary, teacher
         self.mixture, self.held = held_apart(mixture, hold)
 
@@ -148,6 +154,8 @@ class Study:
                 return None
             if training.world.rank == 0:
                 self.score(out, done, training.world.device)
+                for file in () if self.keep else out.glob("checkpoints/*/*.safetensors"):
+                    file.unlink()
             training.world.wait()
         found = json.loads(done.read_text())
         rows = read_metrics(out)
@@ -176,6 +184,38 @@ class Study:
         temporary = done.with_suffix(".part")
         temporary.write_text(json.dumps(found) + "\n")
         temporary.replace(done)
+
+
+def child_command(call: click.Context, **changes: Any) -> list[str]:
+    """Return this program's command line again, with other values of some options."""
+    words = [sys.executable, str(Path(__file__).resolve())]
+    for option in call.command.params:
+        value = changes.get(option.name, call.params[option.name])
+        if value is None or option.name == "lanes":
+            continue
+        if option.is_flag:
+            words.append((option.opts if value else option.secondary_opts)[0])
+        else:
+            values = value if option.multiple else (value,)
+            words += [word for one in values for word in (option.opts[0], str(one))]
+    return words
+
+
+def train_side_by_side(call: click.Context, variants: Sequence[str], end: float) -> list[str]:
+    """Make the runs of a call, several at once, each by a process; return those that failed."""
+    seeds, first = call.params["seeds"], call.params["first_seed"]
+    jobs = {f"{v}-{seed}": (v, seed) for seed in range(first, first + seeds) for v in variants}
+
+    def command(job: str) -> list[str] | None:
+        minutes = (end - time.monotonic()) / 60
+        variant, seed = jobs[job]
+        return None if minutes <= 0 else child_command(
+            call, variants=(variant,), first_seed=seed, seeds=1, minutes=minutes,
+            out=logs / f"{job}.json",
+        )  # fmt: skip
+
+    logs = call.params["folder"] / "runs"
+    return run_all(jobs, command, logs, lanes=call.params["lanes"])
 
 
 def summary(outcomes: list[Outcome]) -> list[dict[str, Any]]:
@@ -257,16 +297,29 @@ def write(outcomes: list[Outcome], missing: list[str], study: Study, out: Path) 
               help="To make part of a study elsewhere, or on another device at the same time.")
 @click.option("--hold-rows", default=256, show_default=True, help="Rows never trained on.")
 @click.option("--minutes", default=20.0, show_default=True, help="For all runs of this call.")
+@click.option("--lanes", type=click.IntRange(1),
+              help="Runs at once on each GPU, each by a process, its output in RUN/runs "
+              "[default: one after the other].")
+@click.option("--keep-checkpoints/--drop-checkpoints", "keep", default=True, show_default=True,
+              help="Of runs that are finished: their tensors take a gigabyte and more.")
 @click.option("--out", type=OutputFile(), required=True)
-def main(name: str, variants: tuple[str, ...], teacher: Path, data: Path, folder: Path, model: str,
-         vocab: int | None, layers: int | None, seeds: int, first_seed: int, hold_rows: int,
-         minutes: float, out: Path, real_share: float | None, **options: Any) -> None:  # fmt: skip
+@click.pass_context
+def main(call: click.Context, name: str, variants: tuple[str, ...], teacher: Path, data: Path,
+         folder: Path, model: str, vocab: int | None, layers: int | None, seeds: int,
+         first_seed: int, hold_rows: int, minutes: float, lanes: int | None, keep: bool, out: Path,
+         real_share: float | None, **options: Any) -> None:  # fmt: skip
     end = time.monotonic() + 60 * minutes
     for variant in variants:
         if variant not in STUDIES[name]:
             raise InputError(
                 f"a variant of {name} is one of {', '.join(STUDIES[name])}, not {variant!r}"
             )
+    chosen = [v for v in STUDIES[name] if not variants or v in variants]
+    failed = []
+    if lanes is not None:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise InputError("give --lanes without torchrun: each of its runs is one process's")
+        failed, end = train_side_by_side(call, chosen, end), 0.0
     world = World.join()
     vocabulary = read_vocabulary(teacher)
     base = TrainSettings(checkpoint_every=max(1, options["steps"] // 4), **options)
@@ -275,11 +328,11 @@ def main(name: str, variants: tuple[str, ...], teacher: Path, data: Path, folder
     )
     mixture = load_mixture(data, vocabulary, real_share=real_share, seed=0)
     study = Study(name, base, shape, mixture, vocabulary, load_teacher(teacher), folder,
-                  hold_rows)  # fmt: skip
+                  hold_rows, keep)  # fmt: skip
     outcomes, missing = [], []
     # all variants of a seed before the next: pairs come first
     for seed in range(first_seed, first_seed + seeds):
-        for variant in (v for v in STUDIES[name] if not variants or v in variants):
+        for variant in chosen:
             mine = end - time.monotonic() if world.rank == 0 else 0.0
             left = float(world.sum(torch.tensor(mine / 60, device=world.device)))
             outcome = study.run(variant, seed, left)
@@ -291,6 +344,8 @@ def main(name: str, variants: tuple[str, ...], teacher: Path, data: Path, folder
         write(outcomes, missing, study, out)
     if world.rank == 0 and missing:
         click.echo(f"not finished: {', '.join(missing)}; the same command goes on")
+    if failed:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def test_held_rows_are_not_trained_on(studies):
     assert len(trained) == 54
 
 
-def test_a_study_is_made_stopped_and_gone_on_with(studies, tmp_path):
+@pytest.fixture
+def arguments(tmp_path):
+    """A study of the loss in small, to `tmp_path`/out.json."""
     write_gguf(tmp_path / "t.gguf")
     data = tmp_path / "data"
     data.mkdir()
@@ -63,12 +65,15 @@ def test_a_study_is_made_stopped_and_gone_on_with(studies, tmp_path):
     Manifest(vocabulary=vocabulary_hash(VOCABULARY), vocabulary_size=19, length=10,
              shards=(shard,)).write(data)  # fmt: skip
     (tmp_path / "shape.json").write_text(json.dumps(CONFIG.to_dict()))
-    arguments = [
+    return [
         "--study", "loss", "--teacher", str(tmp_path / "t.gguf"), "--data", str(data), "--run",
         str(tmp_path / "runs"), "--model", str(tmp_path / "shape.json"), "--steps", "4", "--batch",
         "4", "--context", "12", "--warmup", "1", "--log-every", "1", "--seeds", "2",
         "--hold-rows", "8", "--out", str(tmp_path / "out.json"),
     ]  # fmt: skip
+
+
+def test_a_study_is_made_stopped_and_gone_on_with(studies, arguments, tmp_path):
     first = CliRunner().invoke(studies.main, [*arguments, "--minutes", "0.001"])
     assert first.exit_code == 0, first.output
     assert "not finished: " in first.output
@@ -106,3 +111,53 @@ def test_an_unknown_variant_is_refused(studies):
     result = CliRunner().invoke(studies.main, bad)
     assert result.exit_code == 2
     assert "a variant of axis is one of column, row, single, both, not 'AD'" in result.output
+
+
+def test_runs_side_by_side_are_the_runs_one_by_one(studies, arguments, tmp_path):
+    pair = [*arguments, "--variant", "CE", "--variant", "AD"]
+    alone = CliRunner().invoke(studies.main, pair)
+    assert alone.exit_code == 0, alone.output
+    before = json.loads((tmp_path / "out.json").read_text())["results"]
+    place = arguments.index("--run") + 1
+    pair[place] = str(tmp_path / "side")
+    beside = CliRunner().invoke(
+        studies.main, [*pair, "--lanes", "2", "--drop-checkpoints", "--fast"]
+    )
+    assert beside.exit_code == 0, beside.output
+    after = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert after["complete"]
+    for mine, other in zip(after["runs"], before["runs"], strict=True):
+        assert mine == other | {
+            key: pytest.approx(other[key], rel=1e-4)
+            for key in ("held_out_loss", "cross_entropy", "grad_norm", "flip_flop")
+        }
+    logs = sorted(path.name for path in (tmp_path / "side/runs").glob("*.log"))
+    assert logs == ["AD-0.log", "AD-1.log", "CE-0.log", "CE-1.log"]
+    said = (tmp_path / "side/runs/CE-1.log").read_text().splitlines()[0]
+    for words in ("--variant CE", "--first-seed 1", "--seeds 1", "--fast", "--drop-checkpoints"):
+        assert f" {words} " in said
+    assert "--variant AD" not in said
+    assert "--lanes" not in said
+    assert not list((tmp_path / "side").glob("*/checkpoints/*/*.safetensors"))
+    assert list((tmp_path / "runs").glob("*/checkpoints/*/*.safetensors"))
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_made(studies, arguments, tmp_path):
+    blocked = tmp_path / "runs" / "ce-0"
+    blocked.mkdir(parents=True)
+    (blocked / "checkpoints").write_text("a file where a folder must be")
+    result = CliRunner().invoke(
+        studies.main, [*arguments, "--lanes", "2", "--seeds", "1", "--variant", "AD",
+                       "--variant", "CE"])  # fmt: skip
+    assert result.exit_code == 1
+    assert "CE-0: exit code " in result.output
+    assert "not finished: CE-0; the same command goes on" in result.output
+    record = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert [row["variant"] for row in record["summary"]] == ["AD"]
+
+
+def test_lanes_and_torchrun_do_not_go_together(studies, arguments, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = CliRunner().invoke(studies.main, [*arguments, "--lanes", "1"])
+    assert result.exit_code == 2
+    assert "give --lanes without torchrun" in result.output
