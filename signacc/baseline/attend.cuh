@@ -264,7 +264,7 @@ template <class Mark> INSIDE void attend(
 // loads are under way together. MARKED: of turn 0 or 1; mark(2) when they are there.
 template <class Mark>
 INSIDE void join_marked(
-    float (&value)[16], const u16 *parts, const u32 *sums, int splits, int k, u32 turn,
+    float (&value)[16], const u16 *parts, const u32 *sums, int splits, u32 k, u32 turn,
     const Mark &mark) {
     const int first = k / DIM * splits;
     float top = NONE, share = 0.0f;
@@ -302,7 +302,7 @@ INSIDE void join_marked(
 
 // The same without marks.
 INSIDE void join_spans(
-    float (&value)[16], const u16 *parts, const float2 *sums, int splits, int k) {
+    float (&value)[16], const u16 *parts, const float2 *sums, int splits, u32 k) {
     const int first = k / DIM * splits;
     float top = NONE, share = 0.0f;
 #pragma unroll

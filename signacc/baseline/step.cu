@@ -14,7 +14,7 @@
 // ring is long; scales are in registers when a barrier opens.
 //
 // Compiled by NVRTC for sm_90a behind hopper.cuh, bitplane.cuh, planes.cuh, grid.cuh and attend.cuh. Macros:
-// HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; WARPS that compute; SLOTS of the
+// HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; BLOCKS; WARPS that compute; SLOTS of the
 // ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; TILES, the most tiles of 16
 // outputs of a block in a phase; LEAN 1, see planes.cuh; MARKED, see attend.cuh; RELEASE_EARLY 1, to free the
 // ring behind counting and not at a phase's end; STAMPS 1, to stamp phases with the clock; SKIP, bits

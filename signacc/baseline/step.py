@@ -153,7 +153,8 @@ class StepShape:
             "PLANES": self.act_bits, "WARPS": _WARPS, "SLOTS": self.slots,
             "FLIGHT": self.flight, "STAMPS": int(self.stamps),
             "TILES": max(self._tiles().values()), "SKIP": sum(SKIPS[name] for name in skip),
-            "LEAN": 1, "MARKED": int(self.marked), "RELEASE_EARLY": int(self.release_early),
+            "LEAN": 1, "BLOCKS": self.blocks, "MARKED": int(self.marked),
+            "RELEASE_EARLY": int(self.release_early),
         }
 
     def spans(self, last: int) -> tuple[int, int]:
