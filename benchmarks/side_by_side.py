@@ -44,10 +44,10 @@ def run_all(
 
     def lane(gpu: str | None) -> None:
         environment = dict(os.environ) | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
-        while left:
+        while True:
             try:
-                job = left.popleft()
-            except IndexError:  # another lane was faster
+                job = left.popleft()  # not asked before: another lane may be faster
+            except IndexError:
                 return
             if (words := command(job)) is None:
                 continue

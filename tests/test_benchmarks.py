@@ -1,7 +1,6 @@
 """How benchmarks are called: what any of them cannot use is one sentence, before any work."""
 
 import importlib
-import json
 import shutil
 from pathlib import Path
 
@@ -9,10 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from model.data import save_shard
-from model.manifest import Manifest, describe, vocabulary_hash
-
-from .model.tiny import CONFIG, VOCABULARY, rows, write_gguf
+from .model.tiny import write_inputs
 from .test_zero_shot import tasks
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -64,14 +60,7 @@ def test_a_file_that_cannot_be_written_is_found_before_any_work(program, tmp_pat
 @pytest.fixture
 def files(tmp_path):
     """Make what benchmarks read, and what they cannot: names of files and folders."""
-    write_gguf(tmp_path / "t.gguf")
-    data = tmp_path / "data"
-    data.mkdir()
-    save_shard(data / "a.npy", rows(40))
-    shard = describe(data, "a.npy", group="sampled", source="-", licence="-")
-    Manifest(vocabulary=vocabulary_hash(VOCABULARY), vocabulary_size=19, length=10,
-             shards=(shard,)).write(data)  # fmt: skip
-    (tmp_path / "shape.json").write_text(json.dumps(CONFIG.to_dict()))
+    write_inputs(tmp_path)
     (tmp_path / "tasks").mkdir()
     tasks(tmp_path / "tasks")
     (tmp_path / "text").write_text("hello\n")

@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
 
-from model.data import Mixture, save_shard
-from model.manifest import Manifest, describe, vocabulary_hash
+from model.data import Mixture
 from model.targets import Targets
 from model.trained import load_trained
 
-from .model.tiny import CONFIG, VOCABULARY, rows, write_gguf
+from .model.tiny import CONFIG, VOCABULARY, rows, write_inputs
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -57,14 +56,8 @@ def test_held_rows_are_not_trained_on(studies):
 @pytest.fixture
 def arguments(tmp_path):
     """A study of the loss in small, to `tmp_path`/out.json."""
-    write_gguf(tmp_path / "t.gguf")
+    write_inputs(tmp_path)
     data = tmp_path / "data"
-    data.mkdir()
-    save_shard(data / "a.npy", rows(40))
-    shard = describe(data, "a.npy", group="sampled", source="-", licence="-")
-    Manifest(vocabulary=vocabulary_hash(VOCABULARY), vocabulary_size=19, length=10,
-             shards=(shard,)).write(data)  # fmt: skip
-    (tmp_path / "shape.json").write_text(json.dumps(CONFIG.to_dict()))
     return [
         "--study", "loss", "--teacher", str(tmp_path / "t.gguf"), "--data", str(data), "--run",
         str(tmp_path / "runs"), "--model", str(tmp_path / "shape.json"), "--steps", "4", "--batch",

@@ -10,13 +10,10 @@ from golden.errors import InputError
 from model.carry import Carrier, take
 from model.checkpoint import checkpoints, read_state
 from model.compact_manifest import NAME, Manifest
-from model.data import save_shard
-from model.manifest import Manifest as Shards
-from model.manifest import describe, vocabulary_hash
 from model.metrics import read_metrics
 from model.train_command import main
 
-from .tiny import CONFIG, SETTINGS, TEACHER, VOCABULARY, rows, run, write_gguf
+from .tiny import CONFIG, SETTINGS, rows, run, write_data, write_gguf
 
 SHORT = replace(SETTINGS, steps=12, checkpoint_every=12)
 
@@ -94,11 +91,7 @@ def test_the_state_of_another_training_is_not_restored(tmp_path, settings, confi
 def test_the_command_line_carries(tmp_path):
     write_gguf(tmp_path / "t.gguf")
     data = tmp_path / "data"
-    data.mkdir()
-    save_shard(data / "a.npy", rows(24))
-    shard = describe(data, "a.npy", group="real", source="none", licence="CC0")
-    Shards(vocabulary=vocabulary_hash(VOCABULARY), vocabulary_size=TEACHER.vocab, length=10,
-           shards=(shard,)).write(data)  # fmt: skip
+    write_data(data, rows(24), group="real", licence="CC0")
     (tmp_path / "shape.json").write_text(json.dumps(CONFIG.to_dict()))
 
     def call(out, *options):
@@ -117,10 +110,7 @@ def test_the_command_line_carries(tmp_path):
     assert json.loads(second.output.splitlines()[0]) == {
         "resumed": 3, "by": "compact", "same_data": True, "to_the_bit": False,
     }  # fmt: skip
-    save_shard(data / "a.npy", rows(24, seed=7))
-    shard = describe(data, "a.npy", group="real", source="none", licence="CC0")
-    Shards(vocabulary=vocabulary_hash(VOCABULARY), vocabulary_size=TEACHER.vocab, length=10,
-           shards=(shard,)).write(data)  # fmt: skip
+    write_data(data, rows(24, seed=7), group="real", licence="CC0")
     other = call("other")
     assert json.loads(other.output.splitlines()[0])["same_data"] is False
     assert Manifest.read(tmp_path / "carry").step == 6

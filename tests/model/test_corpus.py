@@ -79,12 +79,17 @@ def test_no_row_shares_text_with_the_held_out_text(tree, shards):
     assert len(held.hashes) == len({int(h) for h in ngram_hashes(np.array(tokens, np.uint16))})
 
 
-def test_the_teacher_writes_more(tree, shards, tmp_path):
-    out = tmp_path / "data"
+def copy_with_seeds(shards, out):
+    """Copy a folder of shards, and give it beginnings of one token."""
     shutil.copytree(shards, out)
     seeds = np.full((3, 24), 65535, np.uint16)
     seeds[:, 0] = 0
     save_shard(out / "seeds.npy", seeds)
+
+
+def test_the_teacher_writes_more(tree, shards, tmp_path):
+    out = tmp_path / "data"
+    copy_with_seeds(shards, out)
     result = call(data_main, "--teacher", tree / "teacher.gguf", "--out", out,
                   "--sample-seconds", 0.01, "--sample-batch", 256, "--sample-length", 12,
                   "--hold-rows", 2)  # fmt: skip
@@ -114,10 +119,7 @@ def test_so_many_shards_are_the_same_text_again(tree, shards, tmp_path):
     found = []
     for name in ("one", "again"):
         out = tmp_path / name
-        shutil.copytree(shards, out)
-        seeds = np.full((3, 24), 65535, np.uint16)
-        seeds[:, 0] = 0
-        save_shard(out / "seeds.npy", seeds)
+        copy_with_seeds(shards, out)
         result = call(data_main, "--teacher", tree / "teacher.gguf", "--out", out,
                       "--sample-shards", 2, "--sample-batch", 64, "--sample-length", 12,
                       "--hold-rows", 2, "--seed", 3)  # fmt: skip

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from golden.config import ModelConfig
-from model.data import Mixture
+from model.data import Mixture, save_shard
+from model.manifest import Manifest, describe, vocabulary_hash
 from model.settings import TrainSettings
 from model.teacher import Teacher, TeacherConfig
 from model.tokenizer import Vocabulary
@@ -63,6 +67,25 @@ def run(out, settings=SETTINGS, config=CONFIG, *, resume=False, parallel="auto",
         parallel=parallel, resume=resume, carry=carry,
     )  # fmt: skip
     return training if only_make else training.train(**options)
+
+
+def write_data(folder: Path, array: np.ndarray, *, group: str = "sampled",
+               licence: str = "-") -> None:  # fmt: skip
+    """Write a folder of one shard, with its manifest, over what is there."""
+    folder.mkdir(exist_ok=True)
+    save_shard(folder / "a.npy", array)
+    shard = describe(folder, "a.npy", group=group, source="-", licence=licence)
+    Manifest(
+        vocabulary=vocabulary_hash(VOCABULARY), vocabulary_size=TEACHER.vocab,
+        length=array.shape[1], shards=(shard,),
+    ).write(folder)  # fmt: skip
+
+
+def write_inputs(folder: Path) -> None:
+    """Write what a training in small is given: t.gguf, data and shape.json."""
+    write_gguf(folder / "t.gguf")
+    write_data(folder / "data", rows(40))
+    (folder / "shape.json").write_text(json.dumps(CONFIG.to_dict()))
 
 
 def write_gguf(path, vocabulary: Vocabulary = VOCABULARY) -> None:
