@@ -260,6 +260,33 @@ template <class Mark> INSIDE void attend(
     write_part(state, scratch, parts, sums, tag & 1);
 }
 
+// Spans of a head that are joined: 16 elements, largest score and denominator so far.
+struct Joining {
+    float (&value)[16];
+    float top, share;
+
+    INSIDE explicit Joining(float (&to)[16]) : value(to), top(NONE), share(0.0f) {
+#pragma unroll
+        for (int i = 0; i < 16; i++) value[i] = 0.0f;
+    }
+    INSIDE void shrink_to(float peak) {
+        const float shrink = __expf(top - peak);
+        share *= shrink;
+#pragma unroll
+        for (int i = 0; i < 16; i++) value[i] *= shrink;
+        top = peak;
+    }
+    INSIDE void add(float weight, const Sixteen &part) {
+        share += weight;
+#pragma unroll
+        for (int i = 0; i < 16; i++) value[i] += weight * part[i];
+    }
+    INSIDE void end() {
+#pragma unroll
+        for (int i = 0; i < 16; i++) value[i] = widen(narrow(__fdividef(value[i], share)));
+    }
+};
+
 // 16 elements of the attended vector, from k on, out of the spans of its head: some at once, so that their
 // loads are under way together. MARKED: of turn 0 or 1; mark(2) when they are there.
 template <class Mark>
@@ -267,9 +294,7 @@ INSIDE void join_marked(
     float (&value)[16], const u16 *parts, const u32 *sums, int splits, u32 k, u32 turn,
     const Mark &mark) {
     const int first = k / DIM * splits;
-    float top = NONE, share = 0.0f;
-#pragma unroll
-    for (int i = 0; i < 16; i++) value[i] = 0.0f;
+    Joining joined(value);
     for (int s = 0; s < splits; s += JOINED) {
         uint4 words[2 * JOINED];
         u32 sum[JOINED];
@@ -277,36 +302,25 @@ INSIDE void join_marked(
         load_marked<JOINED, DIM / 8, !(SKIP & 33)>(
             words, sum, turn, splits - s, (const uint4 *)(parts + row * DIM + k % DIM), sums + row);
         mark(2);
-        float peak = top;
+        float peak = joined.top;
 #pragma unroll
         for (int j = 0; j < JOINED; j++) peak = fmaxf(peak, __uint_as_float(sum[j]));
-        const float shrink = __expf(top - peak);
-        share *= shrink;
-#pragma unroll
-        for (int i = 0; i < 16; i++) value[i] *= shrink;
+        joined.shrink_to(peak);
 #pragma unroll
         for (int j = 0; j < JOINED; j++) {
-            const float weight =
-                s + j < splits ? __expf(__uint_as_float(sum[j]) - peak) : 0.0f;
             Sixteen part{words[2 * j], words[2 * j + 1]};
             part.low.x &= ~1u, part.low.z &= ~1u, part.high.x &= ~1u, part.high.z &= ~1u;
-            share += weight;
-#pragma unroll
-            for (int i = 0; i < 16; i++) value[i] += weight * part[i];
+            joined.add(s + j < splits ? __expf(__uint_as_float(sum[j]) - peak) : 0.0f, part);
         }
-        top = peak;
     }
-#pragma unroll
-    for (int i = 0; i < 16; i++) value[i] = widen(narrow(__fdividef(value[i], share)));
+    joined.end();
 }
 
 // The same without marks.
 INSIDE void join_spans(
     float (&value)[16], const u16 *parts, const float2 *sums, int splits, u32 k) {
     const int first = k / DIM * splits;
-    float top = NONE, share = 0.0f;
-#pragma unroll
-    for (int i = 0; i < 16; i++) value[i] = 0.0f;
+    Joining joined(value);
     for (int s = 0; s < splits; s += JOINED) {
         float2 sum[JOINED];
         Sixteen part[JOINED];
@@ -316,22 +330,13 @@ INSIDE void join_spans(
             sum[j] = __ldcg(sums + from);
             part[j] = load_written(parts + (size_t)from * DIM + k % DIM);
         }
-        float peak = top;
+        float peak = joined.top;
 #pragma unroll
         for (int j = 0; j < JOINED; j++) peak = fmaxf(peak, sum[j].x);
-        const float shrink = __expf(top - peak);
-        share *= shrink;
+        joined.shrink_to(peak);
 #pragma unroll
-        for (int i = 0; i < 16; i++) value[i] *= shrink;
-#pragma unroll
-        for (int j = 0; j < JOINED; j++) {
-            const float weight = s + j < splits ? __expf(sum[j].x - peak) * sum[j].y : 0.0f;
-            share += weight;
-#pragma unroll
-            for (int i = 0; i < 16; i++) value[i] += weight * part[j][i];
-        }
-        top = peak;
+        for (int j = 0; j < JOINED; j++)
+            joined.add(s + j < splits ? __expf(sum[j].x - peak) * sum[j].y : 0.0f, part[j]);
     }
-#pragma unroll
-    for (int i = 0; i < 16; i++) value[i] = widen(narrow(__fdividef(value[i], share)));
+    joined.end();
 }
