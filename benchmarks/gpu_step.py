@@ -65,13 +65,8 @@ PARTS: tuple[tuple[str, ...], ...] = (
 )
 """What is left out. Without barriers blocks read what others are writing, which costs no time."""
 
-TRIED: dict[str, int] = {"marked": True, "release_early": True}
-VARIANTS: tuple[dict[str, int], ...] = (
-    {}, {"release_early": True}, {"marked": True}, TRIED, TRIED | {"flight": 3},
-    TRIED | {"flight": 4},
-)
-"""Settings of :class:`signacc.baseline.step.StepShape` that differ from its own. With `marked` the
-bits differ: one in four numbers of a span of attention is rounded to a bit less."""
+VARIANTS: tuple[dict[str, int], ...] = ({}, {"flight": 1}, {"flight": 3})
+"""Settings of :class:`signacc.baseline.step.StepShape` that differ from its own."""
 
 
 def _shapes(models: tuple[str, ...], families: tuple[str, ...]) -> Iterator[tuple]:
@@ -91,8 +86,7 @@ def _shapes(models: tuple[str, ...], families: tuple[str, ...]) -> Iterator[tupl
         yield from ((StepShape(config, bits, blocks, **one), ())
                     for config in (few, configs[0]) for bits in BITS for one in VARIANTS)
     if "phases" in families:
-        yield from ((StepShape(configs[0], bits, blocks, stamps=True, **changes), ())
-                    for bits in BITS for changes in ({}, TRIED))
+        yield from ((StepShape(configs[0], bits, blocks, stamps=True), ()) for bits in BITS)
 
 
 def _gemvs(models: tuple[str, ...]) -> Iterator[dict[str, int]]:
@@ -306,23 +300,21 @@ class Bench:
         return out
 
     def phases(self, model: str) -> None:
-        """Stamp the phases of a step, as it is and with :data:`TRIED`."""
+        """Stamp the phases of a step."""
         from signacc.baseline.measure import release
 
         for bits in BITS:
             decoder = self.decoder(named_model(model), bits)
             usual = decoder.path.step_shape
 
-            def one(changes: dict[str, int], decoder=decoder, usual=usual) -> dict[str, object]:
-                decoder.path.step_shape = replace(usual, stamps=True, **changes)
+            def one(decoder=decoder, usual=usual) -> dict[str, object]:
+                decoder.path.step_shape = replace(usual, stamps=True)
                 decoder.path._step = None
                 found = self.time(decoder, 512, ONE_LAUNCH, seconds=0.1)
                 return found | gpu_phases.phases_of(decoder.path._step.stamps)
 
-            for changes in ({}, TRIED):
-                self.tasks.run({"key": f"a{bits}, stamped{', tried' * bool(changes)}",
-                                "model": model, "bits": bits, "context": 512, "variant": changes},
-                               lambda changes=changes, one=one: one(changes))
+            self.tasks.run({"key": f"a{bits}, stamped", "model": model, "bits": bits,
+                            "context": 512}, one)
             decoder = None
             release()
 

@@ -476,6 +476,34 @@ def test_the_record_of_one_launch_quotes_what_fewer_instructions_gained():
     assert f"{whole[1]:,.0f} cycles a layer for {whole[0]:,.0f}" in text
 
 
+def test_the_record_of_one_launch_quotes_what_lost():
+    text = (ROOT / "docs/design/0019-decode-step-in-one-launch.md").read_text(encoding="utf-8")
+    results = json.loads((ROOT / "benchmarks/results/gpu_step_tried.json").read_text())["results"]
+    found = {
+        (one["bits"], tuple(sorted(one["variant"]))): one["us"]
+        for one in results if one["family"] == "variants" and one["variant"].get("flight") != 4
+    }
+    rows = {
+        "blocks a constant": (), "and the ring freed early": ("release_early",),
+        "blocks a constant, spans marked": ("marked",), "all three": ("marked", "release_early"),
+    }
+    for name, variant in rows.items():
+        assert f"| {name} | {found[16, variant]:.1f} | {found[8, variant]:.1f} |" in text
+    three = ("flight", "marked", "release_early")
+    four = {one["bits"]: one["us"] for one in results if one.get("variant", {}).get("flight") == 4}
+    cells = (f"{found[bits, three]:.1f} ({four[bits]:.1f})" for bits in (16, 8))
+    assert f"| and three copies under way (four) | {' | '.join(cells)} |" in text
+    before, after = (
+        next(one["phases"] for one in results if one["key"] == f"a16, stamped{tried}")
+        for tried in ("", ", tried")
+    )
+    said = (("attention", "writing", "{1:.0f} cycles for {0:,.0f}"),
+            ("out", "others", "waits {1:,.0f} for {0:,.0f}"))
+    for phase, part, sentence in said:
+        times = (before[phase]["all"][part], after[phase]["all"][part])
+        assert sentence.format(*times) in text
+
+
 def test_the_baselines_page_quotes_one_launch():
     text = " ".join((ROOT / "docs/baselines.md").read_text(encoding="utf-8").split())
     steps = json.loads((ROOT / "benchmarks/results/gpu_profile_one.json").read_text())["steps"]

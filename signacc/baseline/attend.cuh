@@ -1,7 +1,7 @@
 // Decode attention of one vector inside a step: a block is a span of the cache of a head. Cached keys and
 // values come through the ring; RoPE, the new key and the new value are of this step. What a block
 // leaves is joined by those who read it (join_spans). Behind planes.cuh and grid.cuh. Macros: HEADS,
-// KV_HEADS, DIM; MARKED 1 for parts that say by themselves whether they are there, and no barrier.
+// KV_HEADS, DIM.
 #define QKV ((HEADS + 2 * KV_HEADS) * DIM)
 
 #define GROUP (HEADS / KV_HEADS)
@@ -138,52 +138,9 @@ INSIDE void attend_cached(
     }
 }
 
-// Four elements of a part in a word, the first rounded to one bit less: the lowest bit is `mark`.
-INSIDE u64 marked_four(const float (&value)[4], u32 mark) {
-    const u32 first = narrow(value[0]), short_first = (first + (first >> 1 & 1)) & ~1u;
-    const u32 low = short_first | mark | (u32)narrow(value[1]) << 16;
-    return (u64)(narrow(value[2]) | (u32)narrow(value[3]) << 16) << 32 | low;
-}
-
-// A float with `mark` as its lowest bit.
-INSIDE u32 marked_float(float value, u32 mark) { return (__float_as_uint(value) & ~1u) | mark; }
-
-// What the warps left in scratch to the block's part, in words that are marked, and the logarithm of its
-// denominator: log(share) + top.
-INSIDE void write_marked(const float *scratch, u16 *parts, u32 *sums, u32 mark) {
-    if (threadIdx.x >= DIM / 4) return;
-    const float *tops = scratch + WARPS * DIM, *shares = tops + WARPS;
-    float top = tops[0], share = 0.0f, sum[4] = {};
-#pragma unroll
-    for (int w = 1; w < WARPS; w++) top = fmaxf(top, tops[w]);
-#pragma unroll
-    for (int w = 0; w < WARPS; w++) {
-        const float factor = __expf(tops[w] - top);
-        const float4 four = *(const float4 *)(scratch + w * DIM + 4 * threadIdx.x);
-        share += factor * shares[w];
-        sum[0] += factor * four.x;
-        sum[1] += factor * four.y;
-        sum[2] += factor * four.z;
-        sum[3] += factor * four.w;
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i++) sum[i] /= share;
-    store_marked((void *)(parts + blockIdx.x * DIM + 4 * threadIdx.x), marked_four(sum, mark));
-    if (threadIdx.x == 0) store_marked(sums + blockIdx.x, marked_float(top + __logf(share), mark));
-}
-
-// At the end of a step: what this block left last is marked 0, whatever it was.
-INSIDE void unmark(u16 *parts, u32 *sums) {
-    if (threadIdx.x < DIM / 4) {
-        u64 *word = (u64 *)(parts + blockIdx.x * DIM + 4 * threadIdx.x);
-        store_marked((void *)word, __ldcg(word) & ~(u64)1);
-    }
-    if (threadIdx.x == 0) store_marked(sums + blockIdx.x, __ldcg(sums + blockIdx.x) & ~1u);
-}
-
 // Joins what the groups of lanes and the warps found, and writes it: parts [HEADS, splits, DIM] in
-// binary16, sums [HEADS, splits] of largest score and denominator. MARKED: sums are words, write_marked.
-INSIDE void write_part(Attended &state, float *scratch, u16 *parts, float2 *sums, u32 mark) {
+// binary16, sums [HEADS, splits] of largest score and denominator.
+INSIDE void write_part(Attended &state, float *scratch, u16 *parts, float2 *sums) {
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
 #pragma unroll
     for (int d = ROW_LANES; d < 32; d <<= 1) {
@@ -204,7 +161,6 @@ INSIDE void write_part(Attended &state, float *scratch, u16 *parts, float2 *sums
         shares[warp] = state.share;
     }
     Whole::sync();
-    if (MARKED) return write_marked(scratch, parts, (u32 *)sums, mark);
     if (threadIdx.x < DIM) {
         float top = tops[0], share = 0.0f, sum = 0.0f;
 #pragma unroll
@@ -257,70 +213,17 @@ template <class Mark> INSIDE void attend(
     }
     attend_cached(state, query, spans.positions(), memory, ring);
     mark(3);
-    write_part(state, scratch, parts, sums, tag & 1);
+    write_part(state, scratch, parts, sums);
 }
-
-// Spans of a head that are joined: 16 elements, largest score and denominator so far.
-struct Joining {
-    float (&value)[16];
-    float top, share;
-
-    INSIDE explicit Joining(float (&to)[16]) : value(to), top(NONE), share(0.0f) {
-#pragma unroll
-        for (int i = 0; i < 16; i++) value[i] = 0.0f;
-    }
-    INSIDE void shrink_to(float peak) {
-        const float shrink = __expf(top - peak);
-        share *= shrink;
-#pragma unroll
-        for (int i = 0; i < 16; i++) value[i] *= shrink;
-        top = peak;
-    }
-    INSIDE void add(float weight, const Sixteen &part) {
-        share += weight;
-#pragma unroll
-        for (int i = 0; i < 16; i++) value[i] += weight * part[i];
-    }
-    INSIDE void end() {
-#pragma unroll
-        for (int i = 0; i < 16; i++) value[i] = widen(narrow(__fdividef(value[i], share)));
-    }
-};
 
 // 16 elements of the attended vector, from k on, out of the spans of its head: some at once, so that their
-// loads are under way together. MARKED: of turn 0 or 1; mark(2) when they are there.
-template <class Mark>
-INSIDE void join_marked(
-    float (&value)[16], const u16 *parts, const u32 *sums, int splits, u32 k, u32 turn,
-    const Mark &mark) {
-    const int first = k / DIM * splits;
-    Joining joined(value);
-    for (int s = 0; s < splits; s += JOINED) {
-        uint4 words[2 * JOINED];
-        u32 sum[JOINED];
-        const size_t row = first + s;
-        load_marked<JOINED, DIM / 8, !(SKIP & 33)>(
-            words, sum, turn, splits - s, (const uint4 *)(parts + row * DIM + k % DIM), sums + row);
-        mark(2);
-        float peak = joined.top;
-#pragma unroll
-        for (int j = 0; j < JOINED; j++) peak = fmaxf(peak, __uint_as_float(sum[j]));
-        joined.shrink_to(peak);
-#pragma unroll
-        for (int j = 0; j < JOINED; j++) {
-            Sixteen part{words[2 * j], words[2 * j + 1]};
-            part.low.x &= ~1u, part.low.z &= ~1u, part.high.x &= ~1u, part.high.z &= ~1u;
-            joined.add(s + j < splits ? __expf(__uint_as_float(sum[j]) - peak) : 0.0f, part);
-        }
-    }
-    joined.end();
-}
-
-// The same without marks.
+// loads are under way together.
 INSIDE void join_spans(
-    float (&value)[16], const u16 *parts, const float2 *sums, int splits, u32 k) {
+    float (&value)[16], const u16 *parts, const float2 *sums, int splits, int k) {
     const int first = k / DIM * splits;
-    Joining joined(value);
+    float top = NONE, share = 0.0f;
+#pragma unroll
+    for (int i = 0; i < 16; i++) value[i] = 0.0f;
     for (int s = 0; s < splits; s += JOINED) {
         float2 sum[JOINED];
         Sixteen part[JOINED];
@@ -330,13 +233,22 @@ INSIDE void join_spans(
             sum[j] = __ldcg(sums + from);
             part[j] = load_written(parts + (size_t)from * DIM + k % DIM);
         }
-        float peak = joined.top;
+        float peak = top;
 #pragma unroll
         for (int j = 0; j < JOINED; j++) peak = fmaxf(peak, sum[j].x);
-        joined.shrink_to(peak);
+        const float shrink = __expf(top - peak);
+        share *= shrink;
 #pragma unroll
-        for (int j = 0; j < JOINED; j++)
-            joined.add(s + j < splits ? __expf(sum[j].x - peak) * sum[j].y : 0.0f, part[j]);
+        for (int i = 0; i < 16; i++) value[i] *= shrink;
+#pragma unroll
+        for (int j = 0; j < JOINED; j++) {
+            const float weight = s + j < splits ? __expf(sum[j].x - peak) * sum[j].y : 0.0f;
+            share += weight;
+#pragma unroll
+            for (int i = 0; i < 16; i++) value[i] += weight * part[j][i];
+        }
+        top = peak;
     }
-    joined.end();
+#pragma unroll
+    for (int i = 0; i < 16; i++) value[i] = widen(narrow(__fdividef(value[i], share)));
 }

@@ -1,7 +1,7 @@
 // A grid of resident blocks that work in phases: what each block does of a phase, a ring in shared
 // memory that is filled ahead of its use, and the barrier between phases. Behind hopper.cuh. Of a
 // block's warps the first WARPS compute, and a thread of those behind them copies. Macros: SLOTS of the
-// ring, FLIGHT, WARPS, BLOCKS of the grid; SKIP, see step.cu.
+// ring, FLIGHT, WARPS; SKIP, see step.cu.
 
 #define SLOT 8192  // bytes
 
@@ -22,15 +22,14 @@ struct Span {
     INSIDE int end() const { return first + count; }
 };
 
-// What this block does of so many equal things; times blocks they are fewer than 2^32. Blocks are a constant: a
-// division by a number that is not would be most of what a phase begins with.
+// What this block does of so many equal things; times blocks they are fewer than 2^32.
 INSIDE Span share_of(u32 things) {
     things = computed_here(things);  // while the block waits for others: registers are scarce
-    const u32 first = things * blockIdx.x / BLOCKS;
-    return Span{(int)first, (int)(things * (blockIdx.x + 1) / BLOCKS - first)};
+    const u32 first = things * blockIdx.x / gridDim.x;
+    return Span{(int)first, (int)(things * (blockIdx.x + 1) / gridDim.x - first)};
 }
 
-INSIDE int slots_of(u32 bytes) { return (bytes + SLOT - 1) / SLOT; }
+INSIDE int slots_of(int bytes) { return (bytes + SLOT - 1) / SLOT; }
 
 // Slots are filled in the order in which they are used. Each thread keeps where it is by itself: a slot,
 // and the parity of its use.
@@ -89,8 +88,8 @@ struct Ring {
 template <int SIZE> struct Tagged {
     u32 *words;
 
-    static INSIDE int four(u32 k) { return k % 16 / 4 * (SIZE / 16) + k / 16; }
-    INSIDE u32 *at(u32 k) const { return words + 4 * four(k) + k % 4; }
+    static INSIDE int four(int k) { return k % 16 / 4 * (SIZE / 16) + k / 16; }
+    INSIDE u32 *at(int k) const { return words + 4 * four(k) + k % 4; }
     INSIDE void put(int k, u16 value, u32 tag) const { store_tagged(at(k), value, tag); }
     // What this block wrote.
     INSIDE u16 own(int k) const { return (u16)__ldcg(at(k)); }
@@ -112,13 +111,13 @@ struct Meeting {
         if (threadIdx.x == 0 && !(SKIP & 32)) grid_arrive(counter);
     }
     INSIDE void wait() {
-        count += BLOCKS;
+        count += gridDim.x;
         if (threadIdx.x == 0 && !(SKIP & 32)) grid_wait(counter, count);
         Whole::sync();
     }
     // Behind the last wait: the last block leaves the counters at 0, for the next launch.
     INSIDE void leave() {
-        if (threadIdx.x == 0 && atomicAdd(counter + 32, 1u) == BLOCKS - 1) {
+        if (threadIdx.x == 0 && atomicAdd(counter + 32, 1u) == gridDim.x - 1) {
             counter[0] = 0;
             counter[32] = 0;
         }

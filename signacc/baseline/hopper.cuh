@@ -81,52 +81,6 @@ INSIDE void store_tagged(u32 *to, u16 value, u32 tag) {
                  : "memory");
 }
 
-// What other blocks write in whole words whose lowest bit says which of two turns they are of, until all are
-// of turn `mark`: of the first `count` of M rows, STRIDE apart, four words of 64 bits, and of as many words of
-// 32 bits behind each other. What is behind them is 0.
-template <int M, int STRIDE, bool WAITS>
-INSIDE void load_marked(
-    uint4 (&words)[2 * M], u32 (&singles)[M], u32 mark, int count, const uint4 *rows,
-    const u32 *single) {
-    u32 other;
-#pragma unroll
-    for (int i = 0; i < M; i++) {
-        words[2 * i] = words[2 * i + 1] = uint4{};
-        singles[i] = 0;
-    }
-    do {
-        other = 0;
-#pragma unroll
-        for (int i = 0; i < 2 * M; i++) {
-            if (i / 2 >= count) continue;
-            u64 low, high;
-            asm volatile("ld.relaxed.gpu.global.v2.u64 {%0,%1}, [%2];"
-                         : "=l"(low), "=l"(high)
-                         : "l"(rows + i / 2 * STRIDE + i % 2) : "memory");
-            words[i] = uint4{(u32)low, (u32)(low >> 32), (u32)high, (u32)(high >> 32)};
-        }
-#pragma unroll
-        for (int i = 0; i < M; i++)
-            if (i < count)
-                asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];"
-                             : "=r"(singles[i]) : "l"(single + i) : "memory");
-#pragma unroll
-        for (int i = 0; i < 2 * M; i++)
-            if (i / 2 < count) other |= (words[i].x ^ mark) | (words[i].z ^ mark);
-#pragma unroll
-        for (int i = 0; i < M; i++)
-            if (i < count) other |= singles[i] ^ mark;
-    } while (WAITS && other & 1);
-}
-
-INSIDE void store_marked(void *to, u64 word) {
-    asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(to), "l"(word) : "memory");
-}
-
-INSIDE void store_marked(u32 *to, u32 word) {
-    asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(word) : "memory");
-}
-
 INSIDE void cluster_arrive() {
     asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 }

@@ -14,10 +14,9 @@
 // ring is long; scales are in registers when a barrier opens.
 //
 // Compiled by NVRTC for sm_90a behind hopper.cuh, bitplane.cuh, planes.cuh, grid.cuh and attend.cuh. Macros:
-// HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; BLOCKS; WARPS that compute; SLOTS of the
+// HIDDEN, FFN, HEADS, KV_HEADS, DIM, VOCAB of the model; PLANES; WARPS that compute; SLOTS of the
 // ring; FLIGHT, copies of a layer that are under way at once, 0 for no limit; TILES, the most tiles of 16
-// outputs of a block in a phase; LEAN 1, see planes.cuh; MARKED, see attend.cuh; RELEASE_EARLY 1, to free the
-// ring behind counting and not at a phase's end; STAMPS 1, to stamp phases with the clock; SKIP, bits
+// outputs of a block in a phase; LEAN 1, see planes.cuh; STAMPS 1, to stamp phases with the clock; SKIP, bits
 // of what is left out to time the rest, with wrong results: 1 attention, 2 bit planes, 4 counting, 8 copies,
 // 16 head, 32 barriers.
 
@@ -265,11 +264,11 @@ struct Step {
         if (ONCE && prepares) ahead = load(0);
         ring.wait(slots);
         mark(1);
-        if (NORM || MARKED)
+        if (NORM)
             Whole::sync();
         else
             meeting.wait();
-        if (!NORM && !MARKED) mark(2);
+        if (!NORM) mark(2);
         for (int tile = tiles.first; tile < tiles.end();) {
             const int here = min(tiles.end(), set_tiles + set * last_tiles) - tile;
             if (prepares)
@@ -279,7 +278,6 @@ struct Step {
             mark(3);
             count_tiles<HIDDEN, WARPS, NORM ? 3 : 1>(
                 memory, ring, 0, tile - tiles.first, here, staged, threadIdx.x / 32, partial);
-            if (RELEASE_EARLY && tile + here >= tiles.end()) ring.release(slots);
             Whole::sync();
             mark(4);
             const Prepared &by = shared.of[0];
@@ -295,7 +293,7 @@ struct Step {
                 Whole::sync();
             }
         }
-        if (!RELEASE_EARLY) ring.release(slots);  // of no tiles there are no slots
+        ring.release(slots);
     }
 
     INSIDE void qkv(const Layer &layer, int index) {
@@ -327,7 +325,7 @@ struct Step {
             attend(spans, turn, to.qkv, index + 1, layer.keys, layer.values, cache.capacity, memory,
                    ring, (float *)staged, to.parts, to.sums, [&](int what) { mark(what); });
         mark(4);
-        if (!MARKED) meeting.arrive();
+        meeting.arrive();
     }
 
     // This thread's first output of x in `out` and `down`: no other thread writes it, so that what is
@@ -345,11 +343,7 @@ struct Step {
         linear<false>(
             HIDDEN / 16, 0, 1, nullptr, layer.scale_out, layer.shift_out,
             [&](float (&value)[16], int k) {
-                if (MARKED)
-                    join_marked(value, to.parts, (const u32 *)to.sums, cache.spans.splits, k,
-                                (index + 1) & 1, [&](int what) { mark(what); });
-                else
-                    join_spans(value, to.parts, to.sums, cache.spans.splits, k);
+                join_spans(value, to.parts, to.sums, cache.spans.splits, k);
             },
             [&](int output, float result, bool own) {
                 to.x.put(output, add_rounded(result, own ? there : before(output)), 2 * index + 1);
@@ -394,7 +388,6 @@ struct Step {
         mark(3);
         count_tiles<HIDDEN, WARPS / 2, 3>(
             memory, ring, half * slots, 0, pairs.count, planes, Half::thread() / 32, counted);
-        if (RELEASE_EARLY) ring.release(2 * slots);
         Whole::sync();
         mark(4);
         const Prepared &gates = shared.of[0], &ups = shared.of[1];
@@ -422,7 +415,7 @@ struct Step {
             if (lane == 0) atomicMax(top, largest);
         }
         meeting.arrive();
-        if (!RELEASE_EARLY) ring.release(2 * slots);
+        ring.release(2 * slots);
     }
 
     // The largest product and beta * x are known: gate_up left them.
@@ -469,7 +462,6 @@ struct Step {
             Whole::sync();
             mark(3);
             count_tiles<FFN, WARPS, 1>(memory, ring, 0, 0, tiles.count, staged, warp, partial);
-            if (RELEASE_EARLY) ring.release(slots);
             Whole::sync();
             mark(4);
             shift = 0.0f;
@@ -483,7 +475,7 @@ struct Step {
                          2 * index + 2);
             }
         }
-        if (!RELEASE_EARLY) ring.release(slots);
+        ring.release(slots);
     }
 
     // 16-bit rows by the normed vector. Its factor is in the vector that is staged, so that nothing else is
@@ -527,8 +519,6 @@ struct Step {
         const Span made = share_of(QKV / 16);
         for (int row = threadIdx.x; row < 16 * made.count; row += Whole::THREADS)
             to.qkv.put(16 * made.first + row, to.qkv.own(16 * made.first + row), 0);
-        // turns begin anew: the first, 1, finds marks of 0
-        if (MARKED && model.count % 2 && cache.spans.any()) unmark(to.parts, (u32 *)to.sums);
         if (SKIP & 16) return;
         for (int i = 0; i * HEAD_ROWS < rows.count; i++) {
             ring.wait(1);

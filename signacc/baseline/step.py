@@ -54,11 +54,6 @@ class StepShape:
         Blocks of the grid, one a processor of the device.
     flight
         Copies of a layer that a block has under way at once; 0 for no limit.
-    marked
-        Whether the spans of attention are waited for number by number, and not by a barrier. To be
-        tried, not measured yet; one in four numbers of a span is rounded to a bit less.
-    release_early
-        Whether a phase frees the ring when it has counted, and not at its end. To be tried.
     stamps
         Whether each block stamps its phases with the clock (:attr:`OneLaunch.stamps`).
 
@@ -72,8 +67,6 @@ class StepShape:
     act_bits: int
     blocks: int
     flight: int = 2
-    marked: bool = False
-    release_early: bool = False
     stamps: bool = False
 
     def __post_init__(self) -> None:
@@ -153,8 +146,7 @@ class StepShape:
             "PLANES": self.act_bits, "WARPS": _WARPS, "SLOTS": self.slots,
             "FLIGHT": self.flight, "STAMPS": int(self.stamps),
             "TILES": max(self._tiles().values()), "SKIP": sum(SKIPS[name] for name in skip),
-            "LEAN": 1, "BLOCKS": self.blocks, "MARKED": int(self.marked),
-            "RELEASE_EARLY": int(self.release_early),
+            "LEAN": 1,
         }
 
     def spans(self, last: int) -> tuple[int, int]:

@@ -207,32 +207,6 @@ INSIDE void load_tagged(uint4 (&words)[N], u32 tag, const From &from) {
     wait_until(there);
 }
 INSIDE void store_tagged(u32 *to, u16 value, u32 tag) { *to = value | tag << 16; }
-template <int M, int STRIDE, bool WAITS>
-INSIDE void load_marked(
-    uint4 (&words)[2 * M], u32 (&singles)[M], u32 mark, int count, const uint4 *rows,
-    const u32 *single) {
-    const auto there = [&] {
-        for (int i = 0; i < M; i++) {
-            words[2 * i] = words[2 * i + 1] = uint4{};
-            singles[i] = 0;
-            if (i >= count) continue;
-            singles[i] = single[i];
-            bool all = (singles[i] & 1) == mark;
-            for (int j = 0; j < 2; j++) {
-                const uint4 &word = words[2 * i + j] = rows[i * STRIDE + j];
-                all = all && (word.x & 1) == mark && (word.z & 1) == mark;
-            }
-            if (WAITS && !all) return false;
-        }
-        return true;
-    };
-    wait_until(there);
-}
-INSIDE void store_marked(void *to, u64 word) {
-    if ((uintptr_t)to % 8) std::abort();
-    std::memcpy(to, &word, 8);
-}
-INSIDE void store_marked(u32 *to, u32 word) { *to = word; }
 INSIDE u32 atomicAdd(u32 *at, u32 more) { return std::exchange(*at, *at + more); }
 INSIDE u32 atomicMax(u32 *at, u32 other) { return std::exchange(*at, max(*at, other)); }
 
@@ -259,7 +233,6 @@ INSIDE u32 __float_as_uint(float f) { return bits_of<u32>(f); }
 INSIDE float __uint_as_float(u32 u) { return bits_of<float>(u); }
 INSIDE float __fdividef(float a, float b) { return a / b; }
 INSIDE float __expf(float f) { return std::exp(f); }
-INSIDE float __logf(float f) { return std::log(f); }
 INSIDE float rsqrtf(float f) { return 1 / std::sqrt(f); }
 template <u32 MASK> INSIDE u32 select_bits(u32 a, u32 b) { return (a & MASK) | (b & ~MASK); }
 INSIDE u32 __byte_perm(u32 a, u32 b, u32 order) {

@@ -176,68 +176,6 @@ def test_how_many_copies_are_under_way_does_not_change_a_step(monkeypatch, fligh
     assert not case.step.counters.any()
 
 
-@pytest.mark.parametrize(
-    ("bits", "blocks", "last", "heads"), [(16, 9, 100, 8), (8, 26, 100, 8), (16, 11, 20, 4)]
-)
-def test_when_the_ring_is_freed_does_not_change_a_step(monkeypatch, bits, blocks, last, heads):
-    install(monkeypatch)
-    config = replace(CONFIG, num_attention_heads=heads, head_dim=512 // heads, num_hidden_layers=2)
-    case = Case(config, bits, blocks, last, seed=last + bits)
-    first, hidden = case(), case.step.hidden.clone()
-    case.step.shape = replace(case.step.shape, release_early=True)
-    for seed in (0, 1):
-        monkeypatch.setattr(GridStandIn, "seed", seed)
-        case.step.hidden.zero_()
-        assert torch.equal(case(), first)
-        assert torch.equal(case.step.hidden, hidden)
-
-
-@pytest.mark.parametrize(
-    ("bits", "layers", "blocks", "lasts", "heads"),
-    [
-        (16, 1, 16, (100, 20, 70), 8),  # two spans a head, one, two: of one turn
-        (16, 2, 11, (40,), 4),
-        (8, 3, 9, (30, 0), 8),
-    ],
-)
-def test_marked_spans_are_the_same_step_without_a_barrier(
-    monkeypatch, bits, layers, blocks, lasts, heads
-):
-    """Steps of other spans follow each other; each is the step with barriers but for a rounding."""
-    install(monkeypatch)
-    config = replace(CONFIG, num_attention_heads=heads, head_dim=512 // heads,
-                     num_hidden_layers=layers)
-    case = Case(config, bits, blocks, max(lasts), seed=layers + blocks)
-    plain = case.step
-    marked = OneLaunch(replace(plain.shape, marked=True), case.frame, case.layers, case.cos,
-                       case.sin)
-    for last in lasts:
-        case.last, outs = last, []
-        for case.step, seed in ((plain, 0), (marked, 0), (marked, 1)):
-            monkeypatch.setattr(GridStandIn, "seed", seed)
-            outs.append(case().double())
-            assert not case.step.counters.any()
-        assert torch.equal(outs[1], outs[2])
-        # the next step's first turn is 1
-        assert not (marked.sums.view(torch.int32) & 1).any()
-        assert not (marked.parts.view(torch.int64) & 1).any()
-        assert (outs[1] - outs[0]).norm() < {16: 2e-3, 8: 5e-2}[bits] * outs[0].norm()
-        if bits == 16:  # of fewer bits most of the error is the quantizer's
-            case.require_near_float64(past=last)
-
-
-def test_a_span_that_is_late_is_waited_for(monkeypatch):
-    """A word left of another turn is no part: with it, nobody would get on or results differ."""
-    install(monkeypatch)
-    case = Case(replace(CONFIG, num_hidden_layers=2), 16, 26, last=100, seed=5)
-    case.step = OneLaunch(replace(case.step.shape, marked=True), case.frame, case.layers, case.cos,
-                          case.sin)
-    first = case()
-    case.step.parts.view(torch.int64).fill_(1)  # as if the first layer's were there
-    case.step.sums.view(torch.int32).fill_(1)
-    assert not torch.equal(case(), first)
-
-
 def test_a_phase_may_run_over_the_end_of_the_ring(monkeypatch):
     install(monkeypatch)
     config = replace(CONFIG, intermediate_size=4096, num_hidden_layers=2)
@@ -317,17 +255,13 @@ def test_whatever_is_left_out_the_rest_ends(monkeypatch, skip):
     case = Case(CONFIG, 8, 9, last=70, seed=5, skip=skip)
     case()
     assert not case.step.counters.any()
-    shape = replace(case.step.shape, marked=True, release_early=True)
-    case.step = OneLaunch(shape, case.frame, case.layers, case.cos, case.sin, skip)
-    case()
-    assert not case.step.counters.any()
 
 
 @pytest.mark.parametrize("bits", [16, 8])
 @pytest.mark.parametrize(
     ("model", "changes"),
     [*((model, {}) for model in ("fbi-130m", "fbi-1.3b", "fbi-7b")),
-     ("fbi-7b", {"marked": True, "release_early": True, "stamps": True})],
+     ("fbi-7b", {"stamps": True})],
 )
 def test_the_measured_models_compile_for_hopper(model, bits, changes):
     try:
