@@ -35,7 +35,7 @@ FIRST_WORD_ID = 17  # ids below are special tokens
 KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 """Without cuDNN's attention, which would make a plan for each shape."""
 
-SPAN = 128
+SPAN = 32
 """Positions of the cache that a step reads are a multiple of it: a graph is made for each."""
 
 
