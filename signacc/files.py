@@ -27,6 +27,7 @@ def check_output_file(path: str | Path, what: str = "output file") -> None:
         If its folder does not exist, or the path is a folder, read-only, or no regular file.
     """
     target = Path(os.path.realpath(path))
+    _check_no_loop(target, path, what)
     if not target.parent.is_dir():
         raise InputError(f"the {what}'s folder must exist; there is none for {path}")
     try:
@@ -45,9 +46,16 @@ def check_output_folder(path: str | Path, what: str = "output folder") -> None:
         If the path or a folder above it is something else.
     """
     target = Path(os.path.realpath(path))
+    _check_no_loop(target, path, what)
     for part in (target, *target.parents):
         if part.exists() and not part.is_dir():
             raise InputError(f"the {what} must be a folder, not the file {part}")
+
+
+def _check_no_loop(target: Path, path: str | Path, what: str) -> None:
+    """Refuse a path whose symbolic links lead round: it resolves to a link."""
+    if any(part.is_symlink() for part in (target, *target.parents)):
+        raise InputError(f"the {what} must not be in a loop of symbolic links: {path}")
 
 
 def joined(*parts: Mapping[Path, T]) -> dict[Path, T]:

@@ -68,6 +68,16 @@ def test_links_are_followed(tmp_path):
     assert real.read_text() == "new"
 
 
+@pytest.mark.parametrize("end", ["", "inside"])
+@pytest.mark.parametrize("check", [check_output_file, check_output_folder])
+def test_links_in_a_loop_are_refused(tmp_path, check, end):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.symlink_to(second)
+    second.symlink_to(first)
+    with pytest.raises(InputError, match=r"the page must not be in a loop of .*fir"):
+        check(first / end, "page")
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o664])
 def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
     path = tmp_path / "a.txt"
