@@ -6,9 +6,12 @@ import json
 import re
 from pathlib import Path
 
+from golden.config import MODELS
 from model.one_table import read_table
+from signacc.compare import comparison
 from signacc.validate import summaries
 from sim.baselines import load_baselines, load_file
+from sim.system import named_system
 from sim.validation import compare
 
 ROOT = Path(__file__).parents[1]
@@ -333,6 +336,55 @@ def test_the_baselines_page_quotes_the_records():
                 cells.get(path, "–") for path in ("bf16", "int4", "sign-a16", "sign-a8")
             )
             assert f"| {model} | {batch} | {row} |" in text
+
+
+def test_the_baselines_page_says_where_one_bit_loses():
+    """Prefill of fbi-130m, shares above 1 and int4, said in words."""
+    text = " ".join((ROOT / "docs/baselines.md").read_text(encoding="utf-8").split())
+    found = {
+        (e.model, e.phase, e.path, e.batch, e.context): e
+        for file in (ROOT / "sim/baselines").glob("h200-*.json") for e in load_file(file)
+    }
+
+    def gain(path, *point):
+        one, other = found[*point[:2], path, *point[2:]], found[*point[:2], "bf16", *point[2:]]
+        return one.tokens_per_second / other.tokens_per_second
+
+    points = [(b, c) for b in (1, 4, 16, 64, 256) for c in (128, 512, 2048)]
+    worst = []
+    for path in ("sign-a16", "sign-a8"):
+        gains = {point: gain(path, "fbi-130m", "prefill", *point) for point in points}
+        assert [point for point, times in gains.items() if times >= 1] == [(1, 128)]
+        worst.append(f"{100 * (1 - min(gains.values())):.0f} %")
+    assert f"every point but the smallest, 1 × 128 (by up to {' and '.join(worst)})" in text
+    beyond = [
+        (key, e.limit_share) for key, e in found.items()
+        if e.limit_share and e.limit_share > 1 and key[1:3] != ("prefill", "sign-a8")
+    ]
+    ((point, share),) = beyond
+    assert point == ("fbi-1.3b", "decode", "bf16", 256, 2048)
+    assert f"has {share:.3f} (bf16, fbi-1.3b, 256 × 2,048)" in text
+    int4 = [key for key in found if key[1:3] == ("decode", "int4")]
+    slower = {key for key in int4 if gain("int4", *key[:2], *key[3:]) < 1}
+    assert slower == {key for key in int4 if key[3] >= 16 or (key[0], key[3]) == ("fbi-130m", 1)}
+
+
+def test_readme_quotes_the_verdicts_at_batch_1():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    systems = [named_system(name) for name in ("kv260", "u280", "asic7")]
+    result = comparison.compare(
+        "fbi-7b", MODELS["fbi-7b"], systems, batches=[1], contexts=[512]
+    )
+    assert [(v.machine, v.aspect, v.winner) for v in result.verdicts] == [
+        ("kv260", "speed", "baseline"), ("kv260", "energy", "baseline"),
+        ("u280", "speed", "baseline"), ("u280", "energy", "open"),
+        ("asic7", "speed", "baseline"), ("asic7", "energy", "ours"),
+    ]  # fmt: skip
+    less = result.verdicts[-1].gain
+    assert (
+        f"{less.nominal:.1f} times less energy a token ({less.low:.1f} to {less.high:.0f} times)"
+        in text
+    )
 
 
 def test_the_baselines_page_quotes_the_warpgroup_gemm():
