@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from golden.config import FBI_LINEARS, ModelConfig
-from sim.baselines import Baseline, Gap, Provenance, load_records
+from sim.baselines import Baseline, Gap, Provenance, Record, load_records
+from sim.errors import InputError
 from sim.interval import Interval
 from sim.workload import COEFFICIENT_BYTES_PER_INPUT
 
@@ -146,12 +147,27 @@ def _missing(entry: Baseline, peaks: _Peaks | None) -> dict[str, str]:
     return reasons
 
 
+def _check_names(record: Record) -> None:
+    """Refuse a file in which name and path of two entries of a point make one name in tables."""
+    seen: dict[tuple[object, ...], Baseline] = {}
+    for entry in record.baselines:
+        key = _machine(entry), entry.model, entry.phase, entry.batch, entry.context
+        other = seen.setdefault(key, entry)
+        if other is not entry:
+            raise InputError(
+                f"name and path must tell the machines of a baselines file apart at {entry.model}, "
+                f"{entry.phase}, batch {entry.batch}, context {entry.context}; name {entry.name!r} "
+                f"with path {entry.path!r} and name {other.name!r} with path {other.path!r} are "
+                f"both called {_machine(entry)}"
+            )
+
+
 Points = dict[tuple[str, int, int], str]
 """Reasons by machine, batch and context."""
 
 
 def baseline_entries(
-    name: str, model: ModelConfig, files: Iterable[str | Path], phase: str = "decode"
+    name: str, model: ModelConfig, files: Iterable[str | Path | Record], phase: str = "decode"
 ) -> tuple[list[Entry], list[Other], Points]:
     """Return baselines of the model called `name`, published ones of others, and known gaps.
 
@@ -167,9 +183,12 @@ def baseline_entries(
     Raises
     ------
     InputError
-        If a file breaks its schema; the message names the field.
+        If a file breaks its schema (the message names the field), or gives two figures of one
+        point that tables would call alike.
     """
     records = load_records(files)
+    for record in records:
+        _check_names(record)
     gaps = {
         (_machine(gap), gap.batch, gap.context): gap.reason
         for record in records

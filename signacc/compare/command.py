@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from signacc.console import deliver, progress
 from signacc.files import check_output_file, check_output_folder, joined
 from signacc.plots import check_matplotlib
 from signacc.shapes import model_name, model_shape
-from sim.baselines import load_record
+from sim.baselines import Record, load_record
 from sim.errors import InputError
 from sim.jsonfile import MOST
 from sim.system import SYSTEM_NAMES, SystemConfig, check_batch, named_system, system_from_file
@@ -88,8 +89,13 @@ def _model_name(given: str, model: ModelConfig) -> str:
     return name
 
 
-def chosen_comparisons(options: CompareOptions) -> tuple[Comparison, Comparison]:
-    """Return the comparisons of decoding and of prefill that the options ask for."""
+def chosen_comparisons(
+    options: CompareOptions, records: Sequence[Record]
+) -> tuple[Comparison, Comparison]:
+    """Return the comparisons of decoding and of prefill that the options ask for.
+
+    `records` are the contents of the baselines files.
+    """
     batches = parse_counts("--batch", options.batch)
     given = () if options.context is None else parse_counts("--context", options.context)
     check_batch(max(batches), "--batch")
@@ -109,15 +115,15 @@ def chosen_comparisons(options: CompareOptions) -> tuple[Comparison, Comparison]
         with progress(f"estimating {phase} of {name}", total=total) as step:
             return compare(
                 name, model, systems, batches=batches, contexts=contexts, phase=phase,
-                files=options.baselines, progress=step.to,
+                files=records, progress=step.to,
             )
 
     return comparison("decode"), comparison("prefill")
 
 
-def _idle_file(path: str, result: Comparison) -> str | None:
+def _idle_file(path: str, record: Record, result: Comparison) -> str | None:
     """Return what to say of a baselines file that has nothing for the points asked for, or None."""
-    entries = load_record(path).baselines
+    entries = record.baselines
     of_model = {(e.batch, e.context) for e in entries if e.model == result.name}
     if of_model & set(result.points):
         return None
@@ -162,9 +168,11 @@ def run_command(options: CompareOptions) -> None:
         check_output_folder(options.out)
     if options.html is not None:
         check_output_file(options.html, "page")
-    result, prefill = chosen_comparisons(options)
-    for path in options.baselines:
-        if (text := _idle_file(path, result)) is not None:
+    # Once: a pipe can be read no second time.
+    records = [load_record(path) for path in options.baselines]
+    result, prefill = chosen_comparisons(options, records)
+    for path, record in zip(options.baselines, records, strict=True):
+        if (text := _idle_file(path, record, result)) is not None:
             click.echo(f"note: {text}", err=True)
     with progress("what turns the verdicts", total=len(result.systems)) as step:
         flips = sensitivity(result, step.to)

@@ -12,6 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from golden.config import ModelConfig
+from sim.baselines import Record
+from sim.errors import InputError
 from sim.interval import Interval
 from sim.system import SystemConfig
 
@@ -207,7 +209,7 @@ def compare(
     batches: Iterable[int],
     contexts: Iterable[int],
     phase: str = "decode",
-    files: Iterable[str | Path] = (),
+    files: Iterable[str | Path | Record] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> Comparison:
     """Estimate `systems` at all points and set them beside the baselines of the model `name`.
@@ -217,19 +219,25 @@ def compare(
     phase
         ``decode``, or ``prefill``: contexts are lengths of prompts.
     files
-        Baselines files besides the shipped ones.
+        Baselines files, or records of such files, besides the shipped ones.
     progress
         Called with the number of estimates done.
 
     Raises
     ------
     InputError
-        If a baselines file breaks its schema.
+        If a baselines file breaks its schema, or calls a baseline like one of `systems`.
     """
     batches, contexts = tuple(sorted(set(batches))), tuple(sorted(set(contexts)))
     points = [(batch, context) for batch in batches for context in contexts]
     loaded, others, gaps = baseline_entries(name, model, files, phase)
     order = list(dict.fromkeys(entry.machine for entry in loaded))
+    for system in systems:
+        if system.name in order or any(machine == system.name for machine, *_ in gaps):
+            raise InputError(
+                f"the name of a baseline must not be that of a system it is compared with, "
+                f"{system.name}: give it another name, or a path"
+            )
     asked = sorted(
         (entry for entry in loaded if entry.point in points),
         key=lambda entry: (order.index(entry.machine), entry.point),

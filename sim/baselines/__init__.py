@@ -6,7 +6,7 @@ entry has these keys; those after ``date`` may be left out:
 ===================  ===========================================================================
 ``name``             the machine and software measured, e.g. ``h200-bf16``
 ``model``            name of the model, e.g. ``fbi-7b``
-``batch``            sequences at once, integer of at least 1
+``batch``            sequences at once, integer of at least 1, like all counts at most 2^53
 ``context``          positions that a token attends to; of a prefill, its tokens; at least 1;
                      null if a published source does not say
 ``tokens_per_second``  tokens per second of the whole batch, 1e-6 to 1e12
@@ -19,7 +19,7 @@ entry has these keys; those after ``date`` may be left out:
 ``notes``            a text; required where a measured figure has no command or no date
 ``phase``            ``decode`` (default) or ``prefill``
 ``path``             number format and software, e.g. ``bf16``, ``int4``, ``sign-a16``
-``spread``           (max − min) / median of the repeats
+``spread``           (max − min) / median of the repeats, at most 1e6
 ``repeats``          how many repeats
 ``bandwidth_share``  least bytes that must move, over time and measured copy bandwidth
 ``compute_share``    operations, over time and measured matrix rate: of bf16, or of int8 for the
@@ -32,7 +32,8 @@ entry has these keys; those after ``date`` may be left out:
                      decode of one vector): the fastest, each tried at this point
 ===================  ===========================================================================
 
-A file gives a point (name, path, model, phase, batch, context) once, and has no other keys.
+A file gives a point (name, path, model, phase, batch, context) once, and has no other keys. Name,
+model and path are texts of one line.
 
 ``signacc baseline`` writes schema ``signacc-baselines-2``: beside ``baselines`` an object
 ``provenance`` (:class:`Provenance`), which also gives what all entries share (mark, source,
@@ -60,12 +61,15 @@ def load_file(path: str | Path) -> tuple[Baseline, ...]:
     return load_record(path).baselines
 
 
-def load_records(extra: Iterable[str | Path] = ()) -> tuple[Record, ...]:
-    """Return all shipped files, by name, and the `extra` files after them."""
-    return tuple(load_record(path) for path in [*sorted(_FOLDER.glob("*.json")), *extra])
+def load_records(extra: Iterable[str | Path | Record] = ()) -> tuple[Record, ...]:
+    """Return all shipped files, by name, and the `extra` files, or records of files, after them."""
+    return tuple(
+        path if isinstance(path, Record) else load_record(path)
+        for path in [*sorted(_FOLDER.glob("*.json")), *extra]
+    )
 
 
-def load_baselines(extra: Iterable[str | Path] = ()) -> tuple[Baseline, ...]:
+def load_baselines(extra: Iterable[str | Path | Record] = ()) -> tuple[Baseline, ...]:
     """Return the entries of :func:`load_records`."""
     return tuple(entry for record in load_records(extra) for entry in record.baselines)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import date as calendar_date
 
-from ..checks import check_printable, is_number, shown
+from ..checks import check_printable, is_integer, is_number, shown
 from ..errors import InputError
 
 MARKS = ("measured", "published")
@@ -25,8 +25,39 @@ SHARE_LIMIT = 4.0
 WATTS_LIMIT = 200_000.0
 """Largest power that is believed, W: more than a rack takes. Beyond it a unit is wrong."""
 
-_RANGES = {"tokens_per_second": (1e-6, 1e12), "joule_per_token": (1e-12, 1e9)}
+LARGEST_COUNT = 2**53
+"""Largest batch, context or number of repeats: up to it every reader of JSON agrees on integers."""
+
+LARGEST_SPREAD = 1e6
+"""Largest (max - min) / median that is believed."""
+
+RANGES = {
+    "tokens_per_second": (1e-6, 1e12),
+    "joule_per_token": (1e-12, 1e9),
+    "energy_seconds": (1e-6, 1e9),
+    "copy_bytes_per_second": (1e3, 1e18),
+    "matmul_flop_per_second": (1e3, 1e24),
+    "int8_op_per_second": (1e3, 1e24),
+    "idle_watts": (1e-6, WATTS_LIMIT),
+}
 """Figures that are believed: what is computed from them is finite."""
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise InputError if `value`, called `name`, is no integer from 1 to ``LARGEST_COUNT``."""
+    if not is_integer(value) or value < 1:
+        raise InputError(f"{name} must be a positive integer, not {shown(value)}")
+    if value > LARGEST_COUNT:
+        raise InputError(f"{name} must be at most {LARGEST_COUNT}, not {shown(value)}")
+
+
+def check_believed(name: str, value: object) -> None:
+    """Raise InputError if `value`, called `name`, is no number in its range of ``RANGES``."""
+    if not is_number(value) or value <= 0:
+        raise InputError(f"{name} must be a finite number above 0, not {shown(value)}")
+    least, largest = RANGES[name]
+    if not least <= value <= largest:
+        raise InputError(f"{name} must be from {least:g} to {largest:g}, not {shown(value)}")
 
 
 def is_text(value: object) -> bool:
@@ -42,6 +73,13 @@ def check_text(name: str, value: object, *, optional: bool = False) -> None:
         rule = "a non-empty text or null" if optional else "a non-empty text"
         raise InputError(f"{name} must be {rule}, not {shown(value)}")
     check_printable(name, value)
+
+
+def check_label(name: str, value: object, *, optional: bool = False) -> None:
+    """Raise InputError if `value`, called `name`, is no text of one line that tables can show."""
+    check_text(name, value, optional=optional)
+    if value is not None and ("\n" in value or "\t" in value):
+        raise InputError(f"{name} must be a text of one line without tabs, not {shown(value)}")
 
 
 def is_date(value: object) -> bool:
@@ -88,21 +126,23 @@ class Baseline:
     early: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("name", "model", "source"):
-            check_text(field, getattr(self, field))
-        self._check_count("batch")
+        for field in ("name", "model"):
+            check_label(field, getattr(self, field))
+        check_text("source", self.source)
+        check_count("batch", self.batch)
         if self.context is not None or self.mark != "published":
-            self._check_count("context")
-        self._check_above_zero("tokens_per_second")
+            check_count("context", self.context)
+        check_believed("tokens_per_second", self.tokens_per_second)
         for field in ("joule_per_token", "energy_seconds"):
             if getattr(self, field) is not None:
-                self._check_above_zero(field)
+                check_believed(field, getattr(self, field))
         for field, legal in (("mark", MARKS), ("phase", PHASES)):
             value = getattr(self, field)
             if value not in legal:
                 raise InputError(f"{field} must be one of {', '.join(legal)}, not {shown(value)}")
-        for field in ("command", "path", "early"):
-            check_text(field, getattr(self, field), optional=True)
+        check_text("command", self.command, optional=True)
+        for field in ("path", "early"):
+            check_label(field, getattr(self, field), optional=True)
         if self.date is not None and not is_date(self.date):
             raise InputError(f"date must be YYYY-MM-DD or null, not {shown(self.date)}")
         if not isinstance(self.notes, str):
@@ -120,26 +160,17 @@ class Baseline:
                 f"not {self.watts:,.0f} W: is a unit wrong?"
             )
 
-    def _check_count(self, field: str) -> None:
-        value = getattr(self, field)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{field} must be a positive integer, not {shown(value)}")
-
-    def _check_above_zero(self, field: str) -> None:
-        value = getattr(self, field)
-        if not is_number(value) or value <= 0:
-            raise InputError(f"{field} must be a finite number above 0, not {shown(value)}")
-        least, largest = _RANGES.get(field, (0, value))
-        if not least <= value <= largest:
-            raise InputError(f"{field} must be from {least:g} to {largest:g}, not {shown(value)}")
-
     def _check_measurement(self) -> None:
         """Check what only measurements by ``signacc baseline`` have."""
         if self.repeats is not None:
-            self._check_count("repeats")
+            check_count("repeats", self.repeats)
         if self.spread is not None and (not is_number(self.spread) or self.spread < 0):
             raise InputError(
                 f"spread must be a finite number of at least 0, not {shown(self.spread)}"
+            )
+        if self.spread is not None and self.spread > LARGEST_SPREAD:
+            raise InputError(
+                f"spread must be at most {LARGEST_SPREAD:,.0f}, not {shown(self.spread)}"
             )
         for field in ("bandwidth_share", "compute_share", "limit_share"):
             value = getattr(self, field)

@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
-from ..checks import is_number, shown
+from ..checks import shown
 from ..errors import InputError
 from ..jsonfile import read
-from .entry import ENERGY_SOURCES, PHASES, Baseline, check_text, is_date, is_text
+from .entry import (
+    ENERGY_SOURCES,
+    PHASES,
+    Baseline,
+    check_believed,
+    check_count,
+    check_label,
+    check_text,
+    is_date,
+    is_text,
+)
 
 SCHEMA = "signacc-baselines-1"
 """Value of a file's ``schema`` key; entries with all their keys."""
@@ -84,8 +94,7 @@ class Provenance:
             value = getattr(self, name)
             if value is None and name in optional:
                 continue
-            if not is_number(value) or value <= 0:
-                raise InputError(f"{name} must be a finite number above 0, not {shown(value)}")
+            check_believed(name, value)
         if not isinstance(self.checks, list) or not all(
             isinstance(check, dict) for check in self.checks
         ):
@@ -112,14 +121,13 @@ class Gap:
     reason: str
 
     def __post_init__(self) -> None:
-        for name in ("name", "model", "path", "reason"):
-            check_text(name, getattr(self, name))
+        for name in ("name", "model", "path"):
+            check_label(name, getattr(self, name))
+        check_text("reason", self.reason)
         if self.phase not in PHASES:
             raise InputError(f"phase must be one of {', '.join(PHASES)}, not {shown(self.phase)}")
         for name in ("batch", "context"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"{name} must be a positive integer, not {shown(value)}")
+            check_count(name, getattr(self, name))
 
 
 @dataclass(frozen=True)

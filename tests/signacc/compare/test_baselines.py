@@ -65,6 +65,17 @@ def test_impossible_figures_are_refused_by_field(tmp_path, change, message):
         baseline_entries(MODEL, named_model(MODEL), [path])
 
 
+def test_two_figures_that_tables_would_call_alike_are_refused(tmp_path):
+    """One would stand in for the other without a word; another file's may."""
+    twins = [baseline(path="bf16"), baseline(name="gpu-bf16", tokens_per_second=7.0)]
+    with pytest.raises(InputError, match="name 'gpu-bf16' with path None and name 'gpu' with path "
+                       "'bf16' are both called gpu-bf16"):
+        baseline_entries(MODEL, named_model(MODEL), [write(tmp_path / "own.json", twins)])
+    apart = [write(tmp_path / f"{index}.json", [one]) for index, one in enumerate(twins)]
+    entries, _, _ = baseline_entries(MODEL, named_model(MODEL), apart)
+    assert [e.tokens_per_second.value.nominal for e in entries if e.machine == "gpu-bf16"] == [7.0]
+
+
 def test_missing_figures_are_refused_by_field(tmp_path):
     data = baseline()
     del data["tokens_per_second"]

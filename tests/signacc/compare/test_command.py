@@ -1,7 +1,10 @@
 """signacc compare: what it prints and writes, and bad input in one sentence with exit code 2."""
 
 import json
+import os
+import subprocess
 import sys
+import threading
 
 import pytest
 from click.testing import CliRunner
@@ -99,6 +102,35 @@ def test_an_impossible_baseline_is_refused_and_nothing_is_written(tmp_path):
     refused(invoke(*POINT, "--baselines", path, "--out", out),
             "baselines[0]: tokens_per_second", "-3")  # fmt: skip
     assert not out.exists()
+
+
+def test_a_baseline_is_not_called_like_a_machine_of_ours(tmp_path):
+    """Their rows, bars and verdicts could not be told apart."""
+    named = "the name of a baseline must not be that of a system it is compared with, kv260"
+    path = write(tmp_path / "own.json", [baseline(name="kv260")])
+    refused(invoke(*POINT, "--baselines", path), named)
+    path = write(tmp_path / "own.json", [baseline(name="kv260", phase="prefill")])
+    refused(invoke(*POINT, "--baselines", path), named)
+    path = write(tmp_path / "own.json", [baseline(name="kv260", path="bf16")])
+    data = json.loads(invoke(*POINT, "--baselines", path, "--json").stdout)
+    assert "kv260-bf16" in {entry["machine"] for entry in data["entries"]}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_baselines_may_come_from_a_pipe(tmp_path):
+    """Which can be read once."""
+    content = write(tmp_path / "own.json", [baseline(name="piped")]).read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True)
+    writer.start()
+    process = subprocess.run(
+        [sys.executable, "-m", "signacc.cli", "compare", *POINT, "--baselines", str(pipe),
+         "--json"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert "piped" in {entry["machine"] for entry in json.loads(process.stdout)["entries"]}
 
 
 def test_a_folder_of_another_shape_never_passes_for_a_known_model(tmp_path):
