@@ -369,6 +369,24 @@ def test_the_baselines_page_says_where_one_bit_loses():
     assert slower == {key for key in int4 if key[3] >= 16 or (key[0], key[3]) == ("fbi-130m", 1)}
 
 
+def test_the_baselines_page_quotes_what_attention_reads():
+    text = " ".join((ROOT / "docs/baselines.md").read_text(encoding="utf-8").split())
+    record = json.loads((ROOT / "benchmarks/results/gpu_profile.json").read_text())
+    shape = MODELS["fbi-7b"]
+    elements = shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim
+    cache = 2 * 2 * elements * 256 * 512  # keys and values, 16 bits
+    times = [
+        kernel["us"] for step in record["steps"] if step["batch"] == 256
+        for kernel in step["kernels"] if "sdpa" in kernel["name"]
+    ]
+    assert len(times) == 3
+    assert (
+        f"a cache of {cache / 1e9:.0f} GB a step in {min(times) / 1e3:.1f} to "
+        f"{max(times) / 1e3:.1f} ms, {cache / max(times) / 1e6:.1f} to "
+        f"{cache / min(times) / 1e6:.1f} TB/s (derived)"
+    ) in text
+
+
 def test_readme_quotes_the_verdicts_at_batch_1():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     systems = [named_system(name) for name in ("kv260", "u280", "asic7")]
