@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 import types
@@ -80,7 +81,10 @@ def test_a_worker_that_fails_outside_its_tasks_says_so(gpu_worker, tmp_path):
 
 def script(name, *arguments):
     command = [sys.executable, str(BENCHMARKS / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    # a program's own folder is not on its path with PYTHONSAFEPATH
+    path = os.pathsep.join(filter(None, (str(BENCHMARKS), os.environ.get("PYTHONPATH"))))
+    return subprocess.run(command, capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": path})  # fmt: skip
 
 
 @pytest.mark.parametrize(

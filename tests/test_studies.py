@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 @pytest.fixture
 def studies(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
+    # and on that of its processes: with PYTHONSAFEPATH a program's own folder is not
+    monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS), prepend=os.pathsep)
     return importlib.import_module("studies")
 
 
