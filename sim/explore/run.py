@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 
 from hw.config import ConfigError
 
@@ -139,20 +140,22 @@ def explore(
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Ignore SIGINT, and let processes that are started meanwhile ignore it for good.
+def _interrupts_held() -> Iterator[None]:
+    """Hold SIGINT back; threads that are started meanwhile, and their processes, never take it.
 
     Ctrl-C reaches every process of a terminal's job; workers would each print where it met them.
-    They end with the cluster. Only a main thread can do so; from another one nothing changes.
+    They end with the cluster. This thread takes what was held back when it is over.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # starting it later would let the starting thread take SIGINT
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+async def _ready(cluster: Awaitable[object]) -> None:
+    await cluster
 
 
 def _on_dask(
@@ -172,12 +175,18 @@ def _on_dask(
         ) from None
 
     if scheduler is None:
-        with _without_interrupts():
-            cluster = LocalCluster(
-                n_workers=min(workers, len(parcels)), threads_per_worker=1, processes=True,
-                dashboard_address=None, silence_logs=50,
-            )
-        address: object = stack.enter_context(cluster)
+        with _interrupts_held():
+            # without workers yet: its thread starts them, while this one can be interrupted
+            cluster = stack.enter_context(LocalCluster(
+                n_workers=0, threads_per_worker=1, processes=True, dashboard_address=None,
+                silence_logs=50,
+            ))
+        cluster.scale(min(workers, len(parcels)))
+        # not by Dask's own waiting: an interruption would cancel what starts the workers, which
+        # could then not be closed
+        started = asyncio.run_coroutine_threadsafe(_ready(cluster), cluster.loop.asyncio_loop)
+        started.result()
+        address: object = cluster
     elif not _ADDRESS.fullmatch(scheduler):  # Dask would wait for it when it has failed
         raise InputError(
             f"a Dask scheduler's address must read like tcp://host:8786, not {scheduler!r}"

@@ -155,3 +155,46 @@ def test_an_interruption_of_all_processes_is_said_once(tmp_path):
     assert "Traceback" not in errors
     assert errors.endswith("interrupted\n")
     assert all(json.loads(line) for line in results.read_text().splitlines())
+
+
+CTRL_C = """
+import os, signal, sys
+if "spawn_main" in " ".join(sys.orig_argv):  # a worker of Dask, which has only begun
+    try:
+        os.close(os.open(os.environ["INTERRUPTED_ONCE"], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        pass
+    else:
+        os.killpg(0, signal.SIGINT)
+"""
+
+
+def test_an_interruption_while_workers_start_ends_it(tmp_path):
+    """Ctrl-C on a terminal, sent by the first worker before it can take any work."""
+    pytest.importorskip("distributed")
+    (tmp_path / "sitecustomize.py").write_text(CTRL_C)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
+        "INTERRUPTED_ONCE": str(tmp_path / "sent"),
+    }
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        running = subprocess.Popen(
+            [Path(sys.executable).with_name("signacc"), "explore", "--space", "boards",
+             "--workers", "2", "-o", tmp_path / "sweep"], env=environment,
+            stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        output, errors = running.communicate(timeout=60)  # no process is left that holds a pipe
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+    assert (tmp_path / "sent").exists(), "no worker was started"
+    assert running.returncode == 128 + signal.SIGINT, errors
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+    assert output == ""
+    assert [path.name for path in (tmp_path / "sweep").iterdir()] == ["results.jsonl"]
+    assert (tmp_path / "sweep" / "results.jsonl").read_bytes() == b""
