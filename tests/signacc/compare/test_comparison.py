@@ -10,7 +10,7 @@ from signacc.compare.comparison import ENERGY, SPEED, Verdict, compare
 from signacc.compare.estimates import our_entry
 from sim.generic import GenericEngine
 from sim.interval import Interval
-from sim.system import estimate, named_system
+from sim.system import estimate, named_link, named_system
 from sim.system.config import OnChipMemory
 from sim.workload import BYTE_CATEGORIES
 
@@ -81,6 +81,18 @@ def test_the_limit_of_ours_reads_weights_once_as_that_of_baselines(batch, times)
     assert moved / least == pytest.approx(times, rel=0.01)
     share = own.tokens_per_second.nominal * least / (batch * system.memory.peak_gb_s * 1e9)
     assert entry.limit_share.value.nominal == pytest.approx(share)
+
+
+def test_the_roofs_of_chips_are_those_of_one_times_their_number():
+    model, system = named_model(MODEL), named_system("kv260")
+    alone = our_entry(model, system, batch=1, context=128).roof
+    two = replace(system, chips=2, link=named_link("pcie4-x16"))
+    both = our_entry(model, two, batch=1, context=128).roof
+    assert alone.bytes_per_second == 19.2e9
+    assert both.bytes_per_second == 2 * alone.bytes_per_second
+    assert alone.operations_per_second == 2 * system.engine.lanes * system.clock_hz
+    assert both.operations_per_second == 2 * alone.operations_per_second
+    assert both.operations == alone.operations
 
 
 def test_speed_meets_the_fastest_and_energy_the_most_frugal(result):

@@ -101,3 +101,38 @@ def test_at_most_three_a_verdict_and_both_sides_are_heard(result):
 def test_whether_the_range_reaches_the_factor(factor, low, high, inside):
     flip = Flip(SPEED, "a", "b", 1, 1, "c", "ours", factor, low, high)
     assert flip.inside is inside
+
+
+@pytest.mark.parametrize("root", [1.1, 1.3, 1.7, 2.3, 3.1, 5.9, 11.0, 47.0])
+def test_the_verdict_is_another_at_the_factor(root):
+    """Not just before it: people put it back in."""
+    for gain in (lambda f: f / root, lambda f: root / f, lambda f: f * root):
+        assert (gain(turning_factor(gain)) > 1) != (gain(1.0) > 1)
+
+
+def test_the_nearest_factor_stands_first_up_or_down():
+    """At a gain of 2 the baseline's own figure must halve; static power must more than double."""
+    system, model = named_system("kv260"), named_model(MODEL)
+    ours = our_entry(model, system, batch=1, context=128)
+    double = Figure(ours.joule_per_token.value * 2, "measured")
+    baseline = replace(ours, machine="gpu", ours=False, joule_per_token=double)
+    found = flips(model, system, ENERGY, baseline)
+    (own,) = [flip.factor for flip in found if flip.side == "baseline"]
+    assert own == pytest.approx(1 / 2, rel=2e-3)
+    factors = [flip.factor for flip in found]
+    assert min(factors) < 1 < max(factors)
+    assert factors != sorted(factors)  # else nothing is shown
+    distances = [abs(math.log(factor)) for factor in factors]
+    assert distances == sorted(distances)
+
+
+def test_constants_that_move_together_have_the_widest_range_of_them():
+    technology = named_system("kv260").technology
+    values = [technology.fp16_mul.value, technology.fp16_add.value]
+    low = [value.low / value.nominal for value in values]
+    high = [value.high / value.nominal for value in values]
+    assert low[0] != low[1]
+    assert high[0] != high[1]  # else nothing is shown
+    by_name = {knob.name: knob for knob in knobs(ENERGY, named_system("kv260"))}
+    knob = by_name["energy of 16-bit float operations"]
+    assert (knob.low, knob.high) == (min(low), max(high))

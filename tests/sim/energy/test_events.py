@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -171,3 +172,20 @@ def test_published_binary_weight_chip_lies_in_the_range(data):
     ours = sign_accumulate_pj(ASIC45, shape, activity)
     ours = ours + registers * activity.factor("array_registers")
     assert ours.low <= published_pj <= ours.high
+
+
+def constant_of(picojoules):
+    return replace(ASIC45.register_bit, value=Interval.exactly(picojoules))
+
+
+def test_operations_are_priced_by_their_own_constants():
+    """Where the shipped technologies have two constants alike, these have not."""
+    technology = replace(
+        ASIC45, fp16_add=constant_of(2.0), fp16_mul=constant_of(3.0),
+        sram_read_bit=constant_of(5.0), sram_write_bit=constant_of(7.0),
+    )  # fmt: skip
+    events = Events(array_float_adds=10, array_float_muls=100, sram_read_bits=10,
+                    sram_write_bits=100)  # fmt: skip
+    parts = on_chip_energy_j(technology, array(), events)
+    assert parts["array"].nominal == pytest.approx((10 * 2 + 100 * 3) * 1e-12)
+    assert parts["sram"].nominal == pytest.approx((10 * 5 + 100 * 7) * 1e-12)

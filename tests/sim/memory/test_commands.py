@@ -75,3 +75,9 @@ def test_traces_are_reproducible():
     assert chunks(DDR4, 256, 64, seed=1) == chunks(DDR4, 256, 64, seed=1)
     assert chunks(DDR4, 256, 64, seed=1) != chunks(DDR4, 256, 64, seed=2)
     assert sum(r.write for r in mixed(DDR4, 80, 8)) == 10
+
+
+def test_a_conflict_after_a_write_waits_for_its_recovery():
+    # write at 13.75, its data to 26.25; precharge at 41.25 (tWR 15), activate 55, read 68.75
+    trace = [Request(0, 0, 0, 0, True), Request(0, 0, 0, 1)]
+    assert time_ns(trace, drain=1) == pytest.approx(68.75 + 13.75 + 2.5)

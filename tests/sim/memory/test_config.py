@@ -42,6 +42,14 @@ def test_a_second_of_stream():
     assert DDR4.transfer_time_s(0) == Interval(0, 0, 0)
 
 
+def test_the_low_share_is_that_of_a_poor_address_mapping():
+    # in one bank group a burst of 3.33 ns every tCCD_L: slower by just that
+    timing = DDR4.timing
+    slower = timing.burst_ns / timing.t_ccd_l
+    assert slower < 0.8
+    assert DDR4.efficiency.low == pytest.approx(DDR4.efficiency.nominal * slower)
+
+
 def test_small_chunks_arrive_slower_than_a_stream():
     shares = [DDR4.share(size).nominal for size in (64, 256, 4096)]
     assert shares == sorted(shares)

@@ -91,3 +91,18 @@ def test_refresh_against_the_replay():
 def test_impossible_channels_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         replace(DDR4, **change)
+
+
+def test_a_single_burst_is_never_behind_another_of_its_bank_group():
+    quick = replace(DDR4, t_rrd_s=2.0, t_faw=8.0)
+    # 16 banks and 32 bursts in the queue: 16 * 32 / 47 banks are busy, a row cycle each
+    share = 2.5 / (46.25 * 47 / 512) * DDR4.refresh_share()
+    for interleaved in (True, False):
+        assert quick.chunk_share(64, interleaved=interleaved) == pytest.approx(share)
+
+
+def test_half_of_the_chunks_change_between_two_ranks():
+    two = replace(DDR4, ranks=2, t_rtrs=10.0)
+    # 64 bursts in 160 ns, then half of a switch; activations and rows take less
+    assert two.chunk_share(4096) == pytest.approx(160 / 165 * DDR4.refresh_share())
+    assert replace(two, ranks=1).chunk_share(4096) == pytest.approx(DDR4.refresh_share())

@@ -118,3 +118,17 @@ def test_windows():
     for warm_up, seconds in ((0.0, 1.0), (1.0, 1e-12)):
         with pytest.raises(InputError, match="must be at least 1e-9 s"):
             Window.of(warm_up, seconds)
+
+
+def test_what_happens_after_the_window_does_not_count():
+    """A fleet that is behind works on for long after the window."""
+    fleet = Fleet(machine=machine(), scheduler=SCHEDULER)
+    window = Window.of(0.1, 1.0)
+    requests = SOURCE.requests(400.0, window.end / PS, 1)
+    found = measured(fleet, serve(fleet, requests, marks=window.marks), window)
+    _, _, iterations, _ = reference(machine(), SCHEDULER, fleet.cache.blocks, requests)
+    inside = [w.outputs for a, _, w, _ in iterations if window.begin <= a < window.end]
+    after = [w.outputs for a, _, w, _ in iterations if a >= window.end]
+    assert sum(after) > sum(inside) / 2  # else nothing is shown
+    assert found["output_tokens_per_second"] == pytest.approx(sum(inside))
+    assert found["iterations"] == len(inside)

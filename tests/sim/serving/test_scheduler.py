@@ -18,6 +18,7 @@ def test_blocks_are_whole():
     cache = kv_cache(machine(), Scheduler(block=1000))
     assert cache.positions == kv_positions(machine())
     assert cache.blocks == cache.positions // 1000
+    assert kv_cache(machine(), Scheduler(block=cache.positions)).blocks == 1
 
 
 def test_a_cache_smaller_than_a_block_is_refused():

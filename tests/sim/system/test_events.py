@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from golden.config import named_model
+from sim.generic import GenericEngine
 from sim.system import Machine, named_system, operator_events
 
 KV260 = named_system("kv260")
@@ -69,3 +72,39 @@ def test_several_engines_do_the_same_work():
     )
     assert two.vector_beats == one.vector_beats  # 768 outputs are 2 * 12 tiles of 32
     assert two.front_end_muls == 2 * one.front_end_muls  # each has a front end of its own
+    # and sums beta*x, reducer included; half of the outputs are drained on each
+    assert two.wide_adds - one.wide_adds == 2048 + KV260.engine.reduce_cycles
+
+
+def test_tables_are_made_again_for_every_part_of_the_outputs():
+    """Of 768 outputs an engine of at most 384 makes two parts: tables twice, the same beats."""
+    half = replace(KV260, engine=replace(KV260.engine, n_max=384))
+    whole, split = (
+        operator_events(m.shard.linear("down_proj", 1), m)
+        for m in (Machine(SMALL, KV260), Machine(SMALL, half))
+    )
+    steps = (2048 // 32) * 8  # as above
+    assert split.vector_beats == whole.vector_beats
+    assert split.sram_read_bits - whole.sram_read_bits == steps * 32 * 16
+    assert split.sram_write_bits - whole.sram_write_bits == steps * 32 * 8 * 18
+
+
+def test_events_of_a_generic_engine_by_hand():
+    engine = GenericEngine(k_par=32, n_par=4, clock_mhz=300, weight_bits=4.125, act_bits=12,
+                           arithmetic="float-mac")  # fmt: skip
+    machine = Machine(SMALL, replace(KV260, engine=engine))
+    linear = machine.shard.linear("down_proj", 1)
+    events = operator_events(linear, machine)
+    k, n = 2048, 768
+    beats = (k // 32) * (n // 4)
+    assert (events.weight_beats, events.vector_beats) == (0, 0)
+    assert events.array_float_adds == events.array_float_muls == k * n
+    # from memory 4.125 bits a weight; a word of 32 activations a beat, results of 16 bits
+    stream = 8 * linear.bytes
+    assert stream == pytest.approx(4.125 * k * n)
+    assert events.sram_read_bits == stream + beats * 32 * 12
+    assert events.sram_write_bits == stream + 12 * k + 16 * n
+    adds = replace(KV260, engine=replace(engine, arithmetic="float-add"))
+    machine = Machine(SMALL, adds)
+    events = operator_events(machine.shard.linear("down_proj", 1), machine)
+    assert (events.array_float_adds, events.array_float_muls) == (k * n, 0)

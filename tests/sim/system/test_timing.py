@@ -1,7 +1,12 @@
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.system import array_time_s, named_system, vector_cycles
+from golden.config import named_model
+from sim.system import Machine, array_time_s, named_system, vector_cycles
+from sim.system.timing import NO_TIME, OperatorTimer
 from sim.workload import Operator
 
 
@@ -37,3 +42,45 @@ def test_vector_cycles_by_hand():
     work = Operator(name="x", kind="vector", step="x", macs=65, vector_ops=1)
     assert vector_cycles(work, system) == 2 + 1 + 32
     assert vector_cycles(Operator(name="x", kind="vector", step="x"), system) == 0
+
+
+def linears(system, count, tokens=1):
+    """Return `count` FBI-linears ``q_proj``, each in a step of its own."""
+    linear = Machine(named_model("fbi-130m"), system).shard.linear("q_proj", tokens)
+    return [replace(linear, step=f"step {index}") for index in range(count)]
+
+
+def by_hand(system, operator, memory, commands):
+    """Return the nominal time of one FBI-linear from its cycles and beats."""
+    timer = OperatorTimer(system, {})
+    (cost,), _ = timer.costs([operator], NO_TIME)
+    beats, clock = operator.weight_beats, system.clock_hz
+    buffer = system.weight_buffer_bytes * timer.seconds_per_byte["packed_weights"][1]
+    return array_time_s((cost.cycles - beats) / clock, beats / clock, memory, buffer, commands)
+
+
+SLOW = replace(named_system("kv260"), weight_buffer_bytes=64)
+SLOW = replace(SLOW, memory=replace(SLOW.memory, peak_gb_s=2.0))
+
+
+def test_vectors_that_share_weights_are_one_command():
+    """Ahead of each command, memory fills the weight buffer once: of four vectors two times."""
+    system = replace(SLOW, engine=replace(SLOW.engine, m_par=2))
+    (operator,) = linears(system, 1, tokens=4)
+    timer = OperatorTimer(system, {})
+    (cost,), _ = timer.costs([operator], NO_TIME)
+    memory = cost.memory_s[1]
+    assert cost.time_s[1] == pytest.approx(by_hand(system, operator, memory, 2), rel=1e-12)
+    assert cost.time_s[1] > by_hand(system, operator, memory, 4)  # else nothing is shown
+
+
+def test_what_was_fetched_ahead_is_fetched_once():
+    """The second of two steps on the array finds no time left over from before the first."""
+    first, second = linears(SLOW, 2)
+    credit = (1e-6,) * 3
+    timer = OperatorTimer(replace(SLOW, prefetch=True), {})
+    (one, two), left = timer.costs([first, second], credit)
+    (alone,), _ = timer.costs([second], NO_TIME)
+    assert one.time_s[1] < alone.time_s[1]
+    assert two.time_s == alone.time_s
+    assert left == NO_TIME
