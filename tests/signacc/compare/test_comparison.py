@@ -93,6 +93,7 @@ def test_the_roofs_of_chips_are_those_of_one_times_their_number():
     assert alone.operations_per_second == 2 * system.engine.lanes * system.clock_hz
     assert both.operations_per_second == 2 * alone.operations_per_second
     assert both.operations == alone.operations
+    assert both.bytes == pytest.approx(alone.bytes, rel=0.05)  # each a half; alpha, beta twice
 
 
 def test_speed_meets_the_fastest_and_energy_the_most_frugal(result):

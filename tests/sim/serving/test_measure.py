@@ -107,6 +107,8 @@ def test_overload_is_said():
     assert any("less than three times" in note for note in found["notes"])
     known = measured(fleet, served, window, load=1.25)
     assert known["saturated"] == "requests arrive at 1.25 times the rate that can be served"
+    just = measured(fleet, served, window, load=1.0)["saturated"]
+    assert just == "requests arrive at 1 times the rate that can be served"
     assert measured(fleet, served, window, load=0.99)["saturated"] == found["saturated"]
 
 

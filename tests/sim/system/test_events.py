@@ -22,6 +22,8 @@ def test_events_of_an_fbi_linear_by_hand():
     assert events.weight_beats == events.vector_beats == beats
     assert events.front_end_muls == 2 * k
     assert events.wide_adds == k + KV260.engine.reduce_cycles + n
+    # all are priced as wide as the widest of them, the drain's
+    assert events.wide_bits == KV260.engine.wide_bits > KV260.engine.bin_bits
     # Tables of 4 inputs: 8 groups of 18-bit sums. A word is read and 8 entries are made for each of
     # 32 outputs; a beat looks up 8 sums and adds to a partial sum of 16 + 14 bits for each.
     steps, entry, partial = (2048 // 32) * 8, 8 * 18, 30

@@ -397,3 +397,13 @@ def test_the_simulator_starts_without_heavy_packages():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_handing_over_between_stages_takes_energy_for_every_pass():
+    """Three sequences in a pipeline of three: each hands 768 values of 16 bits over twice."""
+    link = named_link("die-to-die")
+    system = replace(KV260, chips=3, parallel="pipeline", link=link)
+    (phase,) = one("fbi-130m", system, batch=3, context=128).phases
+    assert phase.passes == 3
+    expected = 3 * 2 * 768 * 16 * 0.5e-12
+    assert phase.energy_parts_j["link"].nominal == pytest.approx(expected)
