@@ -137,7 +137,8 @@ def test_a_crossover_names_the_two_batches_and_interpolates_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     ("gain", "winner"),
-    [((1.1, 2, 3), "ours"), ((0.1, 0.2, 0.9), "baseline"), ((0.9, 2, 3), "open")],
+    [((1.1, 2, 3), "ours"), ((0.1, 0.2, 0.9), "baseline"), ((0.9, 2, 3), "open"),
+     ((1, 2, 3), "open"), ((0.1, 0.2, 1), "open")],
 )
 def test_an_interval_that_holds_1_is_open(gain, winner):
     assert Verdict(SPEED, "a", "b", 1, 1, Interval(*gain)).winner == winner

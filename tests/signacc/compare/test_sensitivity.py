@@ -96,7 +96,8 @@ def test_at_most_three_a_verdict_and_both_sides_are_heard(result):
 
 @pytest.mark.parametrize(
     ("factor", "low", "high", "inside"),
-    [(1.5, 0.5, 2, True), (2.5, 0.5, 2, False), (2.5, 1, 1, None)],
+    [(1.5, 0.5, 2, True), (2.5, 0.5, 2, False), (2.5, 1, 1, None), (0.5, 0.5, 2, True),
+     (2, 0.5, 2, True), (0.4, 0.5, 2, False)],
 )
 def test_whether_the_range_reaches_the_factor(factor, low, high, inside):
     flip = Flip(SPEED, "a", "b", 1, 1, "c", "ours", factor, low, high)
