@@ -18,6 +18,7 @@ def test_derived_by_hand():
     assert DDR4.banks == 16
     assert DDR4.t_rc == 46.25
     assert DDR4.activate_ns == 21.25 / 4
+    assert replace(DDR4, ranks=2).activate_ns == 21.25 / 8  # four a window on each rank
     # 350 + 7.5 + 13.75 + 13.75 of 7800 ns
     assert DDR4.refresh_share() == pytest.approx(1 - 385 / 7800)
 

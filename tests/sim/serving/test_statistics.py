@@ -40,6 +40,12 @@ def test_nothing():
     assert gap_percentiles({}) == {"count": 0}
 
 
+def test_half_of_the_gaps_do_not_exceed_the_median():
+    found = gap_percentiles({100: 50, 300: 45, 500: 5})
+    edges = [EDGES[bin] / 1e12 for bin in (100, 300, 300, 500)]
+    assert [found[f"p{percent}"] for percent in (50, 90, 95, 99)] == edges
+
+
 def test_gaps():
     rng = np.random.default_rng(3)
     gaps = np.sort((rng.lognormal(20, 1, size=5000)).astype(np.int64))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from golden.config import named_model
 from sim.system import Machine, array_time_s, named_system, vector_cycles
+from sim.system.config import MemoryPorts
 from sim.system.timing import NO_TIME, OperatorTimer
 from sim.workload import Operator
 
@@ -84,3 +85,29 @@ def test_what_was_fetched_ahead_is_fetched_once():
     assert one.time_s[1] < alone.time_s[1]
     assert two.time_s == alone.time_s
     assert left == NO_TIME
+
+
+@pytest.mark.parametrize(("peak_gb_s", "bound"), [(1000.0, "array"), (0.5, "memory")])
+def test_a_step_is_shared_by_what_bounds_it(peak_gb_s, bound):
+    """Linears that run back to back: by their cycles, or by their times of memory."""
+    system = replace(SLOW, memory=replace(SLOW.memory, peak_gb_s=peak_gb_s))
+    shard = Machine(named_model("fbi-130m"), system).shard
+    group = [replace(shard.linear(name, 1), step="both") for name in ("q_proj", "down_proj")]
+    costs, _ = OperatorTimer(system, {}).costs(group, NO_TIME)
+    assert [cost.bound for cost in costs] == [bound, bound]
+    amounts = [c.cycles if bound == "array" else c.memory_s[1] for c in costs]
+    small, large = (cost.time_s[1] for cost in costs)
+    assert large / small == pytest.approx(amounts[1] / amounts[0])
+    assert large > 1.4 * small  # 2048 * 768 weights and 768 * 768, which fill the pipeline
+
+
+def test_what_leaves_dram_to_the_vector_unit_has_a_limit_of_its_own():
+    """Weights pass the ports, 2 * 64 bits at 100 MHz; keys and values 1 GB/s, both under DRAM's."""
+    ports = MemoryPorts(count=2, bits=64, clock_mhz=100.0)
+    system = replace(named_system("kv260"), memory_ports=ports, vector_bandwidth_gb_s=1.0)
+    each = OperatorTimer(system, {}).seconds_per_byte
+    assert each["packed_weights"][1] == pytest.approx(1 / 1.6e9)
+    assert each["kv_read"][1] == pytest.approx(1 / 1e9)
+    alone = OperatorTimer(replace(system, memory_ports=None), {}).seconds_per_byte
+    assert alone["kv_read"] == each["kv_read"]
+    assert alone["packed_weights"][1] < each["packed_weights"][1]
