@@ -96,6 +96,14 @@ def test_the_roofs_of_chips_are_those_of_one_times_their_number():
     assert both.bytes == pytest.approx(alone.bytes, rel=0.05)  # each a half; alpha, beta twice
 
 
+def test_a_gap_that_is_on_record_gives_its_own_reason(tmp_path):
+    path = write(tmp_path / "own.json", [baseline(name="noisy", batch=4, spread=3.0)])
+    found = compare(MODEL, named_model(MODEL), [], batches=(1, 4), contexts=(128,), files=[path])
+    reasons = {entry.batch: entry.reason for entry in found.absent if entry.machine == "noisy"}
+    assert reasons[4].startswith("its repeats spread by 300%")
+    assert reasons[1] == "no baseline for this point"
+
+
 def test_speed_meets_the_fastest_and_energy_the_most_frugal(result):
     ours = result.ours[0]
     assert ours.point == (1, 128)
