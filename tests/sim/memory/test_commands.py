@@ -81,3 +81,17 @@ def test_a_conflict_after_a_write_waits_for_its_recovery():
     # write at 13.75, its data to 26.25; precharge at 41.25 (tWR 15), activate 55, read 68.75
     trace = [Request(0, 0, 0, 0, True), Request(0, 0, 0, 1)]
     assert time_ns(trace, drain=1) == pytest.approx(68.75 + 13.75 + 2.5)
+
+
+def test_a_write_after_a_read_waits_for_the_turn():
+    # read at 13.75, its data to 30; the bus turns in 10, for 2 clocks of 5; data to 42.5
+    slow = replace(DDR4, t_ck=5.0)
+    trace = [Request(0, 0, 0, 0), Request(0, 1, 0, 0, True)]
+    assert time_ns(trace, slow) == pytest.approx(30 + 10 + 2.5)
+
+
+def test_a_switch_of_ranks_leaves_the_bus_idle():
+    # each rank is activated at 0; the first's data to 30, the second's 10 later
+    two = replace(DDR4, ranks=2, t_rtrs=10.0)
+    trace = [Request(0, 0, 0, 0), Request(1, 0, 0, 0)]
+    assert time_ns(trace, two) == pytest.approx(30 + 10 + 2.5)

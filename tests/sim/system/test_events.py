@@ -7,6 +7,7 @@ import pytest
 from golden.config import named_model
 from sim.generic import GenericEngine
 from sim.system import Machine, named_system, operator_events
+from sim.workload import Operator
 
 KV260 = named_system("kv260")
 SMALL = named_model("fbi-130m")
@@ -110,3 +111,12 @@ def test_events_of_a_generic_engine_by_hand():
     machine = Machine(SMALL, adds)
     events = operator_events(machine.shard.linear("down_proj", 1), machine)
     assert (events.array_float_adds, events.array_float_muls) == (k * n, 0)
+
+
+def test_events_of_the_vector_unit_by_hand():
+    """A MAC reads one operand from on-chip memory, an elementwise operation two; it writes one."""
+    work = Operator(name="x", kind="vector", step="x", macs=7, vector_ops=5)
+    events = operator_events(work, Machine(SMALL, KV260))
+    assert (events.macs, events.vector_ops) == (7, 5)
+    assert events.sram_read_bits == 16 * (7 + 2 * 5)
+    assert events.sram_write_bits == 16 * 5
