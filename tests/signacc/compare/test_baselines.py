@@ -172,6 +172,7 @@ def test_a_public_peak_goes_before_a_copy(tmp_path):
     entries, _, _ = baseline_entries(MODEL, named_model(MODEL), [path])
     (found,) = (e for e in entries if e.machine == "h200-bf16" and e.context == 128)
     assert (found.roof.mark, found.roof.bytes_per_second) == ("published", 4.8e12)
+    assert found.roof.operations_per_second == pytest.approx(989e12, rel=1e-3)  # bf16, dense
 
 
 def test_gaps_of_records_are_reasons():

@@ -107,3 +107,8 @@ def test_half_of_the_chunks_change_between_two_ranks():
     # 64 bursts in 160 ns, then half of a switch; activations and rows take less
     assert two.chunk_share(4096) == pytest.approx(160 / 165 * DDR4.refresh_share())
     assert replace(two, ranks=1).chunk_share(4096) == pytest.approx(DDR4.refresh_share())
+
+
+def test_refresh_must_leave_some_time():
+    with pytest.raises(InputError, match=r"less than tREFI = 385\.0 ns, not 385\.0 ns"):
+        replace(DDR4, t_refi=385.0)  # 350 of refresh, 35 to open the rows again
