@@ -183,3 +183,11 @@ def test_gaps_of_records_are_reasons():
         assert gaps["h200-bf16", 256, 2048] == "out of memory"
         assert {entry.phase for entry in entries} == {phase}
         assert not {(e.machine, e.batch, e.context) for e in entries} & gaps.keys()
+
+
+def test_a_later_point_without_a_figure_stands_in_for_an_earlier_one(tmp_path):
+    first = write(tmp_path / "first.json", [baseline(name="noisy")])
+    later = write(tmp_path / "later.json", [baseline(name="noisy", spread=3.0)])
+    entries, _, gaps = baseline_entries(MODEL, named_model(MODEL), [first, later])
+    assert "noisy" not in {entry.machine for entry in entries}
+    assert ("noisy", 1, 128) in gaps
