@@ -16,6 +16,10 @@ FBI_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 
 SIZE_LIMIT = 1 << 22
 """Largest size in a configuration: far above any model, and tables of it still fit memory."""
+LAYER_LIMIT = 1 << 12
+"""Most decoder layers: each has dozens of tensors, whose names alone are memory."""
+ROPE_LIMIT = 1 << 27
+"""Most positions times elements of a head: the values of a rotary table, a gigabyte in float64."""
 
 _ATTENTION = frozenset(FBI_LINEARS[:4])
 
@@ -61,8 +65,9 @@ class ModelConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise InputError(f"{name} must be a positive integer, not {value!r}")
-            if value > SIZE_LIMIT:
-                raise InputError(f"{name} must be at most {SIZE_LIMIT}, not {value}")
+            limit = LAYER_LIMIT if name == "num_hidden_layers" else SIZE_LIMIT
+            if value > limit:
+                raise InputError(f"{name} must be at most {limit}, not {value}")
         if self.head_dim is None:
             if self.hidden_size % self.num_attention_heads:
                 raise InputError(
@@ -74,6 +79,11 @@ class ModelConfig:
             raise InputError(f"head_dim must be a positive even integer, not {self.head_dim!r}")
         if self.head_dim > SIZE_LIMIT:
             raise InputError(f"head_dim must be at most {SIZE_LIMIT}, not {self.head_dim}")
+        if self.max_position_embeddings * self.head_dim > ROPE_LIMIT:
+            raise InputError(
+                f"max_position_embeddings times head_dim must be at most {ROPE_LIMIT}, not "
+                f"{self.max_position_embeddings} times {self.head_dim}"
+            )
         if self.num_attention_heads % self.num_key_value_heads:
             raise InputError(
                 f"num_attention_heads must be a multiple of num_key_value_heads, not "

@@ -38,15 +38,23 @@ def load_tokenizer(folder: str | Path, config: ModelConfig | None = None) -> Tok
     if not path.is_file():
         raise InputError(f"a model folder must hold tokenizer.json; there is none in {folder}")
     content = path.read_bytes()  # the path need not be UTF-8 text
-    _check_merges(path, content)
-    with _refusing(f"{path} must be a tokenizer of the tokenizers library"):
+    return parsed_tokenizer(content, config, where=str(path))
+
+
+def parsed_tokenizer(content: bytes, config: ModelConfig | None, *, where: str) -> Tokenizer:
+    """Return the tokenizer whose ``tokenizer.json`` is `content`; `where` names it in errors.
+
+    See :func:`load_tokenizer`.
+    """
+    _check_merges(where, content)
+    with _refusing(f"{where} must be a tokenizer of the tokenizers library"):
         tokenizer = Tokenizer.from_buffer(content)
     if config is not None:
         entries = tokenizer.get_vocab(with_added_tokens=True)
         largest = max(entries.values(), default=-1)
         if largest >= config.vocab_size:
             raise InputError(
-                f"{path} must be of the model's vocabulary of {config.vocab_size} tokens; "
+                f"{where} must be of the model's vocabulary of {config.vocab_size} tokens; "
                 f"it has a token {largest}"
             )
     return tokenizer
@@ -69,7 +77,7 @@ def encoded(tokenizer: Tokenizer, text: str, **options: Any) -> Encoding:
         return tokenizer.encode(text, **options)
 
 
-def _check_merges(path: Path, content: bytes) -> None:
+def _check_merges(path: str, content: bytes) -> None:
     """Refuse merges at which the tokenizers library ends the whole process.
 
     It cuts the prefix of inner pieces (``continuing_subword_prefix``, of ASCII characters here) off

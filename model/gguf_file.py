@@ -27,6 +27,7 @@ import torch
 from golden.config import FBI_LINEARS, ModelConfig, linear_key
 from golden.errors import InputError
 from golden.folder import EMBEDDING, FINAL_NORM, HEAD, METADATA, expected_tensors, load_packed
+from golden.generate import parsed_tokenizer
 
 from .export import check_replaceable, write_packed
 from .gguf_reader import gguf_package, open_gguf, reading
@@ -198,6 +199,8 @@ def _read_keys(
     if not whole or not metadata.items() >= METADATA.items():
         raise InputError(f"{HEADER} in {path} must be the metadata of a packed model")
     tokenizer = text(TOKENIZER)
+    if tokenizer is not None:
+        parsed_tokenizer(tokenizer.encode(), config, where=f"{TOKENIZER} in {path}")
     files = {} if tokenizer is None else {"tokenizer.json": tokenizer}
     return config, files, metadata, data
 
@@ -234,5 +237,9 @@ def _read_tensors(
                     "say the rest"
                 )
             data = blocks[:, :, 2:].reshape(shape)
+        elif not np.isfinite(data).all():
+            raise InputError(
+                f"{path}: {tensor.name} must hold finite numbers, not NaN or infinity"
+            )
         tensors[ours] = torch.from_numpy(np.ascontiguousarray(data))
     return tensors

@@ -89,6 +89,12 @@ def import_checkpoint(
                 f"{where}: {name} must be dense float32 (fp16 would lose the signs of tiny "
                 f"latents), not {', '.join(map(str, kind))}"
             )
+        # A view of one value can have any shape: a small file must not fill the memory.
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.itemsize:
+            raise InputError(
+                f"{where}: {name} must hold a value for each element of {list(tensor.shape)}, not "
+                f"repeat some"
+            )
         try:
             packer.add(name, tensor)
         except InputError as error:

@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-from golden.config import FBI_LINEARS, ModelConfig, linear_key
+from golden.config import FBI_LINEARS, ModelConfig, linear_key, unique_keys
 from golden.errors import InputError
 from golden.folder import expected_tensors
 
@@ -58,7 +58,7 @@ def read_config(folder: Path) -> ModelConfig:
     if not path.is_file():
         raise InputError(f"a checkpoint folder must hold config.json; there is none in {folder}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} must be valid JSON: {error}") from None
     if not isinstance(data, dict):
@@ -66,10 +66,17 @@ def read_config(folder: Path) -> ModelConfig:
     data = dict(data)
     # transformers 5 writes both RoPE settings into one object.
     rope = data.pop("rope_parameters", None)
-    if isinstance(rope, dict):
+    if rope is not None and not isinstance(rope, dict):
+        raise InputError(f"{path}: rope_parameters must be a JSON object or null, not {rope!r}")
+    if rope is not None:
         if rope.get("rope_type", "default") != "default":
             raise InputError(f"{path}: rope_type must be default, not {rope['rope_type']!r}")
-        data.setdefault("rope_theta", rope.get("rope_theta", 10000.0))
+        theta = rope.get("rope_theta", data.get("rope_theta", 10000.0))
+        if data.setdefault("rope_theta", theta) != theta:
+            raise InputError(
+                f"{path}: rope_theta must be the same in rope_parameters, not "
+                f"{data['rope_theta']!r} and {theta!r}"
+            )
     for key, want in _FIXED.items():
         if data.get(key, want) != want:
             raise InputError(f"{path}: {key} must be {json.dumps(want)}, not {data[key]!r}")

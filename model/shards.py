@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from golden.config import unique_keys
 from golden.errors import InputError
 
 SINGLE = ("model.safetensors", "pytorch_model.bin")
@@ -69,7 +71,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
 def _read_index(path: Path) -> dict[str, frozenset[str] | None]:
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} must be valid JSON: {error}") from None
     table = index.get("weight_map") if isinstance(index, dict) else None
@@ -133,8 +135,10 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
     if archive:
         _check_archive(path)
     try:
-        # The older form of torch.save is no archive, and cannot be mapped.
-        data = torch.load(path, weights_only=True, map_location="cpu", mmap=archive)
+        with warnings.catch_warnings():  # of pickles that are refused, with advice for torch's own
+            warnings.simplefilter("ignore")
+            # The older form of torch.save is no archive, and cannot be mapped.
+            data = torch.load(path, weights_only=True, map_location="cpu", mmap=archive)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path} must hold tensors alone; it holds other objects, or is damaged. "

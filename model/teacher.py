@@ -227,7 +227,6 @@ def _built(reader: GGUFReader, path: Path, positions: int) -> Teacher:
         tensor = raw[f"{name}.weight"]
         return np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
 
-    teacher = Teacher(config, positions=positions)
     state = {"embedding": get("token_embd"), "norm": get("output_norm")}
     for i in range(config.layers):
         block = f"blk.{i}."
@@ -243,5 +242,11 @@ def _built(reader: GGUFReader, path: Path, positions: int) -> Teacher:
             ),
             f"layers.{i}.down.weight": get(block + "ffn_down"),
         }
-    teacher.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in state.items()})
+    # Sizes in the head are the file's word: nothing is made of them but what the tensors fill.
+    with torch.device("meta"):
+        teacher = Teacher(config, positions=positions)
+    teacher.load_state_dict(
+        {k: torch.from_numpy(np.array(v)) for k, v in state.items()}, assign=True
+    )
+    teacher.cos, teacher.sin = rope_table(positions, config.head_dim, config.rope_theta)
     return teacher.eval().requires_grad_(False)

@@ -58,6 +58,15 @@ def test_sizes_are_positive_integers(name, value):
         ),
         ({"head_dim": 3}, "head_dim must be a positive even integer, not 3"),
         ({"head_dim": 10**30}, f"head_dim must be at most 4194304, not {10**30}"),
+        (
+            {"num_hidden_layers": 4097},
+            "num_hidden_layers must be at most 4096, not 4097",
+        ),
+        (
+            {"max_position_embeddings": 1 << 22, "head_dim": 64},
+            "max_position_embeddings times head_dim must be at most 134217728, not 4194304 times "
+            "64",
+        ),
         ({"head_dim": 0}, "head_dim must be a positive even integer, not 0"),
         ({"head_dim": -2}, "head_dim must be a positive even integer, not -2"),
         ({"head_dim": "4"}, "head_dim must be a positive even integer, not '4'"),

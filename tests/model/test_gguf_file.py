@@ -228,3 +228,37 @@ def test_tensors_that_do_not_fit(file, tmp_path, change, message):
     writer.write_tensors_to_file()
     writer.close()
     refused(tmp_path / "x.gguf", tmp_path, message)
+
+
+def test_a_scale_that_is_not_finite(file, folder, tmp_path):
+    data = bytearray(file.read_bytes())
+    scale = tensors_of(folder)["model.layers.1.mlp.up_proj.scale_in"].tobytes()
+    place = data.index(scale)
+    data[place : place + 2] = np.float16(np.nan).tobytes()
+    file.write_bytes(data)
+    refused(file, tmp_path, r"blk.1.ffn_up.scale_in must hold finite numbers, not NaN")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: "{}", "must be a tokenizer of the tokenizers library"),
+        (lambda text: text.replace(": 28", ": 29", 1).replace(":28", ":29", 1),
+         r"must be of the model's vocabulary of 29 tokens; it has a token 29"),
+    ],
+)
+def test_a_tokenizer_that_is_none_of_the_models(folder, tmp_path, change, message):
+    text = (folder / "tokenizer.json").read_text()
+    assert change(text) != text
+    (folder / "tokenizer.json").write_text(change(text))
+    file = export_gguf(folder, tmp_path / "m.gguf")
+    refused(file, tmp_path, rf"tokenizer.huggingface.json in .*m.gguf {message}")
+
+
+def test_a_folder_is_known_whatever_the_file_says(file, folder, tmp_path):
+    """A folder that said to be of another format could not be replaced."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"format": "other"}))
+    file = export_gguf(folder, tmp_path / "m.gguf")
+    for _ in range(2):
+        import_gguf(file, tmp_path / "n")

@@ -21,6 +21,12 @@ def tensors():
         ({"attention_bias": True}, "attention_bias must be false, not True"),
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling must be null"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type must be default, not 'yarn'"),
+        ({"rope_parameters": 3}, "rope_parameters must be a JSON object or null, not 3"),
+        (
+            {"rope_parameters": {"rope_theta": 5e5}},
+            "rope_theta must be the same in rope_parameters, not 10000.0 and 500000.0",
+        ),
+        ({"num_hidden_layers": 4194304}, "num_hidden_layers must be at most 4096, not 4194304"),
         ({"num_attention_heads": 5}, "hidden_size must be a multiple of num_attention_heads"),
         ({"hidden_size": None}, "hidden_size must be a positive integer"),
     ],
@@ -44,3 +50,10 @@ def test_configurations_of_other_versions_of_transformers(tensors, tmp_path):
         checkpoint = write_checkpoint(tmp_path / name, tensors, config=config)
         report = import_checkpoint(checkpoint, tmp_path / "m")
         assert (report.config.num_key_value_heads, report.config.rope_theta) == (4, theta)
+
+
+def test_a_key_that_stands_twice(tensors, tmp_path):
+    checkpoint = write_checkpoint(tmp_path / "c", tensors)
+    path = checkpoint / "config.json"
+    path.write_text(path.read_text().replace("{", '{"rope_theta": 7.0,', 1))
+    refused(checkpoint, "must be valid JSON: a key must stand once in its object")

@@ -1,6 +1,7 @@
 """Files of checkpoints: whole ones are read, damaged and foreign ones refused, code never run."""
 
 import json
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -125,6 +126,22 @@ def test_a_file_of_something_else(tmp_path, held, message):
     refused(checkpoint, message)
 
 
+def test_a_tensor_of_one_repeated_value(tensors, tmp_path):
+    """A few bytes can say to be a matrix of any size: nothing of that size is made of them."""
+    name = "model.layers.0.mlp.up_proj.weight"
+    checkpoint = write_checkpoint(tmp_path / "c", tensors)
+    torch.save(tensors | {name: torch.zeros(1).expand(36, 24)}, checkpoint / "pytorch_model.bin")
+    refused(checkpoint, rf"{name} must hold a value for each element of \[36, 24\]")
+
+
+def test_a_refused_pickle_is_told_in_one_sentence(tmp_path, recwarn):
+    """torch warns of pickles that it does not know before it refuses them."""
+    checkpoint = write_checkpoint(tmp_path / "c", state())
+    (checkpoint / "pytorch_model.bin").write_bytes(pickle.dumps({"a": _Code("x")}, protocol=5))
+    refused(checkpoint, "must hold tensors alone; .* Nothing in it was executed")
+    assert not recwarn.list
+
+
 # ---- indices ------------------------------------------------------------------------------------
 
 
@@ -178,7 +195,7 @@ def test_a_tensor_in_two_shards(tmp_path):
     refused(checkpoint, "holds lm_head.weight; the index does not say so")
 
 
-@pytest.mark.parametrize("text", ["", "[", "[]", '{"weight_map": []}'])
+@pytest.mark.parametrize("text", ["", "[", "[]", '{"weight_map": []}', '{"a": 1, "a": 2}'])
 def test_an_index_that_is_none(tmp_path, text):
     checkpoint = write_checkpoint(tmp_path / "c", state(), shards=2)
     (checkpoint / "pytorch_model.bin.index.json").write_text(text)
