@@ -181,6 +181,24 @@ def _order_metadata(path: Path) -> None:
             file.write(text.ljust(size))
 
 
+def _put(work: Path, folder: Path) -> None:
+    """Rename `work` to `folder`; what is there is removed then, or put back if that fails."""
+    if not folder.exists():
+        os.replace(work, folder)
+        return
+    old = work.with_name(work.name + ".old")
+    os.replace(folder, old)
+    try:
+        os.replace(work, folder)
+    except BaseException:
+        if folder.exists():  # another call was quicker: its model stays
+            shutil.rmtree(old)
+        else:
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old)
+
+
 def write_packed(
     tensors: dict[str, Tensor],
     metadata: dict[str, str],
@@ -201,6 +219,7 @@ def write_packed(
         **config.to_dict(),
         **(extra_config or {}),
     }
+    data["format"] = FORMAT  # by which a folder is known, and may be replaced
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         try:
@@ -214,13 +233,9 @@ def write_packed(
         work.chmod(0o755)
         for file in work.iterdir():
             file.chmod(0o644)
-        if folder.exists():
-            old = work.with_name(work.name + ".old")
-            os.replace(folder, old)
-            os.replace(work, folder)
-            shutil.rmtree(old)
-        else:
-            os.replace(work, folder)
+            with open(file, "rb") as written:
+                os.fsync(written.fileno())
+        _put(work, folder)
     finally:
         if work.exists():
             shutil.rmtree(work)

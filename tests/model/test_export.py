@@ -1,5 +1,7 @@
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,4 +120,27 @@ def test_a_model_that_cannot_be_packed_leaves_the_folder_as_it_was(
     with pytest.raises(InputError, match=message):
         export_packed(state, model.config, folder)
     assert (folder / "model.safetensors").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize("another", [False, True])
+def test_a_folder_that_cannot_be_put_in_place(model, tmp_path, monkeypatch, another):
+    """The model that was there is put back; or another call's, that was quicker, stays."""
+    folder = export_packed(model.state_dict(), model.config, tmp_path / "m")
+    before = (folder / "model.safetensors").read_bytes()
+    replace = os.replace
+
+    def fails(source, target):
+        if Path(target) == folder and not Path(source).name.endswith(".old"):
+            if another:
+                folder.mkdir()
+                (folder / "model.safetensors").write_bytes(before + b"of the other")
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        export_packed(model.state_dict(), model.config, folder)
+    found = (folder / "model.safetensors").read_bytes()
+    assert found == before + (b"of the other" if another else b"")
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
