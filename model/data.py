@@ -7,7 +7,6 @@ when it is used (``expand``).
 
 from __future__ import annotations
 
-import io
 import lzma
 import os
 from collections.abc import Sequence
@@ -67,7 +66,9 @@ def load_shard(path: Path) -> np.ndarray:
     try:
         if path.suffix == ".xz":
             with lzma.open(path) as file:
-                array = read_array(io.BytesIO(file.read()))
+                array = read_array(file)
+                if file.read(1):  # what follows may be any number of times the file's size
+                    raise ValueError("it holds more than its head says")
         else:
             array = read_array(path, mmap_mode="r")
     except (ValueError, EOFError, lzma.LZMAError) as error:

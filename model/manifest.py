@@ -171,8 +171,10 @@ def load_shards(folder: Path, vocabulary: Vocabulary) -> dict[str, list[np.ndarr
 def _checked(shard: Shard, folder: Path, length: int, vocabulary: int) -> np.ndarray:
     """Return a shard that is as the manifest says; see `load_shards`."""
     path = folder / shard.file
+    if not path.is_file():
+        raise InputError(f"a token shard must be a .npy file; there is none at {path}")
+    check_manifested(path, shard.sha256, file_hash(path))  # before anything is decompressed
     array = load_shard(path)
-    check_manifested(path, shard.sha256, file_hash(path))
     if array.shape != (shard.rows, length):
         raise InputError(
             f"{path} must hold {shard.rows} rows of {length} tokens, not {array.shape}"

@@ -15,6 +15,8 @@ SCALE_AXES = ("column", "row", "single", "both")
 """Where scale and shift lie; ``column`` (the input axis) is FBI-LLM. See `model.fbi.FbiLinear`."""
 
 INITIALS = ("scratch", "teacher")
+MOST = {"steps": 99_999_999, "batch": 1 << 20}
+"""Names of checkpoints have eight digits; a batch's rows are picked in memory."""
 SCHEDULES = ("cosine", "wsd")
 PARALLEL = ("auto", "ddp", "fsdp")
 
@@ -72,6 +74,9 @@ class TrainSettings:
         for name in ("steps", "batch", "context", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name, limit in MOST.items():
+            if getattr(self, name) > limit:
+                raise InputError(f"{name} must be at most {limit}, not {getattr(self, name)}")
         if self.micro < 0:
             raise InputError(f"micro must be at least 0, not {self.micro}")
         for name, known in (

@@ -34,7 +34,7 @@ def read_shape(name: str, *, vocab: int | None, layers: int | None, context: int
     elif path.suffix == ".json":
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path} must be a JSON file of a model's shape: {error}") from None
         config = ModelConfig.from_dict(data, where=str(path))
     else:

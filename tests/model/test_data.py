@@ -1,3 +1,6 @@
+import lzma
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +45,19 @@ def test_bad_shards_are_refused(tmp_path):
         load_shard(tmp_path / "wide.npy")
     with pytest.raises(InputError, match="not float64"):
         save_shard(tmp_path / "x.npy", np.zeros((2, 3)))
+
+
+def test_what_follows_a_compressed_shard_is_not_read(tmp_path):
+    path = tmp_path / "a.npy.xz"
+    save_shard(path, np.zeros((2, 10), dtype=np.uint16))
+    with lzma.open(path, "ab") as file:
+        file.write(bytes(1 << 26))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"a\.npy\.xz must be .*: it holds more than its head"):
+        load_shard(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1 << 24
 
 
 def test_seeds_are_padded_rows(tmp_path):

@@ -1,5 +1,7 @@
 import json
+import lzma
 import os
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -112,3 +114,16 @@ def test_bad_manifests_are_refused(tmp_path, change, message):
 def test_a_folder_without_manifest_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"must hold manifest\.json; there is none in"):
         load_shards(tmp_path, VOCABULARY)
+
+
+def test_a_changed_shard_is_not_decompressed(tmp_path):
+    """A thousandth of what it holds: its hash tells before."""
+    folder(tmp_path / "d")
+    with lzma.open(tmp_path / "d" / "b.npy.xz", "ab") as file:
+        file.write(bytes(1 << 26))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"b\.npy\.xz must be as its manifest says"):
+        load_shards(tmp_path / "d", VOCABULARY)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1 << 24
