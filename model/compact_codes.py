@@ -85,8 +85,8 @@ def expand(stream: bytes, size: int) -> bytes:
         # with nothing left to give, the checksum at the end may still be unread
         if len(data) == size and not decoder.eof:
             data += decoder.decompress(decoder.unconsumed_tail, 1)
-    except zlib.error as error:
-        raise InputError(f"a plane must be a zlib stream: {error}") from None
+    except (zlib.error, OverflowError, MemoryError) as error:  # the others: of a size that is none
+        raise InputError(f"a plane must be a zlib stream of {size} bytes: {error}") from None
     if len(data) != size or not decoder.eof:
         raise InputError(f"a plane must hold {size} bytes; it holds others")
     return data

@@ -38,6 +38,8 @@ class Part:
             )
         if type(self.bytes) is not int or self.bytes < 1:
             raise InputError(f"{self.file} must have at least 1 byte, not {self.bytes!r}")
+        if not isinstance(self.sha256, str) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise InputError(f"{self.file} must have a SHA-256 in hex, not {self.sha256!r}")
 
 
 class PartWriter:

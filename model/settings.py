@@ -89,6 +89,11 @@ class TrainSettings:
                 raise InputError(
                     f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
                 )
+        numbers = all(isinstance(beta, int | float) for beta in self.betas)
+        if len(self.betas) != 2 or not numbers or not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(
+                f"betas must be two numbers from 0 to below 1, not {list(self.betas)!r}"
+            )
         if self.seed < 0:
             raise InputError(f"seed must be at least 0, not {self.seed}")
         if not 0 < self.lr_min <= self.lr < math.inf:

@@ -109,8 +109,10 @@ def test_training_goes_on_at_the_right_step_rows_and_rate(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", ["remove", "truncate", "change", "manifest", "kind", "shape", "sum", "code", "name"]
-)
+    "damage",
+    ["remove", "truncate", "change", "manifest", "kind", "shape", "sum", "code", "name", "step",
+     "layers", "sealed", "hash", "betas"],
+)  # fmt: skip
 def test_a_damaged_state_is_refused_by_name(state, tmp_path, damage):
     folder = copy(state, tmp_path / "state")
     part = Manifest.read(folder).parts[1].file
@@ -140,9 +142,27 @@ def test_a_damaged_state_is_refused_by_name(state, tmp_path, damage):
     elif damage == "code":
         data["entries"][0]["code"] = "other"
         message = "a code is one of exact, bfloat16, not 'other'"
+    elif damage == "step":
+        data["state"]["step"] = 10**9
+        last = data["state"]["settings"]["steps"]
+        message = f"must be of a step up to {last}, its last, not 1000000000"
+    elif damage == "layers":
+        data["state"]["config"]["num_hidden_layers"] = 4096
+        message = "must name the parameters of the model"
+    elif damage == "hash":
+        data["parts"][0]["sha256"] = None
+        message = "must have a SHA-256 in hex, not None"
+    elif damage == "betas":
+        data["state"]["settings"]["betas"] = ["a", 0]
+        message = "betas must be two numbers from 0 to below 1, not ['a', 0]"
+    elif damage == "sealed":
+        data["state"]["step"] += 1
+        message = "must be as it was written; it has changed or is damaged"
     else:
         data["parts"][1]["file"] = "../../x"
         message = "a part must be called like"
+    if damage != "sealed":
+        del data["sha256"], data["files"]  # what is wrong is found without its hash, too
     if damage not in ("remove", "truncate", "change", "manifest"):
         (folder / NAME).write_text(json.dumps(data))
     result = CliRunner().invoke(main, ["restore", str(folder), str(tmp_path / "run")])

@@ -121,3 +121,8 @@ def test_codes_take_few_bytes():
     for planes, most in ((squares, 7.5), (shares, 7.5), (weights, 11.0)):
         assert 8 * sum(map(len, planes)) / math.prod(shape) < most
     assert all(len(encode(first)) == planes for encode, _, planes in PARAMETER_CODES.values())
+
+
+def test_a_size_that_no_plane_has():
+    with pytest.raises(InputError, match=f"a plane must be a zlib stream of {2**63} bytes: "):
+        expand(squeeze(b"abc"), 2**63)

@@ -33,6 +33,8 @@ def test_wsd_is_stable_and_then_falls_in_a_line():
         ({"steps": 0}, "steps must be at least 1, not 0"),
         ({"steps": 10**8}, "steps must be at most 99999999, not 100000000"),
         ({"steps": 300, "batch": 10**11}, "batch must be at most 1048576, not 100000000000"),
+        ({"steps": 300, "betas": (0.9, 1.0)}, "betas must be two numbers from 0 to below 1"),
+        ({"steps": 300, "betas": (0.9,)}, "betas must be two numbers from 0 to below 1, not"),
         ({"steps": 5, "lr": 1e-5}, "0 < lr_min <= lr must hold, not lr 1e-05, lr_min 3e-05"),
         ({"steps": 5, "warmup": 6}, "warmup must be 0 to 5 steps, not 6"),
         ({"steps": 5, "lr": float("inf")}, "0 < lr_min <= lr must hold, not lr inf, lr_min 3e-05"),
