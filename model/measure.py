@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from golden.errors import InputError
-from golden.generate import generate, load_tokenizer
+from golden.generate import check_room, encoded, generate, load_tokenizer
 
 from .checkpoint import COMPACT, checkpoints, read_state
 from .data import expand, load_shard
@@ -45,6 +45,10 @@ PROMPTS = (
     "How to cook rice\n\n",
 )
 DRAWN = (("temperature 0.8, top-p 0.9", 0.8, 0.9), ("temperature 1, top-p 0.9", 1.0, 0.9))
+
+
+TEACHER_WINDOW = 384
+"""Teacher tokens of a window: about the text of a student's of 512."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,57 @@ class Text:
         return cls(torch.tensor(ids[:count]), torch.tensor(teacher), len(head.encode()))
 
 
+def read_texts(
+    folder: Path, cut: Tokenizer, full: Tokenizer, tokens: int, window: int
+) -> dict[str, Text]:
+    """Return the ``*.utf8`` files of a folder by name, in order; see `Text.read`.
+
+    Raises
+    ------
+    InputError
+        If there are none, one is not UTF-8, or has not a window for the student and the teacher.
+    """
+    if tokens < window:
+        raise InputError(f"tokens must be at least a window of {window}, not {tokens}")
+    files = sorted(folder.glob("*.utf8"))
+    if not files:
+        raise InputError(f"{folder} must hold *.utf8 texts; it holds none")
+    texts = {}
+    for file in files:
+        try:
+            text = Text.read(file.read_text(encoding="utf-8"), cut, full, tokens, window)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{file} must be UTF-8 text: {error}") from None
+        for whose, found, least in (
+            ("the student", text.student, window), ("the teacher", text.teacher, TEACHER_WINDOW),
+        ):  # fmt: skip
+            if len(found) < least:
+                raise InputError(
+                    f"{file} must have a window of {least} tokens of {whose}; whole windows of "
+                    f"the student hold {len(found)}"
+                )
+        texts[file.stem] = text
+    return texts
+
+
+def read_rows(path: Path, vocabulary: int, positions: int) -> np.ndarray:
+    """Return the first rows of a shard uint16 ``[n, length]``, which the teacher can read.
+
+    Raises
+    ------
+    InputError
+        If an id is not in its vocabulary, or a row has no target or more tokens than positions.
+    """
+    rows = np.array(load_shard(path)[:512])
+    if not 2 <= rows.shape[1] <= positions:
+        raise InputError(
+            f"{path} must hold rows of 2 to {positions} tokens, not {rows.shape[1]}"
+        )
+    if int(rows.max()) >= vocabulary:
+        raise InputError(f"{path} must hold ids below {vocabulary}, not {rows.max()}")
+    return rows
+
+
 def _score(losses: Tensor, text: Text, window: int) -> dict[str, float]:
     result = Perplexity.of(losses, window)
     per_byte = result.bits_per_byte(text.bytes / len(text.student))
@@ -83,7 +138,9 @@ def score_teacher(teacher: Teacher, text: Text, device: str) -> dict[str, float]
     ``perplexity_per_student_token`` spreads its bits over the student's tokens; the first token of
     a window is not predicted, and bytes are counted in proportion.
     """
-    result = perplexity(teacher.logits, text.teacher, window=384, batch=4, device=device)
+    result = perplexity(
+        teacher.logits, text.teacher, window=TEACHER_WINDOW, batch=4, device=device
+    )
     per_byte = result.bits_per_byte(text.bytes / len(text.teacher))
     per_token = per_byte * math.log(2) * text.bytes / len(text.student)
     return {
@@ -194,13 +251,13 @@ def main(
     full = read_vocabulary(teacher)
     cut = full.cut(student.config.vocab_size).build() if packed is None else load_tokenizer(
         packed)  # fmt: skip
-    texts = sorted(slices.glob("*.utf8"))
-    if not texts:
-        raise InputError(f"{slices} must hold *.utf8 texts; it holds none")
-    rows = load_shard(held_out) if held_out else None
     config = student.config
     window = config.max_position_embeddings
-    own = full.build()
+    # all that is read is read, and refused, before anything is computed
+    texts = read_texts(slices, cut, full.build(), tokens, window)
+    rows = read_rows(held_out, len(full.tokens), len(large.cos)) if held_out else None
+    for prompt in PROMPTS:
+        check_room(config, 1 + len(encoded(cut, prompt, add_special_tokens=False)), new_tokens)
     out.mkdir(parents=True, exist_ok=True)
     write_samples(student, cut, out / "samples.txt", device, new_tokens)
     result: dict[str, object] = {"window": window, "dtype": "float32", "device": device}
@@ -208,8 +265,7 @@ def main(
     if twin is not None and (state := read_state(checkpoints(twin)[-1])).get(COMPACT):
         # of a machine that is gone: its weights are rounded, those of a packed model are not
         result["twin_weights"] = {"step": state["step"], **state[COMPACT]["lost"]}
-    for file in texts:
-        text = Text.read(file.read_text(encoding="utf-8"), cut, own, tokens, window)
+    for title, text in texts.items():
         scores: dict[str, object] = {
             "bytes": text.bytes,
             "student_tokens": len(text.student),
@@ -223,7 +279,7 @@ def main(
         }
         scores |= {name: _score(values, text, window) for name, values in losses.items()}
         for name, values in losses.items():
-            kept[name][file.stem] = TextLosses.of(text.student, values)
+            kept[name][title] = TextLosses.of(text.student, values)
         if len(losses) == 2:
             scores["fbi_over_twin"] = ratio(losses["fbi"], losses["twin"])
         scores["teacher"] = score_teacher(large, text, device)
@@ -233,13 +289,13 @@ def main(
             device=device,
         )  # fmt: skip
         scores["teacher_restricted_to_cut"] = _score(restricted, text, window)
-        result[file.stem] = scores
-        click.echo(f"{file.stem}: {json.dumps(scores)}")
+        result[title] = scores
+        click.echo(f"{title}: {json.dumps(scores)}")
     for name, texts_of in kept.items():
         WindowLosses(name, window, texts_of).write(out / f"losses-{name}.json")
     if rows is not None:
         result["held_out_sampled"] = score_rows(
-            models, large, full, np.asarray(rows[:512]), config.vocab_size, window, device
+            models, large, full, rows, config.vocab_size, window, device
         )
         click.echo(json.dumps(result["held_out_sampled"]))
     write_text(out / "eval.json", json.dumps(result, indent=1) + "\n")

@@ -2,16 +2,18 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
+from golden.errors import InputError
 from golden.generate import generate
 from model import measure as measure_module
 from model.compact import restore_compact, save_compact
 from model.data import save_shard
 from model.loss_files import WindowLosses, ratios
-from model.measure import Text, main, score_rows, uncached
+from model.measure import Text, main, read_rows, read_texts, score_rows, uncached
 
 from .tiny import SETTINGS, SIZE, VOCABULARY, rows, run, teacher, write_gguf
 
@@ -105,3 +107,37 @@ def test_two_calls_give_the_ratio_of_one(tmp_path, monkeypatch):
                                      str(tmp_path), "--out", str(tmp_path / "o")])  # fmt: skip
     assert none.exit_code == 2
     assert "a model is needed: --packed, --twin or both" in " ".join(none.output.split())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe", r"a\.utf8 must be UTF-8 text: "),
+        (b"", r"a\.utf8 must have a window of 4 tokens of the student; .* hold 0"),
+        (b"the", r"a\.utf8 must have a window of 4 tokens of the student; .* hold 0"),
+        (b"then a then", r"a\.utf8 must have a window of 384 tokens of the teacher; .* hold "),
+    ],
+)
+def test_a_text_that_cannot_be_measured(tmp_path, content, message):
+    (tmp_path / "a.utf8").write_bytes(content)
+    full, cut = VOCABULARY.build(), VOCABULARY.cut(SIZE).build()
+    with pytest.raises(InputError, match=message):
+        read_texts(tmp_path, cut, full, 64, 4)
+    with pytest.raises(InputError, match="tokens must be at least a window of 4, not -5"):
+        read_texts(tmp_path, cut, full, -5, 4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "message"),
+    [
+        ((3, 1), 1, "must hold rows of 2 to 64 tokens, not 1"),
+        ((3, 65), 1, "must hold rows of 2 to 64 tokens, not 65"),
+        ((3, 8), 19, "must hold ids below 19, not 19"),
+    ],
+)
+def test_rows_that_the_teacher_cannot_read(tmp_path, shape, value, message):
+    save_shard(tmp_path / "h.npy", np.full(shape, value, np.uint16))
+    with pytest.raises(InputError, match=message):
+        read_rows(tmp_path / "h.npy", 19, 64)
+    save_shard(tmp_path / "h.npy", np.full((600, 2), 18, np.uint16))
+    assert read_rows(tmp_path / "h.npy", 19, 64).shape == (512, 2)
