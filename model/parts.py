@@ -18,6 +18,7 @@ from types import TracebackType
 from golden.errors import InputError
 
 from .checksums import check_manifested
+from .files import whole
 
 _NAME = re.compile(r"step-\d{8}-\d{4,}-[0-9a-f]{12}\.bin")
 TEMPORARY = "next.bin.part"
@@ -78,11 +79,12 @@ class PartWriter:
         digest = hashlib.sha256(self._data).hexdigest()
         name = f"step-{self.step:08d}-{len(self.parts) + 1:04d}-{digest[:12]}.bin"
         temporary = self.folder / TEMPORARY
-        with open(temporary, "wb") as file:
-            file.write(self._data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.folder / name)
+        with whole(self.folder / name, temporary):
+            with open(temporary, "wb") as file:
+                file.write(self._data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.folder / name)
         self.parts.append(Part(name, len(self._data), digest))
         self._data = bytearray()
 
