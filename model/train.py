@@ -12,6 +12,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from .fbi import FbiLlm
 from .initial import teacher_weights
 from .metrics import FlipFlop, Metrics, flops_per_token, matmul_rate
 from .parallel import Replica, World, compile_decoder, repeat_to_the_bit
+from .run_lock import RunLock
 from .settings import TrainSettings
 from .targets import Targets
 from .teacher import Teacher
@@ -123,8 +125,16 @@ class Run:
             teacher=teacher if shares[0] else None,
         )
         self.files = cut_files(vocabulary, config.vocab_size)
+        self._lock = self._held()
         if resume and carry is not None:
-            bring(carry, self.out, settings, config, world)
+            try:
+                bring(carry, self.out, settings, config, world)
+            except BaseException:
+                if self._lock is not None:
+                    self._lock.close()
+                with suppress(OSError):  # made for the lock, if there is nothing in it
+                    self.out.rmdir()
+                raise
         saved = checkpoints(self.out)[-1:] if resume else []
         self.step = 0
         self.resumed: list[dict[str, Any]] = []
@@ -157,6 +167,20 @@ class Run:
         check_continues(state, self.settings, self.config, str(path))
         self.resumed = resumptions(state, self.mixture.to_dict())
         return int(state["step"])
+
+    def _held(self) -> RunLock | None:
+        """Hold the run folder, on the first process; InputError on every one if it is held."""
+        lock, problem = None, None
+        if self.world.rank == 0:
+            try:
+                self.out.mkdir(parents=True, exist_ok=True)
+                lock = RunLock(self.out)
+            except (InputError, OSError) as error:
+                problem = error
+        # all go on or none: a process that failed alone would leave the others waiting
+        if self.world.sum(torch.tensor(float(problem is not None), device=self.world.device)):
+            raise problem or InputError(f"the first process could not hold {self.out}")
+        return lock
 
     def _kept(self) -> str:
         whole = checkpoints(self.out)
@@ -251,6 +275,16 @@ class Run:
         CheckpointError
             If a checkpoint cannot be written; the one before is kept.
         """
+        try:
+            return self._train(minutes, stop_after, keep_minutes, kept, say)
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+
+    def _train(
+        self, minutes: float | None, stop_after: int | None, keep_minutes: float | None,
+        kept: Callable[[Path, int], object] | None, say: Callable[[str], None] | None,
+    ) -> FbiLlm:  # fmt: skip
         settings, world = self.settings, self.world
         last = min(settings.steps, stop_after or settings.steps)
         begun = since = written = time.perf_counter()
