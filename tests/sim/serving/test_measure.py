@@ -8,7 +8,7 @@ from sim.serving.arrivals import Workload
 from sim.serving.cost import Prices
 from sim.serving.fleet import Fleet, serve
 from sim.serving.lengths import Lengths
-from sim.serving.measure import Window, measured
+from sim.serving.measure import Window, _notes, _saturated, measured
 from sim.serving.requests import PS
 from sim.serving.scheduler import Scheduler
 
@@ -110,6 +110,20 @@ def test_overload_is_said():
     just = measured(fleet, served, window, load=1.0)["saturated"]
     assert just == "requests arrive at 1 times the rate that can be served"
     assert measured(fleet, served, window, load=0.99)["saturated"] == found["saturated"]
+
+
+@pytest.mark.parametrize(("end", "said"), [(25, False), (26, True)])
+def test_a_run_is_saturated_when_more_than_a_twentieth_of_what_arrived_stays(end, said):
+    found = {"present": {"begin": 20, "end": end}, "arrivals": 100}
+    assert (_saturated(found, None) is not None) is said
+
+
+@pytest.mark.parametrize(("begin_s", "said"), [(2.9, True), (3.0, False)])
+def test_a_warm_up_of_less_than_three_latencies_is_said(begin_s, said):
+    window = Window(round(begin_s * PS), 10 * PS)
+    notes = _notes({"end_to_end_s": {"p99": 1.0}}, window)
+    assert bool(notes) is said
+    assert all("less than three times" in note for note in notes)
 
 
 def test_windows():

@@ -7,6 +7,7 @@ import pytest
 from golden.config import named_model
 from sim.interval import total
 from sim.system import Machine, named_link, named_system
+from sim.system.timing import NO_TIME
 from sim.workload import Formats, Pass
 
 KV260 = named_system("kv260")
@@ -61,6 +62,19 @@ def test_prefetch_saves_at_most_the_time_that_memory_was_idle():
     assert Machine(SMALL, none).pass_time(Pass.decode(1, 100)) == Machine(
         SMALL, replace(none, prefetch=False)
     ).pass_time(Pass.decode(1, 100))
+
+
+def test_a_layer_begins_with_what_the_layer_before_left_dram_to_fetch():
+    slower = replace(KV260, memory=replace(KV260.memory, peak_gb_s=4.8), prefetch=True)
+    machine = Machine(SMALL, slower)
+    shard, timer = machine.shard, machine.timer
+    _, left = timer.costs(list(shard.after_attention(1)), NO_TIME)
+    assert min(left) > 0
+    costs, _ = timer.costs(list(shard.before_attention(1)), left)
+    fixed = machine.fixed(1, 1)
+    assert [c.time_s for c in fixed.before] == [c.time_s for c in costs]
+    alone, _ = timer.costs(list(shard.before_attention(1)), NO_TIME)
+    assert sum(c.time_s[1] for c in costs) < sum(c.time_s[1] for c in alone)
 
 
 def test_more_engines_are_faster_where_the_array_is_the_bound():
