@@ -126,15 +126,19 @@ class Run:
         )
         self.files = cut_files(vocabulary, config.vocab_size)
         self._lock = self._held()
+        try:
+            self._begin(given, parallel, resume=resume, carry=carry)
+        except BaseException:  # the caller may keep the error, and with it this object
+            self._let_go()
+            raise
+
+    def _begin(
+        self, given: dict[str, Tensor] | None, parallel: str, *, resume: bool, carry: Path | None
+    ) -> None:
+        """Make model and optimizer, in the state of the checkpoint that the run goes on from."""
+        settings, config, world = self.settings, self.config, self.world
         if resume and carry is not None:
-            try:
-                bring(carry, self.out, settings, config, world)
-            except BaseException:
-                if self._lock is not None:
-                    self._lock.close()
-                with suppress(OSError):  # made for the lock, if there is nothing in it
-                    self.out.rmdir()
-                raise
+            bring(carry, self.out, settings, config, world)
         saved = checkpoints(self.out)[-1:] if resume else []
         self.step = 0
         self.resumed: list[dict[str, Any]] = []
@@ -150,15 +154,13 @@ class Run:
         )
         if saved:
             load_checkpoint(saved[0], self.replica.student, self.optimizer, world)
-        length = mixture.length
-        teacher_share = length / settings.context if shares[0] else 0.0
-        self.flops = flops_per_token(
-            config, self.targets.teacher.config if self.targets.teacher else None, teacher_share
-        )
+        length = self.mixture.length
+        teacher_share = length / settings.context if settings.shares[0] else 0.0
+        teacher = self.targets.teacher
+        self.flops = flops_per_token(config, teacher.config if teacher else None, teacher_share)
         self.flip_flop = FlipFlop(self.replica.student)
         self.metrics: Metrics | None = None
         if world.rank == 0:
-            self.out.mkdir(parents=True, exist_ok=True)
             self.metrics = Metrics(self.out, self.step)
 
     def _read(self, path: Path) -> int:
@@ -170,9 +172,10 @@ class Run:
 
     def _held(self) -> RunLock | None:
         """Hold the run folder, on the first process; InputError on every one if it is held."""
-        lock, problem = None, None
+        lock, problem, self._made = None, None, False
         if self.world.rank == 0:
             try:
+                self._made = not self.out.exists()
                 self.out.mkdir(parents=True, exist_ok=True)
                 lock = RunLock(self.out)
             except (InputError, OSError) as error:
@@ -181,6 +184,14 @@ class Run:
         if self.world.sum(torch.tensor(float(problem is not None), device=self.world.device)):
             raise problem or InputError(f"the first process could not hold {self.out}")
         return lock
+
+    def _let_go(self) -> None:
+        """Let go of a run folder that nothing came of, without a trace if there was none before."""
+        if self._lock is not None:
+            self._lock.close()
+        if self._made:
+            with suppress(OSError):  # not if there is something in it
+                self.out.rmdir()
 
     def _kept(self) -> str:
         whole = checkpoints(self.out)

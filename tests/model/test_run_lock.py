@@ -42,3 +42,20 @@ def test_a_second_training_is_refused_and_changes_nothing(tmp_path):
     assert (out / "metrics.csv").read_bytes() == before
     first.train()
     assert run(out, resume=True, only_make=True).step == SETTINGS.steps
+
+
+def test_a_training_that_cannot_begin_lets_go(tmp_path, monkeypatch):
+    """Even while somebody keeps the error, whose frames hold the run."""
+    out = tmp_path / "run"
+    run(out, stop_after=20)
+    with pytest.raises(InputError, match="a run folder must be new") as kept:
+        run(out, only_make=True)
+    RunLock(out).close()
+    assert kept.value.__traceback__ is not None
+    monkeypatch.setattr("model.train.Replica", "not callable")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (tmp_path / "new", empty):
+        with pytest.raises(TypeError, match="not callable"):
+            run(folder, only_make=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "run"]
