@@ -21,6 +21,7 @@ in which pieces each model was trained. What the ratio of both needs is in
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -54,13 +55,24 @@ BOTH = ("fbi", "twin")
 class Part:
     """A command of its own, on some of the GPUs; `name` is that of its log and of its mark.
 
-    If it fails, those behind it in its lane are left out, unless it is not `needed`.
+    If it fails, those behind it in its lane are left out, unless it is not `needed`. One with a
+    `record` may end well before all is made; it is done when that JSON file says ``complete``.
     """
 
     name: str
     gpus: tuple[int, ...]
     command: Sequence[str]
     needed: bool = True
+    record: Path | None = None
+
+    def complete(self) -> bool:
+        if self.record is None:
+            return True
+        try:
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+            return record["results"]["complete"] is True
+        except (OSError, ValueError, KeyError, TypeError):
+            return False  # not a run was finished, or not by this program
 
 
 def why(log: Path) -> list[str]:
@@ -80,6 +92,7 @@ class Parts:
     def __init__(self, out: Path) -> None:
         self.out, self.begun = out, time.monotonic()
         self.failed: list[str] = []
+        self.unfinished: list[str] = []
 
     def done(self, name: str) -> bool:
         return (self.out / f"{name}.done").is_file()
@@ -103,14 +116,18 @@ class Parts:
         if process is None:
             return True
         code = process.wait()
-        ended = f"exit code {code}" if code else "done"
+        complete = code != 0 or part.complete()
+        ended = f"exit code {code}" if code else "done" if complete else "not finished"
         click.echo(f"{time.monotonic() - self.begun:7.0f} s  {part.name}: {ended}")
         if code:
             self.failed.append(part.name)
             for line in why(self.out / f"{part.name}.log"):
                 click.echo(f"    {line}")
             return False
-        (self.out / f"{part.name}.done").touch()
+        if complete:
+            (self.out / f"{part.name}.done").touch()
+        else:
+            self.unfinished.append(part.name)
         return True
 
     def together(self, lanes: Sequence[Sequence[Part]]) -> bool:
@@ -140,7 +157,10 @@ class Parts:
         return ends
 
     def end(self) -> None:
-        """Name the parts that failed, if any, and end the program."""
+        """Name the parts that are not finished, and those that failed, which end the program."""
+        if self.unfinished:
+            names = ", ".join(self.unfinished)
+            click.echo(f"time is over before the last run of {names}; the same command goes on")
         if self.failed:
             names = ", ".join(self.failed)
             click.echo(f"failed: {names}; see their logs in {self.out}", err=True)
@@ -336,7 +356,7 @@ def main(teacher: Path, data: Path, slices: Path, tasks_data: Path, out: Path, n
             out / "studies", *shape, "--context", context, "--batch", study_batch, "--steps",
             study_steps, "--warmup", study_steps // 10, "--hold-rows", hold_rows, *share,
             "--seeds", 3, "--lanes", 2, "--out", out / f"study-{kind}.json",
-        ), needed=False)
+        ), needed=False, record=out / f"study-{kind}.json")
         for kind in STUDIES
     ] if study_steps else []  # fmt: skip
     # one after the other: they share the run with nothing changed

@@ -24,12 +24,13 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 class Ran:
-    """Stands for processes: remembers commands, and leaves the metrics of a training."""
+    """Stands for processes: remembers commands, and leaves what a training or a study leaves."""
 
-    def __init__(self, steps, codes=(), resumed=()):
+    def __init__(self, steps, codes=(), resumed=(), complete=True):
         self.steps, self.codes, self.commands = steps, dict(codes), []
         self.gpus = []  # of each command
         self.resumed = list(resumed)
+        self.complete = complete  # None: a study finishes no run
 
     def __call__(self, command, stdout=None, env=None, **_):
         self.gpus.append(env.get("CUDA_VISIBLE_DEVICES"))
@@ -49,6 +50,9 @@ class Ran:
                 "step": self.steps, "settings": {}, "config": {}, "devices": 4,
                 "resumed": self.resumed,
             }))  # fmt: skip
+        if program.endswith("studies.py") and not code and self.complete is not None:
+            record = Path(words[words.index("--out") + 1])
+            record.write_text(json.dumps({"results": {"complete": self.complete}}))
         return SimpleNamespace(poll=lambda: code, wait=lambda: code)
 
     def of(self, program):
@@ -189,6 +193,24 @@ def test_a_study_that_fails_is_named_and_the_next_is_made(call):
     ran = Ran(8)
     assert call(ran, "--study-steps", "20", gpus=4).exit_code == 0
     assert len(ran.of("studies.py")) == len(ran.commands) == 2
+
+
+@pytest.mark.parametrize("complete", [False, None])
+def test_a_study_that_is_stopped_in_time_goes_on(call, complete):
+    ran = Ran(8, complete=complete)
+    result = call(ran, "--study-steps", "20", gpus=4)
+    assert result.exit_code == 0, result.output
+    assert "study-loss: not finished" in result.output
+    assert (
+        "time is over before the last run of study-loss, study-axis; the same command goes on"
+        in result.output
+    )
+    again = Ran(8)
+    result = call(again, "--study-steps", "20", gpus=4)
+    assert "time is over" not in result.output
+    assert len(again.of("studies.py")) == len(again.commands) == 2
+    assert not call(last := Ran(8), "--study-steps", "20", gpus=4).exit_code
+    assert not last.commands
 
 
 @pytest.mark.parametrize("only", [None, "twin"])

@@ -74,10 +74,13 @@ def test_a_study_is_made_stopped_and_gone_on_with(studies, arguments, tmp_path):
     assert first.exit_code == 0, first.output
     assert "not finished: " in first.output
     assert "CE-1; the same command goes on" in first.output
+    part = importlib.import_module("flagship").Part("study", (), [], record=tmp_path / "out.json")
+    assert not part.complete()
     second = CliRunner().invoke(studies.main, arguments)
     assert second.exit_code == 0, second.output
     record = json.loads((tmp_path / "out.json").read_text())["results"]
     assert record["complete"]
+    assert part.complete()
     assert [r["variant"] for r in record["summary"]] == ["AD", "mixed", "CE"]
     assert all(r["runs"] == 2 and r["ci95"] > 0 for r in record["summary"])
     assert record["summary"][0]["against_first"] == 0.0
