@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
+import statistics
 from pathlib import Path
 
 from golden.config import MODELS
@@ -213,7 +215,11 @@ def test_training_page_quotes_the_flagship():
         cells = [f"{100 * one[metric]:.1f}" for one in found]
         error = 100 * found[0][f"{metric}_stderr"]
         assert f"| {task} | {metric} | {' | '.join(cells)} | {error:.1f} |" in text
-    golden = json.loads((results / "perplexity-fbi-135m.json").read_text())["results"]["texts"]
+    assert_golden_perplexities(text, results / "perplexity-fbi-135m.json", slices)
+
+
+def assert_golden_perplexities(text, record, slices):
+    golden = json.loads(record.read_text())["results"]["texts"]
     for arithmetic in ("float", "A16", "A8"):
         cells = [
             f"{part['perplexity']:.4f}"
@@ -221,6 +227,28 @@ def test_training_page_quotes_the_flagship():
             for part in (golden[name][arithmetic] for name in slices)
         ]
         assert f"| {arithmetic} | {' | '.join(cells)} |" in text
+
+
+def test_training_page_tells_how_far_the_larger_flagship_is():
+    folder = ROOT / "benchmarks/results/train-fbi-110m"
+    text = (ROOT / "docs/training.md").read_text()
+    part = text[text.index("### 2 G tokens, under way"):text.index("### To make one")]
+    assert_golden_perplexities(
+        part, folder / "perplexity-step-7230.json", ("wiki", "c4", "tiny")
+    )
+    lines = list(csv.DictReader((folder / "metrics-fbi.csv").read_text().splitlines()))
+    tokens, step = int(lines[-1]["tokens"]), int(lines[-1]["step"])
+    assert f"{tokens / 1e6:,.0f} M of 2,000 M tokens so far (step {step:,} of 7,630" in part
+    pieces = [[line for line in lines if (int(line["step"]) > 2631) == later]
+              for later in (False, True)]  # fmt: skip
+    (rate, share), (rate_then, share_then) = (
+        [statistics.median(float(line[key]) for line in piece) for key in ("tokens_per_s", "mfu")]
+        for piece in pieces
+    )
+    assert (
+        f"{rate / 1e3:.0f} k tokens/s and an MFU of {share:.1%} in the first piece, "
+        f"{rate_then / 1e3:.0f} k and {share_then:.1%} in the second"
+    ) in " ".join(part.split()).replace(" %", "%")
 
 
 def test_training_page_has_the_one_table():
