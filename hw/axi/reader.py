@@ -65,6 +65,41 @@ def request(axi: AxiConfig) -> data.StructLayout:
     )
 
 
+class _OneEntry(wiring.Component):
+    """A queue of one entry with the ports of Amaranth's: theirs would have an address of no bits."""
+
+    def __init__(self, *, width: int):
+        super().__init__(
+            {
+                "w_data": In(width),
+                "w_rdy": Out(1),
+                "w_en": In(1),
+                "r_data": Out(width),
+                "r_rdy": Out(1),
+                "r_en": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Build the register and its valid bit."""
+        m = Module()
+        held = Signal(len(self.w_data), reset_less=True)
+        m.d.comb += [self.w_rdy.eq(~self.r_rdy), self.r_data.eq(held)]
+        with m.If(self.w_en & self.w_rdy):
+            m.d.sync += [held.eq(self.w_data), self.r_rdy.eq(1)]
+        with m.Elif(self.r_en):
+            m.d.sync += self.r_rdy.eq(0)
+        return m
+
+
+def _queue(width: int, depth: int) -> wiring.Component:
+    """Return a queue of registers, look-up RAM or block memory, as `depth` asks."""
+    if depth == 1:
+        return _OneEntry(width=width)
+    kind = fifo.SyncFIFOBuffered if depth >= _BLOCK_MEMORY_FROM else fifo.SyncFIFO
+    return kind(width=width, depth=depth)
+
+
 class ReadClient(wiring.Component):
     """Splits jobs into bursts, and holds what they bring until it is taken.
 
@@ -126,9 +161,7 @@ class ReadClient(wiring.Component):
         with m.Elif(self.job.valid & ~active):
             m.d.sync += [address.eq(self.job.payload.address), rest.eq(self.job.payload.beats)]
 
-        width = self.axi.axi_data_bits + 1
-        kind = fifo.SyncFIFOBuffered if self._depth >= _BLOCK_MEMORY_FROM else fifo.SyncFIFO
-        m.submodules.queue = queue = kind(width=width, depth=self._depth)
+        m.submodules.queue = queue = _queue(self.axi.axi_data_bits + 1, self._depth)
         freed = bind(m, self.o.valid & self.o.ready, "freed")
         m.d.comb += [
             queue.w_data.eq(Cat(self.data, self.last)),
@@ -198,10 +231,8 @@ class ReadMaster(wiring.Component):
         grant = bind(m, Cat(pool[i] & ~pool[:i].any() for i in range(count)), "grant")
 
         # Whose a burst is, whether it is the last of its job, and its length less one.
-        length_bits = clog2(axi.max_burst)
-        m.submodules.route = route = fifo.SyncFIFO(
-            width=count + 1 + length_bits, depth=axi.outstanding
-        )
+        length_bits = max(1, clog2(axi.max_burst))
+        m.submodules.route = route = _queue(count + 1 + length_bits, axi.outstanding)
         load = bind(
             m,
             wanting.any() & (~bus.arvalid | bus.arready) & route.w_rdy & ~self.stop,
@@ -247,7 +278,7 @@ class ReadMaster(wiring.Component):
         here = bind(m, bus.rvalid & bus.rready & ~self.stop, "here")
         owner = route.r_data[:count]
         position = Signal(length_bits)
-        ends = bind(m, position == route.r_data[count + 1 :], "ends") if length_bits else Const(1)
+        ends = bind(m, position == route.r_data[count + 1 :], "ends")
         with m.If(bus.rvalid):
             m.d.sync += position.eq(Mux(bus.rlast, 0, position + 1))
         m.d.comb += [

@@ -137,3 +137,9 @@ def test_what_is_asked_for():
         AxiEngine({}, AxiConfig())
     with pytest.raises(ConfigError, match=r"^axi must be an AxiConfig, not dict$"):
         AxiEngine(TINY, {})
+
+
+def test_no_signal_has_no_bits():
+    """A range like [-1:0] is two bits to Verilog, which nothing drives as it should be."""
+    least = replace(MEMORY, max_burst=1, outstanding=1, weight_fifo=1, coef_fifo=1)
+    assert not re.findall(r"^.*\[-\d+:.*$", generate_axi(TINY, least).text, flags=re.M)

@@ -384,7 +384,8 @@ async def bursts_of_wrong_length(dut) -> None:
     """A burst ends before its last beat, or after it: by one, by five, by a whole burst."""
     core = await begin(dut, 216)
     await core.write("IRQ_ENABLE", bit("IRQ_ENABLE", "error"))
-    for i, more in enumerate((-1, 1, 5, AXI.max_burst)):
+    early = (-1,) if AXI.max_burst > 1 else ()  # a burst of one beat cannot end before it
+    for i, more in enumerate((*early, 1, 5, AXI.max_burst)):
         for kind in ("list", *FETCHED):
             core.pause(0.4 * (i % 2))
             core.memory.latency = 10 * (i % 3)
