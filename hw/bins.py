@@ -14,7 +14,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import layouts
-from .arith import bind, select, shift_left, tree
+from .arith import bind, equals, select, shift_left, tree
 from .blocks import TOTAL_BITS, Total
 from .config import BIN_BANKS, SIGNIFICAND_SHIFT_BITS, EngineConfig, clog2
 from .tree import delay, register
@@ -162,7 +162,9 @@ class Bins(wiring.Component):
         if config.in_blocks:
             # A register for each lane, of which the others are 0.
             reads = [
-                _read(m, out, self.read_en & (self.read_lane == lane) & held, f"read_{lane}")
+                _read(
+                    m, out, self.read_en & equals(self.read_lane, lane) & held, f"read_{lane}"
+                )
                 for lane, (out, held) in enumerate(zip(outputs, holds, strict=True))
             ]
             data = tree(reads, lambda a, b: a | b)

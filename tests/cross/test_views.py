@@ -67,7 +67,7 @@ CORNERS = [
         scale_out="row",
     ),
     # Multipliers and block memory around the array.
-    replace(_SMALL, name="blocks", around="blocks", act_par=2, k_par=4, m_par=2),
+    replace(_SMALL, name="blocks", around="blocks", act_par=4, k_par=4, m_par=2),
     replace(
         _SMALL, name="blocks_tables", structure="tables", group=4, k_par=12, around="blocks",
         k_max=100,

@@ -301,3 +301,15 @@ def test_no_module_stands_twice(config):
         if not name.lstrip("\\").startswith(f"signacc_{config.name}"):
             with pytest.raises(ConfigError, match="none of"):
                 generate(config, top=name)
+
+
+@pytest.mark.parametrize("around", ["luts", "blocks"])
+def test_no_logical_not_of_several_bits(around):
+    """Verilator's lint refuses ``! number``, and so would every cosimulation of the engine."""
+    config = replace(TINY, name=around, around=around, act_par=4, act_format="bf16")
+    several = 0
+    for body in re.findall(r"^module .*?^endmodule$", once(config).text, flags=re.M | re.S):
+        wide = set(re.findall(r"^  (?:reg|wire) \[\d+:\d+\] ([^\s;]+)", body, flags=re.M))
+        several += len(wide)
+        assert not wide & set(re.findall(r"! ?([\w$\\]+)", body))
+    assert several > 100
