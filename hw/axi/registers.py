@@ -165,7 +165,11 @@ REGISTERS: tuple[Register, ...] = (
         lambda c, a: c.weight_words,
     ),
     status("LAYERS_STARTED", 0x60, "layers and loads of this run that the core has begun"),
-    status("VECTORS_DONE", 0x64, "token vectors of this run whose results have all left"),
+    # A list may have more than the register counts.
+    status(
+        "VECTORS_DONE", 0x64,
+        "token vectors of this run whose results have all left, modulo 65536",
+    ),
     status("ACT_FRAMES", 0x68, "frames of s_axis_act taken to their tlast in this run"),
     status("COEF_FRAMES", 0x6C, "the same for s_axis_coef", STREAMS),
     status("WEIGHT_FRAMES", 0x70, "the same for s_axis_weight", STREAMS),
