@@ -370,6 +370,7 @@ class Core:
             k or random_size(self.random, CONFIG.k_max, CONFIG.k_par),
             n or random_size(self.random, CONFIG.n_max, CONFIG.n_par),
             ternary=CONFIG.ternary,
+            act_format=CONFIG.act_format,
         )
         return with_scales(self.random, CONFIG, layer) if CONFIG.scales else layer
 

@@ -40,9 +40,9 @@ CORES = {
     "memory-odd": (
         ODD, AxiConfig(memory=True, axi_data_bits=128, max_burst=4, outstanding=2, coef_fifo=4)
     ),
-    # A beat a burst, one burst on its way, queues of one entry.
+    # A beat a burst, one burst on its way, queues of one entry; bfloat16.
     "memory-least": (
-        replace(TINY, name="least", k_max=60, n_max=40),
+        replace(TINY, name="least", act_format="bf16", k_max=60, n_max=40),
         AxiConfig(
             memory=True, axi_data_bits=1024, max_burst=1, outstanding=1, weight_fifo=1, coef_fifo=1
         ),
