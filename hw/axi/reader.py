@@ -66,7 +66,7 @@ def request(axi: AxiConfig) -> data.StructLayout:
 
 
 class _OneEntry(wiring.Component):
-    """A queue of one entry with the ports of Amaranth's: theirs would have an address of no bits."""
+    """A queue of one entry, ports as of Amaranth's queues, whose address would have no bits."""
 
     def __init__(self, *, width: int):
         super().__init__(
