@@ -29,6 +29,7 @@ from golden.errors import InputError
 
 from .checksums import check_files, hash_files, sealed, unsealed
 from .errors import CheckpointError
+from .files import put_folder
 from .parallel import World
 from .settings import TrainSettings
 
@@ -147,9 +148,7 @@ def write_tensors(
             text = json.dumps(sealed(state, files), indent=1) + "\n"
             (part / STATE).write_text(text, encoding="utf-8")
             _sync(part)
-            if target.exists():  # of a run that was continued from an older one
-                shutil.rmtree(target)
-            os.replace(part, target)
+            put_folder(part, target)  # one is there if the run was continued from an older one
             for old in checkpoints(run)[:-KEPT]:
                 shutil.rmtree(old)
 

@@ -18,6 +18,7 @@ from golden.errors import InputError
 from golden.folder import FORMAT, METADATA
 from golden.pack import pack_signs
 
+from .files import put_folder
 from .published import latent_tensors
 
 
@@ -181,24 +182,6 @@ def _order_metadata(path: Path) -> None:
             file.write(text.ljust(size))
 
 
-def _put(work: Path, folder: Path) -> None:
-    """Rename `work` to `folder`; what is there is removed then, or put back if that fails."""
-    if not folder.exists():
-        os.replace(work, folder)
-        return
-    old = work.with_name(work.name + ".old")
-    os.replace(folder, old)
-    try:
-        os.replace(work, folder)
-    except BaseException:
-        if folder.exists():  # another call was quicker: its model stays
-            shutil.rmtree(old)
-        else:
-            os.replace(old, folder)
-        raise
-    shutil.rmtree(old)
-
-
 def write_packed(
     tensors: dict[str, Tensor],
     metadata: dict[str, str],
@@ -235,8 +218,7 @@ def write_packed(
             file.chmod(0o644)
             with open(file, "rb") as written:
                 os.fsync(written.fileno())
-        _put(work, folder)
+        put_folder(work, folder)
     finally:
-        if work.exists():
-            shutil.rmtree(work)
+        shutil.rmtree(work, ignore_errors=True)
     return folder

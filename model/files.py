@@ -1,8 +1,10 @@
-"""Text files that are whole or not there, and of the format that they must be of."""
+"""Files and folders that are whole or not there, and files of the format that they must be of."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +35,52 @@ def whole(path: Path, temporary: Path) -> Iterator[None]:
         if isinstance(error, OSError):  # a full disk is told of no file
             error.filename = error.filename or str(path)
         raise
+
+
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Give two folders each other's name in one step; False where the system cannot."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except AttributeError:
+        return False
+    return rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
+
+
+def put_folder(work: Path, folder: Path) -> None:
+    """Rename `work`, a whole folder, to `folder`, beside it; what is there is removed.
+
+    `folder` is there at every moment, whole: the two exchange their names in one step, so that
+    whoever is killed leaves the one or the other. A file system that cannot do so has a moment
+    between two renames at which the old one is at ``.NAME.old`` alone.
+
+    Raises
+    ------
+    OSError
+        If it cannot be renamed; what was there is there. `work` may still be there, too.
+    """
+    old = folder.parent / f".{folder.name}.old"
+    if folder.exists():
+        if _exchange(work, folder):
+            old = work
+        else:
+            if old.exists():  # of a call that was killed after its second rename
+                shutil.rmtree(old)
+            os.replace(folder, old)
+            try:
+                os.replace(work, folder)
+            except BaseException:
+                if folder.exists():  # another call was quicker: its folder stays
+                    shutil.rmtree(old)
+                else:
+                    os.replace(old, folder)
+                raise
+    else:
+        os.replace(work, folder)
+    # the new one is in place: what cannot be removed is no failure of it
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_format(data: Any, name: str, version: int, path: Path) -> None:

@@ -13,10 +13,19 @@ import pytest
 import torch
 
 from golden.errors import InputError
-from model.checkpoint import STATE, CheckpointError, checkpoints, read_state, read_tensors
+from model.checkpoint import (
+    STATE,
+    CheckpointError,
+    checkpoints,
+    read_state,
+    read_tensors,
+    write_tensors,
+)
 from model.checksums import FILES, SEAL, hash_files
+from model.parallel import World
 from model.trained import load_trained
 
+from .replaced import watch
 from .tiny import CONFIG, SETTINGS, run
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +86,19 @@ def test_kill_in_mid_checkpoint_leaves_the_one_before(tmp_path, point):
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(one, other)
     assert names(killed) == ["step-00000008", "step-00000012"]
+
+
+def test_a_checkpoint_is_there_at_every_moment_of_its_replacement(tmp_path, monkeypatch):
+    """As where a compact state of the same step is restored."""
+    run(tmp_path, SHORT, stop_after=4)
+    (there,) = checkpoints(tmp_path)
+    state, tensors = read_state(there), read_tensors(there)
+    new = {name: value + 1 for name, value in tensors.items()}
+    watch(monkeypatch, lambda: read_tensors(there))
+    write_tensors(tmp_path, lambda: new, state, World(0, 1, torch.device("cpu")))
+    found = read_tensors(there)
+    assert all(torch.equal(found[name], value) for name, value in new.items())
+    assert names(tmp_path) == ["step-00000004"]
 
 
 @contextmanager

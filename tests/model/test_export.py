@@ -11,10 +11,12 @@ from golden.config import FBI_LINEARS, ModelConfig, linear_key
 from golden.errors import InputError
 from golden.folder import METADATA
 from golden.pack import unpack_signs
+from model import files
 from model.export import export_packed
 from model.fbi import FbiLlm
 from model.packed import load_float
 
+from .replaced import watch
 from .tiny import CONFIG
 
 
@@ -138,9 +140,22 @@ def test_a_folder_that_cannot_be_put_in_place(model, tmp_path, monkeypatch, anot
             raise OSError(5, "Input/output error")
         replace(source, target)
 
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
     monkeypatch.setattr(os, "replace", fails)
     with pytest.raises(OSError, match="Input/output error"):
         export_packed(model.state_dict(), model.config, folder)
     found = (folder / "model.safetensors").read_bytes()
     assert found == before + (b"of the other" if another else b"")
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_model_is_there_at_every_moment_of_its_replacement(model, tmp_path, monkeypatch):
+    """Whoever is killed between two steps leaves a whole model at the name."""
+    folder = export_packed(model.state_dict(), model.config, tmp_path / "m")
+    watch(monkeypatch, lambda: load_float(folder))
+    with torch.no_grad():
+        model.lm_head.weight += 1
+    export_packed(model.state_dict(), model.config, folder)
+    new = load_float(folder).lm_head.weight
+    assert torch.equal(new, model.lm_head.weight.half().float())
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
