@@ -26,6 +26,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from golden.config import ModelConfig
 from golden.errors import InputError
+from golden.files import remove_empty
 
 from .checksums import check_files, hash_files, sealed, unsealed
 from .errors import CheckpointError
@@ -162,6 +163,7 @@ def write_tensors(
         if world.sum(torch.tensor(float(bool(problem)), device=world.device)):
             if world.rank == 0:
                 shutil.rmtree(part, ignore_errors=True)
+                remove_empty([part.parent])
             older = checkpoints(run)
             kept = f"{older[-1]} is kept" if older else "there is no checkpoint yet"
             raise CheckpointError(

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from golden.errors import InputError
+from golden.files import made_folder
 
 from .checkpoint import (
     COMPACT,
@@ -57,7 +58,7 @@ from .files import write_text
 from .metrics import NAME as METRICS
 from .metrics import metrics_text, read_metrics
 from .parallel import World
-from .parts import PartReader, PartWriter, check_parts, remove_other_parts
+from .parts import Part, PartReader, PartWriter, check_parts, remove_other_parts
 
 PART_BYTES = 15_000_000
 LEAST_PART_BYTES = 4096
@@ -144,8 +145,10 @@ def save_compact(source: Path, out: Path, *, part_bytes: int = PART_BYTES) -> Ma
     step = int(state["step"])
     shapes, linears = parameters_of(state, str(path))
     bound = ratio_bound(read_settings(state, str(path)).betas)
+    kept: tuple[Part, ...] = ()
     if (out / NAME).exists():
         older = Manifest.read(out)
+        kept = older.parts
         check_same(older.state, state, str(out))
         if older.step > step:
             raise InputError(f"{out} holds step {older.step} already, later than {path}")
@@ -161,12 +164,29 @@ def save_compact(source: Path, out: Path, *, part_bytes: int = PART_BYTES) -> Ma
             code = "bfloat16" if name in linears else "exact"
             yield _encode, (name, code, bound, values)
 
-    out.mkdir(parents=True, exist_ok=True)
-    writer = PartWriter(out, step, part_bytes)
+    with made_folder(out):
+        try:
+            manifest = _write(out, state, metrics, _in_order(calls()), part_bytes)
+        except BaseException:
+            remove_other_parts(out, kept)  # half a state is of no use
+            raise
+        remove_other_parts(out, manifest.parts)
+    return manifest
+
+
+def _write(
+    out: Path,
+    state: dict[str, Any],
+    metrics: bytes,
+    encoded: Iterator[tuple[Entry, list[bytes], Tensor]],
+    part_bytes: int,
+) -> Manifest:
+    """Write parts and manifest of a state, whose parameters are `encoded`, what `_encode` gives."""
+    writer = PartWriter(out, int(state["step"]), part_bytes)
     stream = squeeze(metrics)
     writer.write(stream)
     entries, sums = [], torch.zeros(4, dtype=torch.float64)
-    for entry, planes, squares in _in_order(calls()):
+    for entry, planes, squares in encoded:
         entries.append(entry)
         sums += squares
         for plane in planes:
@@ -181,7 +201,6 @@ def save_compact(source: Path, out: Path, *, part_bytes: int = PART_BYTES) -> Ma
         state, (len(metrics), len(stream)), tuple(entries), tuple(writer.parts), measured
     )
     manifest.write(out)
-    remove_other_parts(out, manifest.parts)
     return manifest
 
 
@@ -232,11 +251,17 @@ def restore_compact(folder: Path, run: Path, *, if_newer: bool = False) -> Path 
 
         for decoded in _in_order(calls()):
             tensors |= decoded
-    run.mkdir(parents=True, exist_ok=True)
-    # before the checkpoint: of lines past a checkpoint's step training drops its own
-    write_text(run / METRICS, metrics.decode())
     state = {**state, COMPACT: {"format": FORMAT, "version": VERSION, "lost": LOST}}
-    return write_tensors(run, lambda: tensors, state, World(0, 1, torch.device("cpu")))
+    with made_folder(run):
+        new = not (run / METRICS).exists()
+        try:
+            # before the checkpoint: of lines past a checkpoint's step training drops its own
+            write_text(run / METRICS, metrics.decode())
+            return write_tensors(run, lambda: tensors, state, World(0, 1, torch.device("cpu")))
+        except BaseException:
+            if new:
+                (run / METRICS).unlink(missing_ok=True)
+            raise
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

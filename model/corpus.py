@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from golden.errors import InputError
+from golden.files import made_folder
 
 from .checksums import file_hash
 from .data import load_shard, save_shard
@@ -75,30 +76,30 @@ def text_shards(
     tokenizer = vocabulary.build()
     end = vocabulary.tokens.index(END_OF_TEXT)
     documents = read_sources(tree)
-    out.mkdir(parents=True, exist_ok=True)  # nothing is touched for a tree that is none
-    shards = []
-    for name, texts in documents.items():
-        stream: list[int] = []
-        encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        for place in rng.permutation(len(encoded)):
-            stream += [end, *encoded[place].ids]
-        whole = len(stream) // length
-        rows = np.array(stream[: whole * length], dtype=np.uint16).reshape(-1, length)
-        kept = held.clean(rows)
-        if not len(kept):
-            click.echo(f"{name}: no whole row of {length} tokens, left out")
-            continue
-        file = f"real-{name}.npy" + (".xz" if compress else "")
-        save_shard(out / file, kept)
-        source, licence = SOURCES[name]
-        shard = describe(out, file, group="real", source=source, licence=licence,
-                         dropped=len(rows) - len(kept))  # fmt: skip
-        click.echo(f"{file}: {shard.tokens} tokens, {shard.dropped} rows shared held-out text")
-        shards.append(shard)
-    wordnet = tree / "usr/share/wordnet"
-    if wordnet.is_dir():
-        starts = seed_texts(wordnet, documents.get("wiki", []), rng)
-        save_shard(out / SEEDS, rng.permutation(seed_rows(starts, tokenizer, end)))
+    with made_folder(out):  # nothing is touched for a tree that is none
+        shards = []
+        for name, texts in documents.items():
+            stream: list[int] = []
+            encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+            for place in rng.permutation(len(encoded)):
+                stream += [end, *encoded[place].ids]
+            whole = len(stream) // length
+            rows = np.array(stream[: whole * length], dtype=np.uint16).reshape(-1, length)
+            kept = held.clean(rows)
+            if not len(kept):
+                click.echo(f"{name}: no whole row of {length} tokens, left out")
+                continue
+            file = f"real-{name}.npy" + (".xz" if compress else "")
+            save_shard(out / file, kept)
+            source, licence = SOURCES[name]
+            shard = describe(out, file, group="real", source=source, licence=licence,
+                             dropped=len(rows) - len(kept))  # fmt: skip
+            click.echo(f"{file}: {shard.tokens} tokens, {shard.dropped} rows shared held-out text")
+            shards.append(shard)
+        wordnet = tree / "usr/share/wordnet"
+        if wordnet.is_dir():
+            starts = seed_texts(wordnet, documents.get("wiki", []), rng)
+            save_shard(out / SEEDS, rng.permutation(seed_rows(starts, tokenizer, end)))
     return shards
 
 

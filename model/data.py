@@ -21,6 +21,8 @@ from torch import Tensor
 
 from golden.errors import InputError
 
+from .files import whole
+
 NOT_A_TARGET = -1
 
 
@@ -35,12 +37,14 @@ def save_shard(path: Path, tokens: np.ndarray) -> None:
         )
     path = Path(path)
     temporary = path.with_name(path.name + ".part")
-    try:
+    with whole(path, temporary):
         with lzma.open(temporary, "wb") if path.suffix == ".xz" else open(temporary, "wb") as file:
-            np.save(file, tokens)
+            # what np.save writes, which does not say of a full disk that it is full
+            array = np.ascontiguousarray(tokens)
+            header = np.lib.format.header_data_from_array_1_0(array)
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(array.data)
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_array(source: Path | BinaryIO, **options: Any) -> np.ndarray:

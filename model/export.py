@@ -15,6 +15,7 @@ from torch import Tensor
 
 from golden.config import ModelConfig
 from golden.errors import InputError
+from golden.files import made_folder
 from golden.folder import FORMAT, METADATA
 from golden.pack import pack_signs
 
@@ -194,7 +195,6 @@ def write_packed(
     """Write packed tensors as a folder: see :func:`export_packed`."""
     folder = Path(folder)
     check_replaceable(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     data = {
         "format": FORMAT,
         "architectures": ["FbiLlmForCausalLM"],
@@ -203,22 +203,29 @@ def write_packed(
         **(extra_config or {}),
     }
     data["format"] = FORMAT  # by which a folder is known, and may be replaced
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    files = {"config.json": json.dumps(data, indent=1) + "\n", **(extra_files or {})}
+    with made_folder(folder.parent):
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            save_file(tensors, work / "model.safetensors", metadata=metadata)
-            _order_metadata(work / "model.safetensors")
+            _write(work, tensors, metadata, files)
+            put_folder(work, folder)
         except SafetensorError as error:  # a full disk is no OSError there
             raise OSError(f"{folder} cannot be written: {error}") from None
-        (work / "config.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        for name, text in (extra_files or {}).items():
-            (work / name).write_text(text, encoding="utf-8")
-        work.chmod(0o755)
-        for file in work.iterdir():
-            file.chmod(0o644)
-            with open(file, "rb") as written:
-                os.fsync(written.fileno())
-        put_folder(work, folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     return folder
+
+
+def _write(
+    work: Path, tensors: dict[str, Tensor], metadata: dict[str, str], files: dict[str, str]
+) -> None:
+    """Write a packed model's files to a folder, and put them on disk."""
+    save_file(tensors, work / "model.safetensors", metadata=metadata)
+    _order_metadata(work / "model.safetensors")
+    for name, text in files.items():
+        (work / name).write_text(text, encoding="utf-8")
+    work.chmod(0o755)
+    for file in work.iterdir():
+        file.chmod(0o644)
+        with open(file, "rb") as written:
+            os.fsync(written.fileno())

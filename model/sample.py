@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from golden.errors import InputError
+from golden.files import made_folder
 
 from .data import load_seeds, save_shard
 from .errors import told
@@ -241,29 +242,29 @@ def sample_shards(
         compiled=device.type == "cuda",
     )  # fmt: skip
     sampler.record()
-    out.mkdir(parents=True, exist_ok=True)
-    made = 0
-    for number in itertools.count(rank, ranks):
-        if shards is not None and number >= shards:
-            return made
-        file = out / f"sampled-{seed}-{number:04d}.npy"
-        if file.is_file():
-            continue
-        rng = np.random.default_rng((seed, number))
-        torch.manual_seed(int(rng.integers(2**63)))
-        rows = rng.integers(0, len(forced), batch)
-        count = np.minimum(width[rows], 1 + rng.integers(0, forced.shape[1], batch))
-        count = np.maximum(count, np.minimum(width[rows], 4))
-        picked = torch.from_numpy(forced[rows].astype(np.int64)).to(device)
-        tokens = sampler.run(picked, torch.from_numpy(count).to(device))
-        kept = keep_varied(tokens).cpu().numpy().astype(np.uint16)
-        if len(kept):
-            save_shard(file, kept)
-        elapsed = time.monotonic() - start
-        made += 1
-        say(f"device {rank}, shard {number}: kept {len(kept)}/{batch}, {elapsed:.0f} s")
-        if elapsed * (1 + 1 / made) > seconds:
-            return made
+    with made_folder(out):
+        made = 0
+        for number in itertools.count(rank, ranks):
+            if shards is not None and number >= shards:
+                return made
+            file = out / f"sampled-{seed}-{number:04d}.npy"
+            if file.is_file():
+                continue
+            rng = np.random.default_rng((seed, number))
+            torch.manual_seed(int(rng.integers(2**63)))
+            rows = rng.integers(0, len(forced), batch)
+            count = np.minimum(width[rows], 1 + rng.integers(0, forced.shape[1], batch))
+            count = np.maximum(count, np.minimum(width[rows], 4))
+            picked = torch.from_numpy(forced[rows].astype(np.int64)).to(device)
+            tokens = sampler.run(picked, torch.from_numpy(count).to(device))
+            kept = keep_varied(tokens).cpu().numpy().astype(np.uint16)
+            if len(kept):
+                save_shard(file, kept)
+            elapsed = time.monotonic() - start
+            made += 1
+            say(f"device {rank}, shard {number}: kept {len(kept)}/{batch}, {elapsed:.0f} s")
+            if elapsed * (1 + 1 / made) > seconds:
+                return made
     raise AssertionError("numbers do not end")
 
 

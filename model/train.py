@@ -12,7 +12,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from golden.config import ModelConfig
 from golden.errors import InputError
+from golden.files import make_folder, remove_empty
 
 from .batches import Batch, read_batches
 from .carry import bring
@@ -172,11 +172,10 @@ class Run:
 
     def _held(self) -> RunLock | None:
         """Hold the run folder, on the first process; InputError on every one if it is held."""
-        lock, problem, self._made = None, None, False
+        lock, problem, self._made = None, None, list[Path]()
         if self.world.rank == 0:
             try:
-                self._made = not self.out.exists()
-                self.out.mkdir(parents=True, exist_ok=True)
+                self._made = make_folder(self.out)
                 lock = RunLock(self.out)
             except (InputError, OSError) as error:
                 problem = error
@@ -189,9 +188,7 @@ class Run:
         """Let go of a run folder that nothing came of, without a trace if there was none before."""
         if self._lock is not None:
             self._lock.close()
-        if self._made:
-            with suppress(OSError):  # not if there is something in it
-                self.out.rmdir()
+        remove_empty(self._made)
 
     def _kept(self) -> str:
         whole = checkpoints(self.out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import click
@@ -18,6 +18,8 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+
+from golden.files import made_folder
 
 from .files import write_files
 
@@ -36,19 +38,21 @@ def deliver(
     files: Callable[[], Mapping[Path, Iterable[bytes]]],
     *,
     as_json: bool = False,
+    folder: str | Path | None = None,
     kinds: Iterable[Path] = (),
 ) -> None:
     """Print results by `show`, then make and write `files`: each even if the other fails.
 
-    What was written is said on standard output unless `as_json`, or on standard error if standard
-    output could not be written. Of the files in `kinds`, those that were not made now are removed:
-    what an earlier run left there would pass for a part of this one.
+    `folder` is made for them if it is not there. What was written is said on standard output unless
+    `as_json`, or on standard error if standard output could not be written. Of the files in
+    `kinds`, those that were not made now are removed: what an earlier run left there would pass for
+    a part of this one.
 
     Raises
     ------
     OSError
         If standard output or a file cannot be written. Of the files there are all or none,
-        and without them nothing is removed.
+        and without them nothing is removed and no folder made.
     """
     lost: BaseException | None = None
     try:
@@ -57,8 +61,9 @@ def deliver(
             sys.stdout.flush()
     except (OSError, SystemExit) as error:  # rich ends the program if a pipe is closed
         lost = error
-    made = files()
-    write_files(made)
+    with nullcontext() if folder is None else made_folder(folder):
+        made = files()
+        write_files(made)
     for path in kinds:
         if path not in made and path.is_file():
             path.unlink()

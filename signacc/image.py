@@ -19,6 +19,7 @@ import numpy as np
 
 from golden.config import linear_key
 from golden.errors import InputError
+from golden.files import made_folder
 from golden.folder import load_packed
 from hw.config import ConfigError, EngineConfig
 from hw.streams import weight_beats, weights_from_beats
@@ -129,8 +130,8 @@ def export_image(
 
     folder = Path(output)
     check_output_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_files({folder / BINARY: parts(), folder / INDEX: index()})
+    with made_folder(folder):
+        write_files({folder / BINARY: parts(), folder / INDEX: index()})
     return layers
 
 

@@ -104,7 +104,6 @@ def _files(options: SimulateOptions, result: Estimate) -> dict[Path, list[bytes]
 
         folder = Path(options.plot)
         images = estimate_plots(model_name(options.model), result)
-        folder.mkdir(parents=True, exist_ok=True)
         files = joined(files, {folder / name: [image] for name, image in images.items()})
     return files
 
@@ -129,4 +128,6 @@ def run_command(options: SimulateOptions) -> None:
         else:
             estimate_tables(model_name(options.model), report)
 
-    deliver(show, lambda: _files(options, result), as_json=options.as_json)
+    deliver(
+        show, lambda: _files(options, result), as_json=options.as_json, folder=options.plot
+    )

@@ -144,7 +144,6 @@ def _files(
         from .charts import png_images
 
         folder = Path(options.out)
-        folder.mkdir(parents=True, exist_ok=True)
         files[folder / "compare.json"] = [json.dumps(report, indent=2).encode() + b"\n"]
         with progress("drawing"):
             images = png_images(result, prefill)
@@ -191,5 +190,5 @@ def run_command(options: CompareOptions) -> None:
         plots = [Path(options.out) / f"{name}.png" for name in NAMES]
     deliver(
         show, lambda: _files(options, result, prefill, report, flips), as_json=options.as_json,
-        kinds=plots,
+        folder=options.out, kinds=plots,
     )

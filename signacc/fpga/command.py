@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from golden.errors import InputError
+from golden.files import made_folder
 from hw.config import EngineConfig
 from signacc.console import progress
 from signacc.files import check_output_file, check_output_folder, write_texts
@@ -71,10 +72,11 @@ def run_command(
     with progress(f"generating {config.name}, {part}") as step:
         design, lanes = part_design(config, part)
         work = work_folder(design.top, target) if folder is None else folder
-        result = implement(
-            design, chosen, options, work, place=not synthesis_only, parallel=jobs,
-            say=lambda text: step.say(f"{design.top} on {target}: {text}"),
-        )
+        with made_folder(work):
+            result = implement(
+                design, chosen, options, work, place=not synthesis_only, parallel=jobs,
+                say=lambda text: step.say(f"{design.top} on {target}: {text}"),
+            )
     report: dict[str, Any] = {
         "design": {"config": config.to_dict(), "part": part, "top": design.top, "lanes": lanes},
         "options": {

@@ -1,6 +1,7 @@
 """Results on disk: nothing finished is lost, a torn line is dropped, one run at a time."""
 
 import errno
+import fcntl
 import json
 import os
 
@@ -53,6 +54,71 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
             store.append([{"key": "c"}])
         assert error.value.filename == str(tmp_path / RESULTS)
         assert store.records == {}
+
+
+@pytest.mark.parametrize("room", [0, 5, 15, 25, 26, 40])
+def test_a_full_disk_keeps_whole_lines_and_an_empty_folder_goes(tmp_path, monkeypatch, room):
+    """Of a batch what fits is kept: computed is computed."""
+    write, folder = os.write, tmp_path / "new/sub"
+    records = [{"key": key} for key in "abc"]
+    length = len(json.dumps(records[0])) + 1
+    assert length == 13
+
+    def full(descriptor, data):
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(descriptor, data[:room])
+        room -= written
+        return written
+
+    def append():
+        with ResultStore(folder) as store:
+            monkeypatch.setattr(os, "write", full)
+            store.append(records)
+
+    fits = room // length
+    if fits == len(records):
+        append()
+    else:
+        with pytest.raises(OSError, match="No space left"):
+            append()
+    if not fits:
+        assert not list(tmp_path.iterdir())
+        return
+    text = (folder / RESULTS).read_text()
+    assert text == "".join(json.dumps(record) + "\n" for record in records[:fits])
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_file_without_results_stays_unless_a_run_that_made_it_fails(tmp_path, there):
+    def store_nothing(error=None):
+        with ResultStore(tmp_path / "new"):
+            if error is not None:
+                raise error
+
+    if there:
+        store_nothing()
+    with pytest.raises(KeyboardInterrupt):
+        store_nothing(KeyboardInterrupt())
+    found = [path.name for path in tmp_path.rglob("*")]
+    assert found == (["new", RESULTS] if there else [])
+
+
+def test_a_file_that_another_run_removes_is_made_again(tmp_path, monkeypatch):
+    """One that stores nothing removes its file while the next one has it open, without its lock."""
+    first, lock = ResultStore(tmp_path).__enter__(), fcntl.flock
+
+    def late(descriptor, how):
+        if first is not None:
+            first.__exit__(OSError, OSError(), None)
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with ResultStore(tmp_path) as store:
+        store.append([{"key": "a"}])
+    with ResultStore(tmp_path) as store:
+        assert list(store.records) == ["a"]
 
 
 def test_two_runs_at_once_are_refused(tmp_path):
