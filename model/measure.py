@@ -5,16 +5,20 @@
 
 `slices` holds ``*.utf8`` files of text that training has not seen. The packed model may have been
 made elsewhere, and one of the two is enough: what the ratio needs is kept in
-``losses-<model>.json`` (`model.loss_files`).
+``losses-<model>.json`` (`model.loss_files`). What is done is kept in ``eval-parts.json`` until
+``eval.json`` is written: the same command goes on from there.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -24,6 +28,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from golden.errors import InputError
+from golden.files import made_folder
 from golden.generate import check_room, encoded, generate, load_tokenizer
 
 from .checkpoint import COMPACT, checkpoints, read_state
@@ -32,7 +37,9 @@ from .errors import told
 from .evaluate import Logits, Perplexity, perplexity, ratio, window_losses
 from .fbi import FbiLlm
 from .files import write_text
-from .loss_files import TextLosses, WindowLosses
+from .kept import Kept, code_hash, model_hash
+from .loss_files import TextLosses, WindowLosses, tokens_hash
+from .manifest import vocabulary_hash
 from .packed import load_float
 from .teacher import Teacher, load_teacher
 from .tokenizer import END_OF_TEXT, Vocabulary, pieces, read_vocabulary
@@ -49,6 +56,9 @@ DRAWN = (("temperature 0.8, top-p 0.9", 0.8, 0.9), ("temperature 1, top-p 0.9", 
 
 TEACHER_WINDOW = 384
 """Teacher tokens of a window: about the text of a student's of 512."""
+
+
+Scores = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -150,6 +160,53 @@ def score_teacher(teacher: Teacher, text: Text, device: str) -> dict[str, float]
     }
 
 
+def score_text(
+    models: dict[str, FbiLlm],
+    teacher: Teacher,
+    text: Text,
+    window: int,
+    device: str,
+    part: Callable[..., Any],
+) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Return all figures of a text, and the models' losses fp64 ``[windows]``.
+
+    `part` is called for each model and the teacher, with what computes its figures, and what they
+    depend on by keyword.
+    """
+    scores: dict[str, object] = {
+        "bytes": text.bytes,
+        "student_tokens": len(text.student),
+        "teacher_tokens": len(text.teacher),
+        "student_bytes_per_token": round(text.bytes / len(text.student), 4),
+        "teacher_bytes_per_token": round(text.bytes / len(text.teacher), 4),
+    }
+    of = {"tokens": tokens_hash(text.student), "window": window}
+
+    def losses_of(logits: Logits) -> list[float]:
+        return window_losses(logits, text.student, window=window, device=device).tolist()
+
+    losses = {
+        name: torch.tensor(part(name, partial(losses_of, model), **of), dtype=torch.float64)
+        for name, model in models.items()
+    }
+    scores |= {name: _score(values, text, window) for name, values in losses.items()}
+    if len(losses) == 2:
+        scores["fbi_over_twin"] = ratio(losses["fbi"], losses["twin"])
+    size = next(iter(models.values())).config.vocab_size
+    head = teacher.embedding[:size].t()
+
+    def of_teacher() -> tuple[Scores, list[float]]:
+        return score_teacher(teacher, text, device), losses_of(lambda t: teacher(t) @ head)
+
+    scores["teacher"], restricted = part(
+        "teacher", of_teacher, **of, teacher_tokens=tokens_hash(text.teacher), bytes=text.bytes,
+        size=size,
+    )  # fmt: skip
+    restricted = torch.tensor(restricted, dtype=torch.float64)
+    scores["teacher_restricted_to_cut"] = _score(restricted, text, window)
+    return scores, losses
+
+
 @torch.no_grad()
 def score_rows(
     models: dict[str, Logits],
@@ -159,28 +216,37 @@ def score_rows(
     size: int,
     context: int,
     device: str,
-) -> dict[str, dict[str, float]]:
-    """Return perplexities per student token on rows uint16 ``[n, length]`` of teacher tokens."""
+    part: Callable[[str, Callable[[], Scores]], Scores] = lambda who, compute: compute(),
+) -> dict[str, Scores]:
+    """Return perplexities per student token on rows uint16 ``[n, length]`` of teacher tokens.
+
+    `part` is called for each model and the teacher, with what computes its scores.
+    """
     table, count = pieces(full, size)
     pieces_of = torch.from_numpy(table.astype(np.int64)).to(device)
     counts = torch.from_numpy(count).to(device)
-    total = dict.fromkeys(models, 0.0)
-    tokens = 0
-    teacher_nats, spelled = 0.0, 0
-    for part in torch.from_numpy(rows.astype(np.int64)).split(16):
-        part = part.to(device)
-        batch = expand(part, pieces_of, counts, context)
-        flat = batch.target.flatten()
-        tokens += int((flat >= 0).sum())
-        for name, logits in models.items():
+    split = [some.to(device) for some in torch.from_numpy(rows.astype(np.int64)).split(16)]
+
+    def score(logits: Logits) -> Scores:
+        nats, tokens = 0.0, 0
+        for some in split:
+            batch = expand(some, pieces_of, counts, context)
+            flat = batch.target.flatten()
             scores = logits(batch.tokens).float().flatten(0, 1)
-            total[name] += float(F.cross_entropy(scores, flat, ignore_index=-1, reduction="sum"))
-        scores = teacher.logits(part)[:, :-1].float().flatten(0, 1)
-        teacher_nats += float(F.cross_entropy(scores, part[:, 1:].flatten(), reduction="sum"))
-        spelled += int(counts[part[:, 1:]].sum())
-    result = {n: {"perplexity": round(math.exp(v / tokens), 4)} for n, v in total.items()}
-    result["teacher"] = {"perplexity_per_student_token": round(math.exp(teacher_nats / spelled), 4)}
-    return result
+            nats += float(F.cross_entropy(scores, flat, ignore_index=-1, reduction="sum"))
+            tokens += int((flat >= 0).sum())
+        return {"perplexity": round(math.exp(nats / tokens), 4)}
+
+    def score_of_teacher() -> Scores:
+        nats, spelled = 0.0, 0
+        for some in split:
+            scores = teacher.logits(some)[:, :-1].float().flatten(0, 1)
+            nats += float(F.cross_entropy(scores, some[:, 1:].flatten(), reduction="sum"))
+            spelled += int(counts[some[:, 1:]].sum())
+        return {"perplexity_per_student_token": round(math.exp(nats / spelled), 4)}
+
+    result = {name: part(name, partial(score, logits)) for name, logits in models.items()}
+    return {**result, "teacher": part("teacher", score_of_teacher)}
 
 
 def uncached(logits: Logits, device: str) -> Callable[[Tensor, object], Tensor]:
@@ -194,8 +260,8 @@ def uncached(logits: Logits, device: str) -> Callable[[Tensor, object], Tensor]:
     return decode
 
 
-def write_samples(model: FbiLlm, cut: Tokenizer, path: Path, device: str, new_tokens: int) -> None:
-    """Continue each of `PROMPTS`, greedily and drawn, and write the text."""
+def samples(model: FbiLlm, cut: Tokenizer, device: str, new_tokens: int) -> str:
+    """Continue each of `PROMPTS`, greedily and drawn, and return the text."""
     end = cut.token_to_id(END_OF_TEXT)
     parts = []
     for prompt in PROMPTS:
@@ -210,7 +276,7 @@ def write_samples(model: FbiLlm, cut: Tokenizer, path: Path, device: str, new_to
                 stop=frozenset({end}),
             )
             parts.append(f"[{label}] {prompt}|{cut.decode(list(new))}\n")
-    path.write_text("\n".join(parts), encoding="utf-8")
+    return "\n".join(parts)
 
 
 @click.command()
@@ -258,47 +324,49 @@ def main(
     rows = read_rows(held_out, len(full.tokens), len(large.cos)) if held_out else None
     for prompt in PROMPTS:
         check_room(config, 1 + len(encoded(cut, prompt, add_special_tokens=False)), new_tokens)
-    out.mkdir(parents=True, exist_ok=True)
-    write_samples(student, cut, out / "samples.txt", device, new_tokens)
+    hashes = {name: model_hash(model, model.config.to_dict()) for name, model in models.items()}
+    hashes["teacher"] = model_hash(large, asdict(large.config))
+    kept = Kept(
+        out / "eval-parts.json",
+        {"device": device, "torch": torch.__version__, "code": code_hash()}, click.echo,
+    )  # fmt: skip
     result: dict[str, object] = {"window": window, "dtype": "float32", "device": device}
-    kept: dict[str, dict[str, TextLosses]] = {name: {} for name in models}
     if twin is not None and (state := read_state(checkpoints(twin)[-1])).get(COMPACT):
         # of a machine that is gone: its weights are rounded, those of a packed model are not
         result["twin_weights"] = {"step": state["step"], **state[COMPACT]["lost"]}
-    for title, text in texts.items():
-        scores: dict[str, object] = {
-            "bytes": text.bytes,
-            "student_tokens": len(text.student),
-            "teacher_tokens": len(text.teacher),
-            "student_bytes_per_token": round(text.bytes / len(text.student), 4),
-            "teacher_bytes_per_token": round(text.bytes / len(text.teacher), 4),
-        }
-        losses = {
-            name: window_losses(logits, text.student, window=window, device=device)
-            for name, logits in models.items()
-        }
-        scores |= {name: _score(values, text, window) for name, values in losses.items()}
-        for name, values in losses.items():
-            kept[name][title] = TextLosses.of(text.student, values)
-        if len(losses) == 2:
-            scores["fbi_over_twin"] = ratio(losses["fbi"], losses["twin"])
-        scores["teacher"] = score_teacher(large, text, device)
-        rows_of_head = large.embedding[: config.vocab_size].t()
-        restricted = window_losses(
-            lambda t, head=rows_of_head: large(t) @ head, text.student, window=window,
-            device=device,
+
+    def part(where: str, who: str, compute: Callable[[], Any], **of: object) -> Any:
+        return kept.part(f"{where}, {who}", {"model": hashes[who], **of}, compute)
+
+    with made_folder(out):
+        written = part(
+            "samples.txt", next(iter(models)), lambda: samples(student, cut, device, new_tokens),
+            tokenizer=hashlib.sha256(cut.to_str().encode()).hexdigest(), new_tokens=new_tokens,
+            prompts=PROMPTS,
         )  # fmt: skip
-        scores["teacher_restricted_to_cut"] = _score(restricted, text, window)
-        result[title] = scores
-        click.echo(f"{title}: {json.dumps(scores)}")
-    for name, texts_of in kept.items():
-        WindowLosses(name, window, texts_of).write(out / f"losses-{name}.json")
-    if rows is not None:
-        result["held_out_sampled"] = score_rows(
-            models, large, full, rows, config.vocab_size, window, device
-        )
-        click.echo(json.dumps(result["held_out_sampled"]))
-    write_text(out / "eval.json", json.dumps(result, indent=1) + "\n")
+        write_text(out / "samples.txt", written)
+        measured = {name: {} for name in models}
+        for title, text in texts.items():
+            scores, losses = score_text(models, large, text, window, device, partial(part, title))
+            for name, values in losses.items():
+                measured[name][title] = TextLosses.of(text.student, values)
+            result[title] = scores
+            click.echo(f"{title}: {json.dumps(scores)}")
+        for name, texts_of in measured.items():
+            WindowLosses(name, window, texts_of).write(out / f"losses-{name}.json")
+        if rows is not None:
+            of = {
+                "rows": tokens_hash(torch.from_numpy(rows.astype(np.int64))),
+                "length": rows.shape[1], "vocabulary": vocabulary_hash(full),
+                "size": config.vocab_size, "window": window,
+            }  # fmt: skip
+            result["held_out_sampled"] = score_rows(
+                models, large, full, rows, config.vocab_size, window, device,
+                partial(part, "held_out_sampled", **of),
+            )  # fmt: skip
+            click.echo(json.dumps(result["held_out_sampled"]))
+        write_text(out / "eval.json", json.dumps(result, indent=1) + "\n")
+    kept.remove()
 
 
 if __name__ == "__main__":
