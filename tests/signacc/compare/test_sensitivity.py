@@ -9,7 +9,14 @@ from golden.config import named_model
 from signacc.compare.comparison import ENERGY, SPEED
 from signacc.compare.estimates import our_entry
 from signacc.compare.figures import Figure
-from signacc.compare.sensitivity import Flip, flips, knobs, sensitivity, turning_factor
+from signacc.compare.sensitivity import (
+    WIDEST,
+    Flip,
+    flips,
+    knobs,
+    sensitivity,
+    turning_factor,
+)
 from sim.interval import Interval
 from sim.system import estimate, named_system
 
@@ -71,6 +78,18 @@ def test_every_knob_moves_its_figure():
         assert knob.low <= 1 <= knob.high
         assert knob.apply(system, 3.0) != system
         assert knob.apply(system, 1.0) == system
+
+
+@pytest.mark.parametrize(
+    ("factor", "lanes"),
+    [(1 / WIDEST, 1), (0.05, 1), (0.17, 1), (0.2, 2), (1.0, 8), (1.2, 10), (WIDEST, 800)],
+)
+def test_a_machine_of_few_vector_lanes_keeps_one(factor, lanes):
+    """Of 8 lanes a hundredth is none, which is no machine: the nearest whole number, or 1."""
+    system = named_system("ulx3s")
+    assert system.vector_lanes == 8
+    (knob,) = [knob for knob in knobs(SPEED, system) if knob.name == "vector lanes"]
+    assert knob.apply(system, factor).vector_lanes == lanes
 
 
 def test_what_neither_memory_nor_clock_turns_alone_both_turn_together():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sim.memory import named_channel
-from sim.memory.commands import Request, address, chunks, mixed, replay, sequential
+from sim.memory.commands import Channel, Request, address, chunks, mixed, replay, sequential
 
 DDR4 = replace(named_channel("ddr4-3200"), t_refi=1e9)  # 2.5 ns a burst
 
@@ -58,6 +58,31 @@ def test_refresh_takes_its_time():
     trace = sequential(DDR4, 2000)
     lost = time_ns(trace, often) - time_ns(trace)
     assert lost == pytest.approx(350 + DDR4.reopen_ns, abs=20)
+
+
+@pytest.mark.parametrize(
+    ("start", "data_end"),
+    [
+        # due at 1000: precharge at once (tRP 13.75), refresh (350), activate, read, data: 30
+        (0.0, 1000 + 13.75 + 350 + 30),
+        # activated at 990: precharge at 1022.5 (tRAS)
+        (990.0, 1022.5 + 13.75 + 350 + 30),
+    ],
+)
+def test_a_refresh_closes_the_row_first(start, data_end):
+    channel, request = Channel(replace(DDR4, t_refi=1000.0)), Request(0, 0, 0, 0)
+    channel.now = start
+    channel.open_row(request)
+    channel.issue(request)
+    channel.refresh_if_due()
+    assert (channel.open_row_of(request) is None) == (start > 0)  # not due before
+    channel.now = max(channel.now, 1000.0)
+    channel.refresh_if_due()
+    assert channel.open_row_of(request) is None
+    other = Request(0, 1, 0, 0)
+    channel.open_row(other)
+    channel.issue(other)
+    assert channel.data_end == pytest.approx(data_end)
 
 
 def test_addresses():

@@ -9,7 +9,7 @@ from sim.serving.cost import Prices
 from sim.serving.fleet import Fleet, serve
 from sim.serving.lengths import Lengths
 from sim.serving.measure import Window, _notes, _saturated, measured
-from sim.serving.requests import PS
+from sim.serving.requests import PS, Requests
 from sim.serving.scheduler import Scheduler
 
 from .machines import machine
@@ -83,6 +83,18 @@ def test_littles_law_of_the_window(run):
     assert found["present"]["mean"] == pytest.approx(
         found["rate"] * found["end_to_end_s"]["mean"], rel=0.02
     )
+
+
+def test_a_window_has_its_begin_and_not_its_end():
+    """A request that arrives as it ends is of the next one."""
+    fleet, window = Fleet(machine=machine(), scheduler=SCHEDULER), Window.of(1.0, 5.0)
+    times = [window.begin - 1, window.begin, window.end - 1, window.end, window.end + 1]
+    each = np.ones(len(times), dtype=np.int64)
+    requests = Requests(np.array(times), each, each)
+    found = measured(fleet, serve(fleet, requests, marks=window.marks), window)
+    assert found["arrivals"] == 2
+    assert found["rate"] == pytest.approx(2 / 5)
+    assert found["end_to_end_s"]["count"] == found["ttft_s"]["count"] == 2
 
 
 def test_idle_power_counts():
