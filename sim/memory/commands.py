@@ -198,8 +198,6 @@ class Channel:
         done = closed + timing.t_rp + timing.t_rfc
         for bank in self._banks.values():
             bank.row, bank.activate_from = None, max(bank.activate_from, done)
-        for rank in self._ranks:
-            rank.last_activate = max(rank.last_activate, done - timing.t_rrd_s)
         self.now = done
         self._refresh_at += timing.t_refi
 

@@ -69,7 +69,8 @@ def test_refresh_takes_its_time():
         (990.0, 1022.5 + 13.75 + 350 + 30),
     ],
 )
-def test_a_refresh_closes_the_row_first(start, data_end):
+@pytest.mark.parametrize("group", [0, 1])  # tRRD is of no weight: tRFC is longer
+def test_a_refresh_closes_the_row_first(start, data_end, group):
     channel, request = Channel(replace(DDR4, t_refi=1000.0)), Request(0, 0, 0, 0)
     channel.now = start
     channel.open_row(request)
@@ -79,7 +80,7 @@ def test_a_refresh_closes_the_row_first(start, data_end):
     channel.now = max(channel.now, 1000.0)
     channel.refresh_if_due()
     assert channel.open_row_of(request) is None
-    other = Request(0, 1, 0, 0)
+    other = Request(0, group, 0, 0)
     channel.open_row(other)
     channel.issue(other)
     assert channel.data_end == pytest.approx(data_end)
