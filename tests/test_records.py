@@ -209,13 +209,17 @@ def test_training_page_quotes_the_flagship():
         mine, theirs = ours["accuracy"]["float"][task], twins["accuracy"]["twin"][task]
         cells = [f"{100 * x:.1f}" for x in (mine[metric], theirs[metric], mine[f"{metric}_stderr"])]
         assert f"| {task} | {metric} | {' | '.join(cells)} |" in text
-    golden = json.loads((folder / "zero-shot-golden.json").read_text())["results"]
+    assert_golden_accuracies(text, folder / "zero-shot-golden.json")
+    assert_golden_perplexities(text, results / "perplexity-fbi-135m.json", slices)
+
+
+def assert_golden_accuracies(text, record):
+    golden = json.loads(record.read_text())["results"]
     for task, metric in golden["metric"].items():
         found = [golden["accuracy"][way][task] for way in ("float", "A16", "A8")]
         cells = [f"{100 * one[metric]:.1f}" for one in found]
         error = 100 * found[0][f"{metric}_stderr"]
         assert f"| {task} | {metric} | {' | '.join(cells)} | {error:.1f} |" in text
-    assert_golden_perplexities(text, results / "perplexity-fbi-135m.json", slices)
 
 
 def assert_golden_perplexities(text, record, slices):
@@ -232,23 +236,48 @@ def assert_golden_perplexities(text, record, slices):
 def test_training_page_tells_how_far_the_larger_flagship_is():
     folder = ROOT / "benchmarks/results/train-fbi-110m"
     text = (ROOT / "docs/training.md").read_text()
-    part = text[text.index("### 2 G tokens, under way"):text.index("### To make one")]
-    assert_golden_perplexities(
-        part, folder / "perplexity-step-7230.json", ("wiki", "c4", "tiny")
+    part = text[text.index("### 2 G tokens, its twin under way"):text.index("### To make one")]
+    assert_golden_perplexities(part, folder / "perplexity.json", ("wiki", "c4", "tiny"))
+    assert_golden_accuracies(part, folder / "zero-shot-golden.json")
+    ours, twins = (
+        {int(line["step"]): line for line in csv.DictReader(file.read_text().splitlines())}
+        for file in (folder / "metrics-fbi.csv", folder / "metrics-twin.csv")
     )
-    lines = list(csv.DictReader((folder / "metrics-fbi.csv").read_text().splitlines()))
-    tokens, step = int(lines[-1]["tokens"]), int(lines[-1]["step"])
-    assert f"{tokens / 1e6:,.0f} M of 2,000 M tokens so far (step {step:,} of 7,630" in part
-    pieces = [[line for line in lines if (int(line["step"]) > 2631) == later]
-              for later in (False, True)]  # fmt: skip
-    (rate, share), (rate_then, share_then) = (
-        [statistics.median(float(line[key]) for line in piece) for key in ("tokens_per_s", "mfu")]
-        for piece in pieces
-    )
+    said = " ".join(part.split()).replace(" %", "%")
+    step = max(ours)
+    assert f"{int(ours[step]['tokens']) / 1e6:,.0f} M tokens ({step:,} steps;" in said
+    assert step == 7630, "complete"
+
+    def medians(lines):
+        return [statistics.median(float(x[key]) for x in lines) for key in ("tokens_per_s", "mfu")]
+
+    pieces = [
+        medians([line for step, line in ours.items() if first < step <= last])
+        for first, last in ((0, 2631), (2631, 7230), (7230, 7630))
+    ]
+    rates, shares = zip(*pieces, strict=True)
+    assert "{:.0f} k, {:.0f} k and {:.0f} k tokens/s".format(*(r / 1e3 for r in rates)) in said
+    assert "an MFU of {:.1%}, {:.1%} and {:.1%}".format(*shares) in said
+    record = json.loads((ROOT / "benchmarks/results/train_step-110m.json").read_text())["results"]
+    assert record["devices"] == 1
+    alone = record["tokens_per_s"]
+    assert "{:.0%}, {:.1%} and {:.1%} of twice one".format(*(r / 2 / alone for r in rates)) in said
+    last = max(twins)
     assert (
-        f"{rate / 1e3:.0f} k tokens/s and an MFU of {share:.1%} in the first piece, "
-        f"{rate_then / 1e3:.0f} k and {share_then:.1%} in the second"
-    ) in " ".join(part.split()).replace(" %", "%")
+        f"is at {int(twins[last]['tokens']) / 1e6:,.0f} of 2,000 M tokens** (step {last:,} of "
+        f"{step:,}; {medians(twins.values())[0] / 1e3:.0f} k tokens/s;"
+    ) in said
+    gaps = [
+        statistics.mean(
+            float(ours[step]["loss"]) - float(twins[step]["loss"])
+            for step in twins.keys() & ours.keys() if first < step <= first + 500
+        )
+        for first in (500, 1500, 3500)
+    ]  # fmt: skip
+    assert (
+        "its loss is {:.3f} nats lower over steps 500 to 1,000, {:.3f} over 1,500 to 2,000 and "
+        "{:.3f} over 3,500 to 4,000"
+    ).format(*gaps) in said
 
 
 def test_training_page_has_the_one_table():
