@@ -23,6 +23,7 @@ from axi_tools import (
     scale_bytes,
     start,
     weight_bytes,
+    wrong_lengths,
 )
 from cocotb.queue import Queue
 from cocotbext.axi import AxiRamRead, AxiReadBus, AxiResp
@@ -385,6 +386,7 @@ async def bursts_of_wrong_length(dut) -> None:
     core = await begin(dut, 216)
     await core.write("IRQ_ENABLE", bit("IRQ_ENABLE", "error"))
     early = (-1,) if AXI.max_burst > 1 else ()  # a burst of one beat cannot end before it
+    ended_early = 0
     for i, more in enumerate((*early, 1, 5, AXI.max_burst)):
         for kind in ("list", *FETCHED):
             core.pause(0.4 * (i % 2))
@@ -395,7 +397,10 @@ async def bursts_of_wrong_length(dut) -> None:
             # The first beat of a burst of at least two; or the region's last burst.
             bursts = [at for at in range(low, high - BUS, BUS) if at // BUS % AXI.max_burst != (
                 AXI.max_burst - 1)]
-            core.memory.misfit = (bursts[0] if more < 0 else high - BUS, more)
+            # What one beat holds comes in a burst that cannot end before it: one beat more.
+            kept = more if more > 0 or bursts else 1
+            ended_early += kept < 0
+            core.memory.misfit = (bursts[0] if kept < 0 else high - BUS, kept)
             await core.command("start")
             await core.until(lambda: dut.irq.value == 1, "irq")
             await core.wait_idle()
@@ -410,6 +415,8 @@ async def bursts_of_wrong_length(dut) -> None:
             core.answers.transfers.clear()
             core.requests.transfers.clear()
             await core.run(core.layers(2))
+    # A list of two descriptors is four beats of a bus that is narrower than one.
+    assert ended_early or not early or BUS >= DESCRIPTOR_BYTES
 
 
 BAD_LAYERS = [
@@ -433,7 +440,9 @@ if CONFIG.resident:
                  for field, fault in BAD_LAYERS if field not in ("bad_m", "bad_address")]
     BAD_LOADS.append(("bad_address", {"weight_address": 2**20 + 1}))
     # One word too far.
-    last = CONFIG.weight_words - CONFIG.beats(CONFIG.k_par + 1, CONFIG.n_par + 1)
+    last = CONFIG.weight_words - CONFIG.beats(
+        min(CONFIG.k_par + 1, CONFIG.k_max), min(CONFIG.n_par + 1, CONFIG.n_max)
+    )
     BAD_LOADS.append(("bad_w", {"w": last + 1}))
 else:
     BAD_LAYERS += [("bad_address", {"weight_address": 2**20 + 1}), ("bad_flags", {"flags": 1})]
@@ -504,12 +513,13 @@ async def frames_of_wrong_length(dut) -> None:
         for j, layer in enumerate(layers):
             frame = act_bytes(layer)
             if j == victim:
-                frame = frame[:-size] if i < 3 else frame + frame[:size]
+                wrong = wrong_lengths(frame, size)
+                frame, field = wrong[2 if i < 3 and len(wrong) > 2 else 0]
             core.send("act", frame)
         await core.command("start")
         await core.until(lambda: dut.s_axi_bvalid.value == 0, "the answer to start to go")
         await core.wait_idle()
-        await core.take_error("act_short" if i < 3 else "act_long")
+        await core.take_error(f"act_{field}")
         done = await core.recover(layers)
         assert done < sum(layer.n * layer.m for layer in layers[: victim + 1])
         await core.run(core.layers(1))
@@ -572,10 +582,12 @@ async def start_while_busy(dut) -> None:
     core = await begin(dut, 212)
     layers = core.layers(2, CONFIG.k_max, CONFIG.n_max)
     await core.prepare(layers)
+    core.sink.pause = True  # with results to give away the core is busy, however small
     await core.command("start")
     await core.point_at(0, 0)
     await core.command("start")
     await core.take_error("start_busy")
+    core.sink.pause = False
     for layer in layers:
         await core.check_results(layer)
     await core.wait_idle()

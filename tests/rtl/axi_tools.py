@@ -109,6 +109,17 @@ WIDTHS = {
 FRAMES = {"act": act_bytes, "coef": coef_bytes, "weight": weight_bytes, "scale": scale_bytes}
 
 
+def wrong_lengths(frame: bytes, size: int) -> list[tuple[bytes, str]]:
+    """A frame of beats of `size` bytes made too long and, if it has several, too short.
+
+    By one beat and by a whole frame; by one beat and to one beat. With each what ERROR says of it.
+    """
+    wrong = [(frame + frame[:size], "long"), (frame * 2, "long")]
+    if len(frame) > size:
+        wrong += [(frame[:-size], "short"), (frame[:size], "short")]
+    return wrong
+
+
 # ---- watch over the protocol -----------------------------------------------------------------
 
 
@@ -363,12 +374,16 @@ class Core:
             self.send(name, FRAMES[name](layer))
 
     def random_layer(self, k: int | None = None, n: int | None = None) -> LayerJob:
-        """A random layer that the engine can take; its shape too, if none is given."""
+        """A random layer that the engine can take: of `k` inputs and `n` outputs, or of its largest
+        if these are more; of a random size, if none is given."""
+        m = int(self.random.integers(1, CONFIG.m_par + 1))
+        k = k or random_size(self.random, CONFIG.k_max, CONFIG.k_par)
+        n = n or random_size(self.random, CONFIG.n_max, CONFIG.n_par)
         layer = random_layer(
             self.random,
-            int(self.random.integers(1, CONFIG.m_par + 1)),
-            k or random_size(self.random, CONFIG.k_max, CONFIG.k_par),
-            n or random_size(self.random, CONFIG.n_max, CONFIG.n_par),
+            m,
+            min(k, CONFIG.k_max),
+            min(n, CONFIG.n_max),
             ternary=CONFIG.ternary,
             act_format=CONFIG.act_format,
         )

@@ -32,6 +32,13 @@ RESIDENT = EngineConfig(
     name="resident", k_par=6, n_par=3, m_par=2, structure="shared", group=2, scale_out="groups",
     weights="memory", weight_words=150, act_bits=10, k_max=50, n_max=40, act_par=3, out_par=1,
 )
+# The smallest maxima that are legal: one word of inputs, one tile of outputs, of one each; then
+# one more of both, with room for two layers in the core.
+ONE = EngineConfig(name="one", k_par=1, n_par=1, act_bits=4, k_max=1, n_max=1)
+WORD = replace(
+    TINY, name="word", scale_out="groups", k_max=TINY.k_par, n_max=TINY.n_par
+)
+WORD_AND_ONE = replace(RESIDENT, name="word_and_one", k_max=7, n_max=4, weight_words=8)
 CORES = {
     "streams-odd": (ODD, AxiConfig()),
     # As wide as a weight beat: the engine can take all that the bus brings.
@@ -52,6 +59,17 @@ CORES = {
     "memory-row": (ROW, AxiConfig(memory=True, axi_data_bits=64)),
     "memory-resident": (
         RESIDENT, AxiConfig(memory=True, axi_data_bits=32, max_burst=8, outstanding=3)
+    ),
+    "streams-one": (ONE, AxiConfig()),
+    "streams-word-and-one": (WORD_AND_ONE, AxiConfig()),
+    "memory-word": (
+        WORD,
+        AxiConfig(
+            memory=True, axi_data_bits=1024, max_burst=1, outstanding=1, weight_fifo=1, coef_fifo=1
+        ),
+    ),
+    "memory-word-and-one": (
+        WORD_AND_ONE, AxiConfig(memory=True, axi_data_bits=64, max_burst=8)
     ),
 }
 # Benches that are not for every engine.
@@ -78,7 +96,9 @@ def benches_of(core: str) -> list[str]:
 
 
 def test_all_benches_are_named():
-    assert [len(benches_of(core)) for core in CORES] == [16, 15, 14, 14, 17, 19, 14, 15]
+    assert [len(benches_of(core)) for core in CORES] == [
+        16, 15, 14, 14, 17, 19, 14, 15, 16, 19, 14, 15
+    ]
     assert set().union(*map(benches_of, CORES)) >= set(ONLY_FOR)
 
 
