@@ -646,3 +646,80 @@ def test_the_baselines_page_quotes_one_launch():
         "racecheck": "RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)"
     }
     assert not any("reason" in one for one in found["results"]["racecheck"])
+
+
+def test_model_page_quotes_the_training_logs():
+    """Means over the 200 steps before each point; the ratio is logged each 50 steps."""
+    text = (ROOT / "docs/model.md").read_text(encoding="utf-8")
+    fbi, twin = (
+        [json.loads(line) for line in (
+            ROOT / f"benchmarks/results/train-fbi-43m/log-{who}.jsonl"
+        ).read_text().splitlines()] for who in ("fbi", "twin")
+    )
+    ends = (500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 8600)
+
+    def means(log, key):
+        return [statistics.mean(
+            line[key] for line in log if end - 200 < line["step"] <= end and line[key] is not None
+        ) for end in ends]
+
+    for name, log in (("FBI-LLM", fbi), ("twin", twin)):
+        assert f"| {name} | {' | '.join(f'{x:.3f}' for x in means(log, 'loss'))} |" in text
+    ratio = " | ".join(f"{1000 * x:.2f}" for x in means(fbi, "flip_flop"))
+    assert f"| flip-flop ratio ×1000 | {ratio} |" in text
+
+
+def test_training_page_tells_how_the_twins_part():
+    text = " ".join((ROOT / "docs/training.md").read_text(encoding="utf-8").split())
+    fbi, twin = (
+        list(csv.DictReader(
+            (ROOT / f"benchmarks/results/train-fbi-135m/metrics-{who}.csv").read_text().splitlines()
+        )) for who in ("fbi", "twin")
+    )
+    gaps = [float(a["loss"]) - float(b["loss"]) for a, b in zip(fbi, twin, strict=True)]
+    at = [int(line["tokens"]) / 1e6 for line in fbi]
+    assert all(gap < 0 for gap, tokens in zip(gaps, at, strict=True) if 4 < tokens < 80)
+
+    def around(tokens):  # the mean of the three lines up to there
+        last = max(i for i, one in enumerate(at) if one <= tokens + 0.5)
+        return statistics.mean(gaps[last - 2:last + 1])
+
+    assert (
+        f"{around(105):.2f} nats at 105 M and {around(176):.2f} at 176 M (means of three lines)"
+    ) in text
+    assert all(abs(around(tokens) - 0.1) < 0.01 for tokens in range(176, 230))
+
+
+def test_training_page_quotes_four_devices_and_seeds():
+    text = " ".join((ROOT / "docs/training.md").read_text(encoding="utf-8").split())
+    one, kernel, four = (
+        json.loads((ROOT / f"benchmarks/results/train_step-135m{kind}.json").read_text())["results"]
+        for kind in ("-exact", "", "-4")
+    )
+    for row in (one, kernel, four):
+        assert (
+            f"| {1e3 * row['step_s']:.1f} | {row['tokens_per_s']:,.0f} | {100 * row['mfu']:.1f} % "
+            f"| {row['matmul_tflops']:.0f} |"
+        ) in text
+    share = four["tokens_per_s"] / (4 * one["tokens_per_s"])
+    assert f"Four devices do {100 * share:.1f} % of four times the line before" in text
+    rate = 4 * kernel["tokens_per_s"] * share
+    assert f"| 4 | {rate / 1e3:,.0f} k ({100 * share:.1f} %" in text
+    rate *= 2 * share**0.5
+    assert f"| 8 | {rate / 1e3:,.0f} k ({100 * share**0.5:.1f} %" in text
+
+    def ranges(*studies):
+        found = {}
+        for study in studies:
+            path = ROOT / f"benchmarks/results/studies/{study}.json"
+            for run in json.loads(path.read_text())["results"]["runs"]:
+                found.setdefault(run["variant"], []).append(run["held_out_loss"])
+        return [max(all_) - min(all_) for all_ in found.values() if len(all_) == 3]
+
+    longer = ranges("loss-46m", "axis-46m")
+    first, short = ranges("loss-46m-first"), ranges("loss", "axis")
+    assert (
+        f"differ by {min(longer):.2f} to {max(longer):.2f} nats in the AD loss (range), in the "
+        f"first study by {min(first):.2f} to {max(first):.2f}."
+    ) in text
+    assert f"had {min(short):.2f} to {max(short):.2f}, and told" in text
