@@ -78,14 +78,18 @@ class Metrics:
 
 
 def read_metrics(run: Path) -> list[dict[str, float | int | None]]:
-    """Return the lines of a run folder's ``metrics.csv``, steps and tokens as integers.
+    """Return the lines of a run's metrics, steps and tokens as integers.
+
+    Parameters
+    ----------
+    run : a run folder, whose ``metrics.csv`` is read, or such a file by itself
 
     Raises
     ------
     InputError
         If there is none, or it is none of ours.
     """
-    path = Path(run) / NAME
+    path = Path(run) if Path(run).is_file() else Path(run) / NAME
     try:
         with open(path, newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)

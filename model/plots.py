@@ -1,11 +1,20 @@
-"""Curves of training runs, as SVG files."""
+"""Curves of training runs, as SVG files.
+
+    python -m model.plots FBI-LLM=flagship/fbi twin=flagship/twin --out loss.svg
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import click
+
 from golden.errors import InputError
+
+from .errors import told
+from .metrics import read_metrics
 
 PANELS = {
     "loss": "loss, nats a token",
@@ -15,6 +24,9 @@ PANELS = {
 }
 """Columns of ``metrics.csv`` that are drawn, and what their axes say."""
 
+START = 0.05
+"""Share of a plot's tokens whose losses, high as they are, may lie above the loss's axis."""
+
 Row = Mapping[str, float | int | None]
 
 
@@ -23,8 +35,23 @@ def _plain(name: str) -> str:
     return ("\u2009" if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
+def _range_of_loss(runs: Iterable[Sequence[Row]]) -> tuple[float, float] | None:
+    """Return the limits of the loss's axis: all that is not of the first `START` of the tokens."""
+    points = [
+        (row["tokens"], row["loss"]) for rows in runs for row in rows if row["loss"] is not None
+    ]
+    begin = START * max((tokens for tokens, _ in points), default=0)
+    late = [loss for tokens, loss in points if tokens >= begin and math.isfinite(loss)]
+    if not late or min(late) == max(late):
+        return None
+    margin = 0.05 * (max(late) - min(late))
+    return min(late) - margin, max(late) + margin
+
+
 def plot_runs(runs: Mapping[str, Sequence[Sequence[Row]]], path: Path) -> Path:
     """Draw the panels of one or several runs over student tokens into one SVG file.
+
+    The loss's axis ends where losses after the first `START` of the tokens do.
 
     Parameters
     ----------
@@ -57,6 +84,8 @@ def plot_runs(runs: Mapping[str, Sequence[Sequence[Row]]], path: Path) -> Path:
         axis.set_ylabel(label)
         if column == "grad_norm":  # one bad start must not flatten the others
             axis.set_yscale("log")
+        if column == "loss":  # nor the first steps all that comes after
+            axis.set_ylim(_range_of_loss(rows for group in runs.values() for rows in group))
         axis.grid(alpha=0.3)
     axes.flat[0].legend(fontsize="small")
     path = Path(path)
@@ -65,3 +94,25 @@ def plot_runs(runs: Mapping[str, Sequence[Sequence[Row]]], path: Path) -> Path:
     FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None})
     temporary.replace(path)
     return path
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("runs", nargs=-1, required=True, metavar="NAME=RUN...")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The SVG file.")
+@told()
+def main(runs: tuple[str, ...], out: Path) -> None:
+    """Draw runs in one plot.
+
+    A RUN is a run folder or its metrics.csv; those of one NAME are drawn in one colour.
+    """
+    shown: dict[str, list[list[dict[str, float | int | None]]]] = {}
+    for run in runs:
+        name, equals, path = run.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"a run must be given as NAME=RUN, not {run!r}")
+        shown.setdefault(name, []).append(read_metrics(Path(path)))
+    click.echo(plot_runs(shown, out))
+
+
+if __name__ == "__main__":
+    main()

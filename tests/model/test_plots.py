@@ -1,7 +1,9 @@
 import pytest
+from click.testing import CliRunner
 
 from golden.errors import InputError
-from model.plots import PANELS, plot_runs
+from model.metrics import COLUMNS
+from model.plots import PANELS, main, plot_runs
 
 
 def rows(count, flips=True):
@@ -44,6 +46,26 @@ def test_names_of_folders_are_shown_letter_by_letter(tmp_path):
     assert r"<!-- lr$\frac$ -->" in text
 
 
+def test_high_losses_of_the_start_do_not_flatten_those_that_follow(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    shown = []
+    monkeypatch.setattr(Figure, "subplots", lambda figure, *a, __=Figure.subplots: (
+        shown.append(__(figure, *a)), shown[-1])[1])  # fmt: skip
+    losses = [9.0, *(3 - 0.01 * i for i in range(1, 99)), 2.5, float("nan")]
+    late = [{**rows(2)[0], "tokens": 20 * (i + 1), "loss": x} for i, x in enumerate(losses)]
+    high = [{**rows(2)[0], "tokens": 500, "loss": 3.5}]  # a spike later on is in the picture
+    plot_runs({"a": [late], "b": [high]}, tmp_path / "a.svg")
+    low, top = shown[0].flat[0].get_ylim()
+    lowest, highest = 3 - 0.98, 3.5
+    assert low == pytest.approx(lowest - 0.05 * (highest - lowest))
+    assert top == pytest.approx(highest + 0.05 * (highest - lowest))
+    plot_runs({"a": [rows(2)]}, tmp_path / "a.svg")  # one point alone
+    low, top = shown[1].flat[0].get_ylim()
+    assert low < rows(2)[0]["loss"] < top
+
+
 def test_nothing_to_draw_is_said(tmp_path):
     pytest.importorskip("matplotlib")
     with pytest.raises(InputError, match="at least one line of metrics"):
@@ -55,3 +77,41 @@ def test_without_matplotlib_the_message_says_what_to_install(tmp_path, monkeypat
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.backends.backend_svg", None)
     with pytest.raises(InputError, match="plots need matplotlib"):
         plot_runs({"a": [rows(3)]}, tmp_path / "a.svg")
+
+
+def metrics_file(path):
+    lines = [[i, 10 * i, 3.0 - i, 1e-3, 1.0, "", 5.0, 0.1, i] for i in range(1, 4)]
+    assert len(lines[0]) == len(COLUMNS)
+    path.write_text("\n".join(",".join(map(str, line)) for line in [COLUMNS, *lines]) + "\n")
+
+
+def test_command_draws_folders_and_files(tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "fbi").mkdir()
+    metrics_file(tmp_path / "fbi/metrics.csv")
+    metrics_file(tmp_path / "other.csv")
+    out = tmp_path / "a.svg"
+    ours, twins = f"FBI-LLM={tmp_path / 'fbi'}", f"twin={tmp_path / 'other.csv'}"
+    result = CliRunner().invoke(main, [ours, "--out", str(out)])
+    assert (result.exit_code, result.output) == (0, f"{out}\n")
+    one = out.read_text()
+    assert CliRunner().invoke(main, [ours, twins, "--out", str(out)]).exit_code == 0
+    assert "<!-- twin -->" in out.read_text()
+    assert "<!-- twin -->" not in one
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        (["fbi"], "a run must be given as NAME=RUN, not 'fbi'"),
+        (["=x"], "NAME=RUN"),
+        (["fbi="], "NAME=RUN"),
+        (["fbi=nowhere"], "there is none in nowhere"),
+    ],
+)
+def test_command_refuses_in_a_sentence(tmp_path, runs, said, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, [*runs, "--out", "a.svg"])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not any(tmp_path.iterdir())
