@@ -23,6 +23,8 @@ SOURCE = Workload(
     output=Lengths(kind="geometric", mean=64, high=512),
 )
 SYSTEMS = ("kv260", "u280", "asic7")
+SEEDS = 8
+"""Draws of lengths that a capacity is measured with, to see how far it depends on them."""
 PRICES = Prices(accelerator_usd=1000)
 """An assumption, for the shape of the curve alone."""
 
@@ -54,6 +56,21 @@ def capacities() -> list[dict[str, object]]:
                           for batch in (1, 4, 16, 32)}}
         for system in SYSTEMS
     ]
+
+
+def gains() -> list[dict[str, object]]:
+    """Return what batches of 32 bring over single requests, for each of SEEDS draws of lengths."""
+    result = []
+    for system in SYSTEMS:
+        rates = {
+            batch: [capacity(fleet(system, batch=batch), SOURCE, seed) for seed in range(SEEDS)]
+            for batch in (1, 32)
+        }
+        result.append({
+            "system": system, "by_max_batch": rates,
+            "gain": [many / one - 1 for one, many in zip(rates[1], rates[32], strict=True)],
+        })
+    return result
 
 
 def loads() -> list[dict[str, object]]:
@@ -94,7 +111,7 @@ def main(out: Path) -> None:
     write_record(
         out,
         {"model": MODEL, "workload": SOURCE.to_dict(), "prices": PRICES.to_dict(),
-         "capacities": capacities(), "loads": loads(), "policies": policies(),
+         "capacities": capacities(), "gains": gains(), "loads": loads(), "policies": policies(),
          "routers": routers()},
         ("signacc", "numpy"), mark="modelled",
     )

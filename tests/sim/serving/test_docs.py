@@ -1,18 +1,23 @@
 """The page of serving, and its design record: figures are those of the records."""
 
+import importlib
 import json
 import re
 from dataclasses import fields
 from pathlib import Path
 
+from golden.config import named_model
+from hw.config import named_preset
 from signacc.report import quantity
 from sim.serving.arrivals import PROCESSES
 from sim.serving.routers import ROUTERS
 from sim.serving.scheduler import POLICIES
 from sim.serving.settings import Settings
+from sim.system import Machine, named_system
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+PROSE = " ".join(PAGE.split())
 DESIGN = (ROOT / "docs/design/0012-serving-by-jumps.md").read_text(encoding="utf-8")
 
 
@@ -85,3 +90,58 @@ def test_the_findings_are_those_of_the_record():
             f"| {row['router']} | {ms(row['ttft_s'], 50, 99)} | "
             f"{ms(row['end_to_end_s'], 50, 99)} | {row['mean_batch']:.2f} |"
         ) in PAGE
+
+
+def test_what_batches_bring_is_said_as_a_range_of_seeds():
+    """One seed's gain is not the machine's: capacities depend on the lengths that were drawn."""
+    found = record("serving-study.json")
+    first = {row["system"]: row["by_max_batch"] for row in found["capacities"]}
+    spreads = []
+    for row in found["gains"]:
+        system, rates = row["system"], row["by_max_batch"]
+        assert {len(values) for values in (*rates.values(), row["gain"])} == {8}
+        assert {batch: values[0] for batch, values in rates.items()} == {
+            batch: first[system][batch] for batch in ("1", "32")
+        }
+        gains = [many / one - 1 for one, many in zip(rates["1"], rates["32"], strict=True)]
+        assert gains == row["gain"]
+        said = f"{100 * min(gains):.0f} to {100 * max(gains):.0f} %"
+        assert f"{said} on `{system}`" in PROSE or (
+            f"`{system}` takes four vectors at once: {said}" in PROSE
+        )
+        spreads += [max(values) / min(values) - 1 for values in rates.values()]
+    assert f"differs by up to {100 * max(spreads):.0f} %, so two of different seeds" in PROSE
+    assert [named_preset(name).m_par for name in ("kv260", "u280", "asic7")] == [1, 1, 4]
+
+
+def test_what_is_said_of_loads_and_policies_is_in_the_record():
+    found = record("serving-study.json")
+    below = [row for row in found["loads"] if row["load"] < 1]
+    assert len(below) == len(found["loads"]) - 1
+    assert all(row["utilisation"] > row["load"] for row in below)
+    chunked, first = found["policies"]
+    assert chunked["gap_s"]["p99"] < first["gap_s"]["p99"]
+    for name in ("mean", "p50", "p99"):
+        one, other = chunked["end_to_end_s"], first["end_to_end_s"]
+        assert abs(one[name] - other[name]) < min(one[f"{name}_ci95"], other[f"{name}_ci95"])
+
+
+def test_a_pass_holds_the_tokens_that_the_page_says():
+    held = [Machine(named_model("fbi-7b"), named_system(name)).most_tokens
+            for name in ("kv260", "asic7")]
+    assert f"({held[0]} for fbi-7b on `kv260`, {held[1]} on `asic7`)" in PROSE
+
+
+def test_what_the_speed_was_measured_on_is_said(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    scheduler = importlib.import_module("serving").SCHEDULER
+    assert (
+        f"lengths as in the findings, `{scheduler.policy}`, batches of at most "
+        f"{scheduler.max_batch}, a budget of {scheduler.token_budget} tokens"
+    ) in PROSE
+    found = record("serving.json")
+    assert found["workload"] == record("serving-study.json")["workload"]
+    minute, one, *asking = found["fleets"]
+    assert f"takes {minute['processor_s'] / 60:.1f} minutes of processor time" in PROSE
+    rate = one["requests_per_processor_s"]
+    assert [round(rate / row["requests_per_processor_s"]) for row in asking] == [2, 2]
