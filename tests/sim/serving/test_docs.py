@@ -6,10 +6,13 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from golden.config import named_model
 from hw.config import named_preset
 from signacc.report import quantity
-from sim.serving.arrivals import PROCESSES
+from sim.errors import InputError
+from sim.serving.arrivals import PROCESSES, check_run
 from sim.serving.routers import ROUTERS
 from sim.serving.scheduler import POLICIES
 from sim.serving.settings import Settings
@@ -145,3 +148,17 @@ def test_what_the_speed_was_measured_on_is_said(monkeypatch):
     assert f"takes {minute['processor_s'] / 60:.1f} minutes of processor time" in PROSE
     rate = one["requests_per_processor_s"]
     assert [round(rate / row["requests_per_processor_s"]) for row in asking] == [2, 2]
+
+
+def test_a_run_takes_what_the_page_says_and_not_more():
+    said = re.search(
+        r"at most ([\d,]+) requests expected, 10\^(\d) a second, and takes at most 10\^(\d) s",
+        PROSE,
+    )
+    requests = int(said[1].replace(",", ""))
+    rate, span = 10.0 ** int(said[2]), 10.0 ** int(said[3])
+    check_run(rate, requests / rate)
+    check_run(requests / span, span)
+    for bad in ((rate, (requests + 1) / rate), (1.01 * rate, 1e-9), (1e-9, 1.01 * span)):
+        with pytest.raises(InputError):
+            check_run(*bad)
