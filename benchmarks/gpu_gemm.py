@@ -23,6 +23,7 @@ from pathlib import Path
 
 import click
 import torch
+from gpu_gemm_tiles import COUNTS, TILES, name_of
 from gpu_worker import Task, supervise
 from program import OutputFile, Program
 
@@ -30,30 +31,13 @@ from golden.config import named_model
 from signacc.baseline.device import require_gpu
 from signacc.baseline.errors import DeviceError
 from signacc.baseline.sign_wgmma import WgmmaTile, compile_tile
-from signacc.baseline.tiles import WGMMA_TILES
 from signacc.baseline.weights import FUSED, fused_shape
 from signacc.files import write_text
-
-COUNTS = (16, 64, 256, 4096)
-TILES = {
-    16: [*WGMMA_TILES[32], WgmmaTile(1, 1, 64, 8, 4)],
-    64: [*WGMMA_TILES[64]],
-    256: [*WGMMA_TILES[1024], WgmmaTile(1, 1, 128, 6), WgmmaTile(1, 1, 128, 6, 2),
-          WgmmaTile(2, 1, 256, 6, 2), WgmmaTile(2, 3, 64, 8)],
-    4096: [*WGMMA_TILES[1 << 30], WgmmaTile(3, 1, 128, 8)],
-}
-"""Tiles of the warpgroup kernel that are tried for so many vectors: those that the path chooses
-from, and others, some so small that a processor works on two at a time."""
 
 FAMILIES = ("layer", "library", "wgmma16", "wgmma8", "triton")
 COLUMNS = {"cuBLAS bf16": "cublas bf16", "Triton a16": "triton16", "wgmma a16": "wgmma16",
            "Triton a8": "triton8", "wgmma a8": "wgmma8"}
 """Columns of the summary: the fastest kernel whose name begins so."""
-
-def name_of(tile: WgmmaTile, bits: int) -> str:
-    """Return the name of the warpgroup kernel with a tile."""
-    t = tile
-    return f"wgmma{bits} {t.outputs}x{t.vectors} {t.consumers}wg {t.stages}st split{t.split}"
 
 
 def _compile(job: tuple[WgmmaTile, int]) -> tuple[str, bytes | str]:

@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 
 import torch
 import torch.nn.functional as F
-from gpu_gemm import COUNTS, TILES, name_of
+from gpu_gemm_tiles import COUNTS, TILES, name_of
 from gpu_worker import Tasks
 from torch import Tensor
 

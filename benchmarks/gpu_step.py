@@ -143,10 +143,9 @@ class Bench:
 
     def both_ways(self, decoder, last: int) -> dict[str, object]:
         """Compare a step in one launch, twice, with kernel by kernel on the same cache."""
-        from signacc.baseline.decoder import Cache
 
         path = decoder.path
-        cache = Cache(path.config, 1, last + 2, path)
+        cache = path.cache(1, last + 2)
         tokens = torch.randint(0, path.config.vocab_size, (1,), device=self.device)
         outs = []
         for way in ("none", ONE_LAUNCH, ONE_LAUNCH):
@@ -287,9 +286,8 @@ class Bench:
 
     def logits(self, decoder, last: int, first: list[torch.Tensor]) -> torch.Tensor:
         """Return a step's logits over keys and values of a fixed seed; keep those of the first."""
-        from signacc.baseline.decoder import Cache
 
-        cache = Cache(decoder.path.config, 1, last + 2, decoder.path)
+        cache = decoder.path.cache(1, last + 2)
         generator = torch.Generator(self.device).manual_seed(1)
         for rows in (*cache.keys, *cache.values):
             rows.normal_(generator=generator)

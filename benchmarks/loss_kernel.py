@@ -23,7 +23,8 @@ from record import write_record
 from train_step import first_pieces
 
 from golden.errors import InputError
-from model.loss import FirstPiece, _loss_chunk, chunk_length
+from model.first_piece import FirstPiece
+from model.loss import _loss_chunk, chunk_length
 
 LAUNCHES = (
     {"LANES": 512, "WARPS": 16, "REGISTERS": 64, "PROGRAMS": 2},

@@ -31,7 +31,8 @@ from step_profile import gaps, read_trace
 from torch.profiler import ProfilerActivity, profile
 
 from model import loss as loss_module
-from model.loss import FirstPiece, Wanted, chunked_loss
+from model.first_piece import FirstPiece
+from model.loss import Wanted, chunked_loss
 from model.metrics import flops_per_token, matmul_rate
 from model.parallel import Replica, World, compile_decoder, repeat_to_the_bit, run_program
 from model.settings import PARALLEL, TrainSettings

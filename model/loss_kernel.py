@@ -10,15 +10,12 @@ record 18). All sums have a fixed order: results repeat to the bit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .loss import FirstPiece
+from .first_piece import FirstPiece
 
 WARPS, REGISTERS = 8, 64
 """Of a program, and of a thread: four programs fill the registers of a multiprocessor."""

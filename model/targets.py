@@ -11,7 +11,8 @@ from torch import Tensor
 from golden.errors import InputError
 
 from .data import expand
-from .loss import FirstPiece, Wanted
+from .first_piece import FirstPiece
+from .loss import Wanted
 from .teacher import Teacher
 from .tokenizer import Vocabulary, pieces
 

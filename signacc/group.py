@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import click
 
-from .start import INTERRUPTED, Interruption, raise_interruptions
+from .interruption import INTERRUPTED, Interruption, raise_interruptions
 
 MAY_BE_EMPTY = {"prompt", "stop", "constraints", "arguments"}
 """Options that take an empty text, or refuse it themselves; what another command reads."""

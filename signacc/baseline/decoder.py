@@ -9,23 +9,11 @@ from torch import Tensor
 from golden.config import ModelConfig
 
 from . import ops
+from .cache import Cache
 from .paths import Path
 
 LIBRARY_BATCH = 16
 """Sequences from which PyTorch's attention is faster than :func:`.ops.attend` (H200, measured)."""
-
-
-class Cache:
-    """Keys and values of every layer, ``[B, kv, capacity, D]``, filled with random numbers."""
-
-    def __init__(self, config: ModelConfig, batch: int, capacity: int, like: Path) -> None:
-        shape = (batch, config.num_key_value_heads, capacity, config.head_dim)
-
-        def one() -> Tensor:
-            return torch.empty(shape, dtype=like.dtype, device=like.device).normal_()
-
-        self.keys = [one() for _ in range(config.num_hidden_layers)]
-        self.values = [one() for _ in range(config.num_hidden_layers)]
 
 
 def rope_halves(config: ModelConfig, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ from torch import Tensor
 from golden.config import ModelConfig
 from golden.linear import fbi_linear
 
-from .decoder import Cache, Decoder
+from .decoder import Decoder
 from .errors import GateError
 from .finite import Finite
 from .paths import Path
@@ -86,7 +86,7 @@ class _Compare:
         """Check one decode step after `past` positions."""
         path, batch = self.path, self.batch
         tokens = torch.randint(0, path.config.vocab_size, (batch, 1), device=path.device)
-        cache = Cache(path.config, batch, past + 3, path)
+        cache = path.cache(batch, past + 3)
         before = [[c[:, :, :past].clone() for c in side] for side in (cache.keys, cache.values)]
         what = f"decode at position {past}"
         out = Decoder(Finite(path, f"{what}, batch {batch}")).decode(tokens[:, 0], cache, past)
@@ -96,7 +96,7 @@ class _Compare:
         """Check a prefill of `length` positions."""
         path, batch = self.path, self.batch
         tokens = torch.randint(0, path.config.vocab_size, (batch, length), device=path.device)
-        cache = Cache(path.config, batch, length, path)
+        cache = path.cache(batch, length)
         none = [c[:, :, :0] for c in cache.keys]
         what = f"prefill of {length}"
         out = Decoder(Finite(path, f"{what}, batch {batch}")).prefill(tokens, cache)

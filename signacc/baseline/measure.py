@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from golden.config import ModelConfig
-
 from . import work
 from .plan import ONE_LAUNCH
 from .points import Point, Result
@@ -18,7 +16,8 @@ from .power import Meter
 from .timing import Ceilings, capture, repeated, steady
 
 if TYPE_CHECKING:  # these need Triton
-    from .decoder import Cache, Decoder
+    from .cache import Cache
+    from .decoder import Decoder
     from .paths import Path
 
 CHUNK_TOKENS = 8192
@@ -158,7 +157,7 @@ def measure_all(
             if cache is None or (cache.keys[0].shape[0], cache.keys[0].shape[2]) != shape:
                 cache = None
                 release()
-                cache = make_cache(decoder.path, decoder.config, *shape)
+                cache = decoder.path.cache(*shape)
             yield point, measure(
                 decoder, cache, point, ceilings, meter, seconds=seconds,
                 energy_seconds=energy_seconds,
@@ -167,13 +166,6 @@ def measure_all(
             cache = None
             release()
             yield point, None
-
-
-def make_cache(path: Path, config: ModelConfig, batch: int, context: int) -> Cache:
-    """Return a full cache of a batch; raises torch.OutOfMemoryError."""
-    from .decoder import Cache
-
-    return Cache(config, batch, context, path)
 
 
 def release() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -18,12 +17,10 @@ from torch import Tensor
 from golden.config import ModelConfig
 
 from . import ops
+from .cache import Cache
 from .ops import NORM, PLAIN, SILU
 from .plan import EARLY, ONE_LAUNCH
 from .weights import FUSED, Frame, Signs, random_frame, random_matrix
-
-if TYPE_CHECKING:
-    from .decoder import Cache
 
 PROLOGUES = {"qkv": NORM, "out": PLAIN, "gate_up": NORM, "down": SILU}
 
@@ -109,6 +106,10 @@ class Path(ABC):
 
         f is the norm before ``qkv`` and ``gate_up``, SwiGLU before ``down``.
         """
+
+    def cache(self, batch: int, capacity: int) -> Cache:
+        """Return a cache of the path's numbers on its device; raises torch.OutOfMemoryError."""
+        return Cache(self.config, batch, capacity, self.dtype, self.device)
 
     def step(self, tokens: Tensor, cache: Cache, last: int, cos: Tensor, sin: Tensor) -> Tensor:
         """Return logits ``[1, vocab]`` of one token at position `last`, by a single kernel.

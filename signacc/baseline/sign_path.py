@@ -6,7 +6,6 @@ import contextlib
 import functools
 from ctypes import c_float, c_int, c_void_p
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from golden.config import ModelConfig
 from golden.errors import InputError
 
+from .cache import Cache
 from .device import is_hopper
 from .gemm import make_gemm
 from .nvrtc import Kernel, compile_cubin, read_source
@@ -23,9 +23,6 @@ from .plan import EARLY, GEMMS, ONE_LAUNCH
 from .step import OneLaunch, StepShape
 from .vectors import fold, quantize
 from .weights import FUSED, Signs, dense_of, random_signs
-
-if TYPE_CHECKING:
-    from .decoder import Cache
 
 _WARPS = 8
 _STAGED = 4  # vectors whose bit planes lie in shared memory at once

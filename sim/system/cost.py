@@ -278,7 +278,7 @@ class Machine:
     def operator_energy(self, operator: Operator, instances: int = 1) -> dict[str, Interval]:
         """Return the dynamic energy of `instances` of an operator on all chips by part, J."""
         return self.events_energy(
-            operator_events(operator, self).times(instances),
+            operator_events(operator, self.system).times(instances),
             sum(
                 amount for category, amount in operator.bytes_by_category.items()
                 if category in self.timer.dram_categories

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..energy import Events
 from ..generic import GenericEngine
 from ..workload import Operator
-
-if TYPE_CHECKING:
-    from .cost import Machine
+from .config import SystemConfig
 
 RESULT_BITS = 16
 """Width of an engine result."""
@@ -19,7 +15,7 @@ FLOAT_BITS = 16
 """Width of a vector-unit operand."""
 
 
-def operator_events(operator: Operator, machine: Machine) -> Events:
+def operator_events(operator: Operator, system: SystemConfig) -> Events:
     """Return the countable events of one instance of `operator` on one chip, all its engines.
 
     FBI-linear of K inputs and N outputs, for each token vector: 2K front-end multiplications
@@ -42,7 +38,7 @@ def operator_events(operator: Operator, machine: Machine) -> Events:
             sram_read_bits=moved + FLOAT_BITS * (operator.macs + 2 * operator.vector_ops),
             sram_write_bits=moved + FLOAT_BITS * operator.vector_ops,
         )
-    engine, engines = machine.system.engine, machine.system.engines
+    engine, engines = system.engine, system.engines
     if isinstance(engine, GenericEngine):
         return generic_events(operator, engine, engines)
     k, n = operator.shape

@@ -73,7 +73,7 @@ def _operators(
 
     def add(costs: Iterable[OperatorCost], count: int) -> None:
         for cost in costs:
-            events = operator_events(cost.operator, machine)
+            events = operator_events(cost.operator, machine.system)
             sums.setdefault(cost.operator.name, _Sum()).add(cost, events, count)
 
     for (tokens, outputs), count in shapes.items():

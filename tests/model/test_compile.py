@@ -7,7 +7,8 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from model.fbi import FbiLlm
-from model.loss import FirstPiece, _loss_chunk
+from model.first_piece import FirstPiece
+from model.loss import _loss_chunk
 from model.parallel import compile_decoder
 from model.targets import Targets
 

@@ -14,7 +14,8 @@ pytest.importorskip("triton")
 
 from model import loss as loss_module
 from model import loss_kernel
-from model.loss import FirstPiece, Wanted, chunked_loss
+from model.first_piece import FirstPiece
+from model.loss import Wanted, chunked_loss
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")

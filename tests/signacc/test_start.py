@@ -90,4 +90,4 @@ def test_it_imports_almost_nothing():
     code = ("import sys, os, signal; before = set(sys.modules); import signacc.start; "
             "print(sorted(set(sys.modules) - before - {'__future__'}))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "['signacc', 'signacc.start']\n"
+    assert done.stdout == "['signacc', 'signacc.interruption', 'signacc.start']\n"

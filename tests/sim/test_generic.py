@@ -96,7 +96,7 @@ def test_energy_of_a_linear_by_hand(arithmetic):
     engine = replace(ENGINE, arithmetic=arithmetic, act_bits=8)
     machine = Machine(MODEL, replace(SYSTEM, engine=engine))
     operator = machine.shard.linear("q_proj", 1)
-    events = operator_events(operator, machine)
+    events = operator_events(operator, machine.system)
     lanes, beats = 256 * 256, 256 * 256 // 128
     floats = arithmetic != "add"
     assert events.array_float_adds == lanes * floats

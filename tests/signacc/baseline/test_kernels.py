@@ -13,7 +13,7 @@ from golden.config import ModelConfig
 from golden.errors import InputError
 from model.fbi import FbiLlm
 from signacc.baseline import gate, ops, vectors, weights
-from signacc.baseline.decoder import LIBRARY_BATCH, Cache, Decoder
+from signacc.baseline.decoder import LIBRARY_BATCH, Decoder
 from signacc.baseline.errors import GateError
 from signacc.baseline.paths import DensePath, dense_int4, quantize_int4
 from signacc.baseline.plan import EARLY, ONE_LAUNCH
@@ -125,7 +125,7 @@ def test_kernels_start_early_in_the_way_that_is_asked_for(monkeypatch):
         "none": (False, False, False),
     }
     decoder = Decoder(dense)
-    cache = Cache(CONFIG, LIBRARY_BATCH, 9, dense)
+    cache = dense.cache(LIBRARY_BATCH, 9)
     tokens = torch.zeros(LIBRARY_BATCH, dtype=torch.int64)
     # norm, RoPE, norm, SwiGLU, norm
     for way, launches in (("all", [1, 1, 1, 1, 1]), ("all but RoPE", [1, 0, 1, 1, 1]),

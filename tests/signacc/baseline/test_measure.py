@@ -21,10 +21,12 @@ def test_out_of_memory_is_one_point_and_the_rest_goes_on(monkeypatch):
     class Cache:
         keys = (torch.zeros(0),)
 
-    monkeypatch.setattr(measure, "make_cache", lambda *_: Cache())
+    class Path:
+        def cache(self, batch, capacity):
+            return Cache()
 
     class Decoder:
-        path = config = None
+        path = Path()
 
     def fake(decoder, cache, point, *_, **__):
         if point.batch == 256:
