@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import torch
@@ -19,7 +17,7 @@ from golden.files import made_folder
 from golden.folder import FORMAT, METADATA
 from golden.pack import pack_signs
 
-from .files import put_folder
+from .files import put_folder, work_folder
 from .published import latent_tensors
 
 
@@ -205,14 +203,12 @@ def write_packed(
     data["format"] = FORMAT  # by which a folder is known, and may be replaced
     files = {"config.json": json.dumps(data, indent=1) + "\n", **(extra_files or {})}
     with made_folder(folder.parent):
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            _write(work, tensors, metadata, files)
-            put_folder(work, folder)
+            with work_folder(folder) as work:
+                _write(work, tensors, metadata, files)
+                put_folder(work, folder)
         except SafetensorError as error:  # a full disk is no OSError there
             raise OSError(f"{folder} cannot be written: {error}") from None
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     return folder
 
 
