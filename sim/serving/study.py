@@ -110,7 +110,7 @@ def point(
         "offered_rate": rate,
         "warm_up_s": window.begin / PS,
         "measured_s": window.seconds,
-        **measured(fleet, served, window, prices, load),
+        **measured(fleet, served, window, prices, load, rate),
     }
 
 

@@ -12,6 +12,7 @@ from golden.config import named_model
 from hw.config import named_preset
 from signacc.report import quantity
 from sim.errors import InputError
+from sim.serving import capacity, point
 from sim.serving.arrivals import PROCESSES, check_run
 from sim.serving.routers import ROUTERS
 from sim.serving.scheduler import POLICIES
@@ -93,6 +94,34 @@ def test_the_findings_are_those_of_the_record():
             f"| {row['router']} | {ms(row['ttft_s'], 50, 99)} | "
             f"{ms(row['end_to_end_s'], 50, 99)} | {row['mean_batch']:.2f} |"
         ) in PAGE
+
+
+def close(found, wanted):
+    """Whether two values are the same: numbers to nine digits, as sums may be in another order."""
+    if isinstance(wanted, dict):
+        return set(found) == set(wanted) and all(close(found[key], wanted[key]) for key in wanted)
+    if isinstance(wanted, float):
+        return found == pytest.approx(wanted, rel=1e-9)
+    return found == wanted
+
+
+def test_the_record_is_what_the_simulation_says_today(monkeypatch):
+    """One capacity and the load that is quickest to run; a term of energy would show."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    study = importlib.import_module("serving_study")
+    found = record("serving-study.json")
+    assert found["model"] == study.MODEL
+    assert found["workload"] == study.SOURCE.to_dict()
+    assert found["prices"] == study.PRICES.to_dict()
+    rates = {row["system"]: row["by_max_batch"] for row in found["capacities"]}["asic7"]
+    one = study.fleet("asic7")
+    assert close(capacity(one, study.SOURCE), rates["16"])
+    row = found["loads"][-1]
+    assert row["load"] == 1.1
+    again = point(
+        one, study.SOURCE, 1.1 * rates["16"], prices=study.PRICES, limit=rates["16"]
+    )  # fmt: skip
+    assert close(json.loads(json.dumps({"load": 1.1, **study.told(again)})), row)
 
 
 def test_what_batches_bring_is_said_as_a_range_of_seeds():
