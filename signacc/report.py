@@ -243,12 +243,13 @@ def _serving_cells(point: dict[str, Any]) -> list[str]:
 def serving_table(report: dict[str, Any]) -> None:
     """Print a study of serving: a row for each load, and what weakens its figures."""
     scheduler, capacity = report["scheduler"], report["capacity_requests_per_second"]
+    half = report["capacity_requests_per_second_ci95"]
     out.print(
         f"{report['model']} on {report['accelerators']:,} x {report['system']}, "
         f"{report['router']}, {scheduler['policy']}: batch {scheduler['max_batch']}, "
         f"{scheduler['token_budget']} tokens an iteration, "
         f"{report['kv_cache']['positions']:,} positions of KV cache each; "
-        f"capacity {quantity(capacity)} requests/s"
+        f"capacity {quantity(capacity)}{f' ± {quantity(half)}' if half else ''} requests/s"
     )
     with_cost = any(point["usd_per_million_tokens"] for point in report["points"])
     table = Table(

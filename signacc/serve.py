@@ -16,7 +16,7 @@ from sim.serving.lengths import Lengths
 from sim.serving.measure import GROWTH
 from sim.serving.settings import SCHEMA, Settings, check_setting, settings_from_file
 from sim.serving.statistics import BATCHES
-from sim.serving.study import capacity, point
+from sim.serving.study import measured_capacity, point
 from sim.system import Machine, SystemConfig, named_system, system_from_file
 from sim.workload import Formats
 
@@ -122,7 +122,8 @@ def report_of(options: ServeOptions) -> dict[str, object]:
     plan = settings.plan()
     settings.rates_of(1.0)  # bad ones are refused before anything is simulated
     with progress("measuring the capacity"):
-        limit = capacity(fleet, source, plan["seed"])
+        found = measured_capacity(fleet, source, plan["seed"])
+    limit = found.rate
     points = []
     rates = settings.rates_of(limit)
     for index, rate in enumerate(rates):
@@ -146,6 +147,7 @@ def report_of(options: ServeOptions) -> dict[str, object]:
                      "block": scheduler.block},
         "workload": source.to_dict(),
         "capacity_requests_per_second": limit,
+        "capacity_requests_per_second_ci95": found.ci95,
         "points": points,
         "provenance": {
             "seed": plan["seed"],

@@ -9,7 +9,7 @@ from .requests import PS, Requests
 from .routers import ROUTERS
 from .scheduler import POLICIES, Scheduler, kv_cache
 from .steps import CASES, StepTimes
-from .study import capacity, check_loads, point
+from .study import Capacity, capacity, check_loads, measured_capacity, point
 
 __all__ = [
     "CASES",
@@ -17,6 +17,7 @@ __all__ = [
     "PROCESSES",
     "PS",
     "ROUTERS",
+    "Capacity",
     "Fleet",
     "Lengths",
     "Prices",
@@ -30,6 +31,7 @@ __all__ = [
     "check_loads",
     "kv_cache",
     "measured",
+    "measured_capacity",
     "point",
     "serve",
 ]

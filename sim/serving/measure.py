@@ -17,14 +17,6 @@ from .tally import Tally
 GROWTH = 0.05
 """Share of the arrivals by which the requests inside may grow before a run counts as saturated."""
 
-ASTRAY = 0.1
-"""Share of the rate asked for by which arrivals may be off it before a note says so.
-
-Of n arrivals with independent gaps the rate has a standard deviation of about cv / sqrt(n) of
-itself: at 20,000 Poisson arrivals a tenth is fourteen of them, at 20,000 gamma ones of cv 14 it is
-one, and load and latency are then of another rate than the row is called by.
-"""
-
 
 @dataclass(frozen=True)
 class Window:
@@ -65,7 +57,7 @@ class Window:
 
 def measured(
     fleet: Fleet, served: Served, window: Window, prices: Prices | None = None,
-    load: float | None = None, offered: float | None = None,
+    load: float | None = None,
 ) -> dict[str, object]:
     """Return what a run says, as a dictionary that ``json.dumps`` takes.
 
@@ -78,8 +70,6 @@ def measured(
         A run with ``window.marks`` as marks.
     load
         Arrival rate by the fleet's capacity, if known: 1 or more is saturation.
-    offered
-        The arrival rate that was asked for, requests a second, if known.
     """
     requests, count = served.requests, fleet.accelerators
     arrival, seconds = requests.arrival, window.seconds
@@ -132,7 +122,7 @@ def measured(
             usd = prices.usd(count, seconds, energy) * (1e6 / tokens)
             result["usd_per_million_tokens"] = usd.to_dict()
     result["saturated"] = _saturated(result, load)
-    result["notes"] = _notes(result, window, offered)
+    result["notes"] = _notes(result, window)
     return result
 
 
@@ -154,14 +144,9 @@ def _saturated(result: dict, load: float | None) -> str | None:
     return None
 
 
-def _notes(result: dict, window: Window, offered: float | None = None) -> list[str]:
+def _notes(result: dict, window: Window) -> list[str]:
     """Return what weakens a run's figures."""
     notes = []
-    if offered is not None and abs(result["rate"] - offered) > ASTRAY * offered:
-        notes.append(
-            f"{result['rate']:.3g} requests a second arrived in the measured time, not the "
-            f"{offered:.3g} asked for: take more requests"
-        )
     slowest = result["end_to_end_s"].get("p99", 0.0)
     if window.begin / PS < 3 * slowest:
         notes.append(

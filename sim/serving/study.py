@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -13,9 +13,39 @@ from .cost import Prices
 from .fleet import Fleet, serve
 from .measure import Window, measured
 from .requests import LONGEST_S, PS, Requests
+from .statistics import BATCHES, half_width
 
 WARM_UP = 0.25
 """Warm-up by measured time, unless it is given."""
+
+ASTRAY = 0.1
+"""Share of the rate asked for by which arrivals may be off it before a note says so.
+
+Of n arrivals with independent gaps the rate has a standard deviation of about cv / sqrt(n) of
+itself: at 20,000 Poisson arrivals a tenth is fourteen of them, at 20,000 gamma ones of cv 14 it is
+one, and load and latency are then of another rate than the row is called by.
+"""
+
+STRETCHES = BATCHES
+"""Parts of as many completions each that a capacity's confidence interval is from."""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Requests a second that a fleet can serve.
+
+    Parameters
+    ----------
+    rate
+        As :func:`capacity` returns it.
+    ci95
+        Half-width of its 95 % confidence interval, by the lengths that were drawn and the waves in
+        which equal ones finish; None of at most ``STRETCHES`` completions. It says how far
+        another seed's may lie, not what a step's time is off by.
+    """
+
+    rate: float
+    ci95: float | None
 
 
 class Source(Protocol):
@@ -44,6 +74,20 @@ def capacity(fleet: Fleet, source: Source, seed: int = 0) -> float:
     InputError
         If none of the requests can be served, or the middle half ends in one iteration.
     """
+    return measured_capacity(fleet, source, seed).rate
+
+
+def measured_capacity(fleet: Fleet, source: Source, seed: int = 0) -> Capacity:
+    """Return the capacity of :func:`capacity`, with its confidence interval.
+
+    That is by batch means of the same run: of the times that equal counts of completions take. On
+    the fleets of docs/serving.md it is as wide as what differs between seeds.
+
+    Raises
+    ------
+    InputError
+        As :func:`capacity`.
+    """
     one = replace(fleet, accelerators=1, router="round-robin")
     drawn = source.at_once(max(1000, 40 * fleet.scheduler.max_batch), seed)
     served = serve(one, drawn)
@@ -63,7 +107,18 @@ def capacity(fleet: Fleet, source: Source, seed: int = 0) -> float:
             f"{count + served.rejected}"
         )
     rate = (end - begin) * PS / int(done[end] - done[begin])
-    return fleet.accelerators * rate * (count + served.rejected) / count
+    whole = fleet.accelerators * rate * (count + served.rejected) / count
+    return Capacity(whole, _ci95(done[begin : end + 1], whole))
+
+
+def _ci95(done: np.ndarray, rate: float) -> float | None:
+    """Return the half-width of a rate's interval from the times of completions, in order, ps."""
+    if len(done) <= STRETCHES:
+        return None
+    bounds = np.linspace(0, len(done) - 1, STRETCHES + 1).round().astype(np.int64)
+    each = np.diff(done[bounds]) / np.diff(bounds)
+    half = half_width(each.tolist())
+    return None if half is None else rate * half / float(each.mean())
 
 
 def point(
@@ -105,13 +160,26 @@ def point(
         fleet, drawn, marks=window.marks, seed=seed, workers=workers, progress=progress
     )
     load = None if limit is None else rate / limit
+    found = measured(fleet, served, window, prices, load)
+    inside = (drawn.arrival >= window.begin) & (drawn.arrival < window.end)
+    found["notes"] += _astray(int(inside.sum()) / window.seconds, rate)
     return {
         "load": load,
         "offered_rate": rate,
         "warm_up_s": window.begin / PS,
         "measured_s": window.seconds,
-        **measured(fleet, served, window, prices, load, rate),
+        **found,
     }
+
+
+def _astray(came: float, asked: float) -> list[str]:
+    """Return a note if requests, those rejected among them, came at another rate than asked for."""
+    if abs(came - asked) <= ASTRAY * asked:
+        return []
+    return [
+        f"{came:.3g} requests a second arrived in the measured time, not the {asked:.3g} asked "
+        "for: take more requests"
+    ]
 
 
 def check_loads(name: str, values: Sequence[float]) -> None:

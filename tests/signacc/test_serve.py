@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -49,6 +50,8 @@ def test_a_study(study):
         )
         for name in ("ttft_s", "tpot_s", "end_to_end_s"):
             assert point[name]["p50"] <= point[name]["p90"] <= point[name]["p99"]
+    half = study["capacity_requests_per_second_ci95"]
+    assert 0 < half < 0.2 * study["capacity_requests_per_second"]
     latency = [point["end_to_end_s"]["mean"] for point in points]
     assert latency == sorted(latency)
     joules = [point["joules_per_token"]["nominal"] for point in points]
@@ -69,7 +72,7 @@ def test_table_and_plot(tmp_path):
     result = invoke(*QUICK, "--loads", "0.5,2", "--plot", str(image))
     assert result.exit_code == 0, result.output
     assert "saturated" in result.output
-    assert "capacity" in result.output
+    assert re.search(r"capacity [\d.]+ ± [\d.]+\s+requests/s", result.output)
     assert image.read_bytes()[-8:-4] == b"IEND"
     assert [path.name for path in tmp_path.iterdir()] == ["serve.png"]
 

@@ -11,7 +11,6 @@ from sim.serving.lengths import Lengths
 from sim.serving.measure import Window, _notes, _saturated, measured
 from sim.serving.requests import PS, Requests
 from sim.serving.scheduler import Scheduler
-from sim.serving.study import point
 
 from .machines import machine
 from .reference import reference
@@ -137,30 +136,6 @@ def test_a_warm_up_of_less_than_three_latencies_is_said(begin_s, said):
     notes = _notes({"end_to_end_s": {"p99": 1.0}}, window)
     assert bool(notes) is said
     assert all("less than three times" in note for note in notes)
-
-
-@pytest.mark.parametrize(("rate", "said"), [(8.9, True), (9.0, False), (11.0, False), (11.1, True)])
-def test_a_rate_more_than_a_tenth_off_the_one_asked_for_is_said(rate, said):
-    window = Window(3 * PS, 10 * PS)
-    found = {"rate": rate, "end_to_end_s": {"p99": 1.0}}
-    assert _notes(found, window) == []
-    assert _notes(found, window, 10.0) == [
-        f"{rate:.3g} requests a second arrived in the measured time, not the 10 asked for: "
-        "take more requests"
-    ] * said
-
-
-def test_bursts_that_came_at_another_rate_are_said():
-    """Two hundred gaps that deviate by a hundred times their mean are one burst, or none."""
-    lengths = {"prompt": Lengths.parse("4"), "output": Lengths.parse("2")}
-    fleet = Fleet(machine=machine(), scheduler=SCHEDULER)
-    smooth = Workload(process="gamma", cv=1.0, **lengths)
-    bursts = Workload(process="gamma", cv=100.0, **lengths)
-    said = [
-        [note for note in point(fleet, source, 20.0, requests=1000)["notes"] if "asked for" in note]
-        for source in (smooth, bursts)
-    ]
-    assert [len(notes) for notes in said] == [0, 1]
 
 
 def test_windows():
