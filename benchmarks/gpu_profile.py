@@ -27,7 +27,7 @@ from torch.profiler import ProfilerActivity, profile
 from golden.config import named_model
 from golden.errors import InputError
 from signacc.baseline.device import require_gpu
-from signacc.baseline.measure import fastest_early, make_cache, release, step_of
+from signacc.baseline.measure import fastest_early, release, step_of
 from signacc.baseline.plan import EARLY, GEMMS, PATHS
 from signacc.baseline.points import Point
 from signacc.baseline.run import make_decoder
@@ -88,7 +88,7 @@ def profile_step(
     decoder = make_decoder(path, model, require_gpu(), gemm)
     if gemv_limit is not None and path.startswith("sign"):
         decoder.path.gemv_limit = gemv_limit
-    cache = make_cache(decoder.path, named_model(model), batch, context)
+    cache = decoder.path.cache(batch, context)
     step, _ = step_of(decoder, cache, Point(model, path, "decode", batch, context))
     if early is None:
         early = fastest_early(decoder.path, step, 0.3, one=batch == 1)

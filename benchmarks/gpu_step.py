@@ -207,7 +207,7 @@ class Bench:
         self, decoder, context: int, way: str, skip: tuple[str, ...] = (), seconds: float = 0.2
     ) -> dict[str, object]:
         """Time a step in one of :data:`WAYS`."""
-        from signacc.baseline.measure import make_cache, step_of
+        from signacc.baseline.measure import step_of
         from signacc.baseline.points import Point
         from signacc.baseline.step import OneLaunch
         from signacc.baseline.timing import capture, repeated
@@ -219,7 +219,7 @@ class Bench:
             path._step = OneLaunch(
                 path.step_shape, path.frame, layers, decoder.cos, decoder.sin, skip
             )
-        cache = make_cache(path, path.config, 1, context)
+        cache = path.cache(1, context)
         step, _ = step_of(decoder, cache, Point("", path.name, "decode", 1, context))
         times = repeated(capture(step).replay, seconds=seconds, repeats=5)
         if skip:
