@@ -57,12 +57,16 @@ def plot_runs(runs: Mapping[str, Sequence[Sequence[Row]]], path: Path) -> Path:
     ----------
     runs : for each name to show one or more runs, drawn in one colour; a run is the lines of its
         ``metrics.csv`` (`model.metrics.read_metrics`)
+    path : the file, whose name ends in ``.svg``
 
     Raises
     ------
     InputError
-        If matplotlib is not installed, or there is nothing to draw.
+        If matplotlib is not installed, there is nothing to draw, or `path` has another ending.
     """
+    path = Path(path)
+    if path.suffix.lower() != ".svg":  # an SVG named otherwise opens nowhere
+        raise InputError(f"curves are drawn as SVG, into a file that ends in .svg, not {path}")
     try:
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
@@ -88,7 +92,6 @@ def plot_runs(runs: Mapping[str, Sequence[Sequence[Row]]], path: Path) -> Path:
             axis.set_ylim(_range_of_loss(rows for group in runs.values() for rows in group))
         axis.grid(alpha=0.3)
     axes.flat[0].legend(fontsize="small")
-    path = Path(path)
     temporary = path.with_name(path.name + ".part")
     # without date and random ids, so that the same runs give the same file
     FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None})
@@ -98,7 +101,7 @@ def plot_runs(runs: Mapping[str, Sequence[Sequence[Row]]], path: Path) -> Path:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("runs", nargs=-1, required=True, metavar="NAME=RUN...")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The SVG file.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file, NAME.svg.")
 @told()
 def main(runs: tuple[str, ...], out: Path) -> None:
     """Draw runs in one plot.

@@ -265,18 +265,23 @@ def test_training_page_tells_how_far_the_larger_flagship_is():
     last = max(twins)
     assert (
         f"is at {int(twins[last]['tokens']) / 1e6:,.0f} of 2,000 M tokens** (step {last:,} of "
-        f"{step:,}; {medians(twins.values())[0] / 1e3:.0f} k tokens/s;"
+        f"{step:,};"
     ) in said
+    on_two, on_one = (
+        medians([line for step, line in twins.items() if first < step <= end])[0] / 1e3
+        for first, end in ((0, 4114), (4114, last))
+    )
+    assert f"on two H200 with {on_two:.0f} k tokens/s, on one with {on_one:.0f} k" in said
     gaps = [
         statistics.mean(
             float(ours[step]["loss"]) - float(twins[step]["loss"])
             for step in twins.keys() & ours.keys() if first < step <= first + 500
         )
-        for first in (500, 1500, 3500)
+        for first in (500, 1500, 3500, 5500)
     ]  # fmt: skip
     assert (
-        "its loss is {:.3f} nats lower over steps 500 to 1,000, {:.3f} over 1,500 to 2,000 and "
-        "{:.3f} over 3,500 to 4,000"
+        "its loss is {:.3f} nats lower over steps 500 to 1,000, {:.3f} over 1,500 to 2,000, "
+        "{:.3f} over 3,500 to 4,000 and {:.3f} over 5,500 to 6,000"
     ).format(*gaps) in said
 
 

@@ -72,6 +72,14 @@ def test_nothing_to_draw_is_said(tmp_path):
         plot_runs({"a": [[]], "b": []}, tmp_path / "a.svg")
 
 
+@pytest.mark.parametrize("name", ["a.png", "a", "a.svg.pdf"])
+def test_only_svg_files_are_written(tmp_path, name):
+    """An SVG under another name opens nowhere: it was written as ``loss.png`` without a word."""
+    with pytest.raises(InputError, match=r"ends in \.svg, not .*" + name):
+        plot_runs({"a": [rows(3)]}, tmp_path / name)
+    assert not any(tmp_path.iterdir())
+
+
 def test_without_matplotlib_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.backends.backend_svg", None)
