@@ -1,10 +1,12 @@
-"""All FBI-linears of the shipped model on the RTL: values compared, mismatches, cycles.
+"""All FBI-linears of a packed model on the RTL: values compared, mismatches, cycles.
 
     python benchmarks/cosim.py --preset kv260 --out benchmarks/results/cosim-kv260.json
+    python benchmarks/cosim.py --model packed --preset kv260 --out cosim.json
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -18,12 +20,13 @@ from record import verilog_sha256, write_record
 
 @click.command(cls=Program)
 @click.option("--preset", default="kv260", show_default=True)
+@click.option("--model", type=click.Path(path_type=Path), help="Packed folder; else the shipped.")
 @click.option("--positions", default=8, show_default=True)
 @click.option("--stall", default=0.0, show_default=True)
 @click.option("--out", required=True, type=OutputFile())
-def main(preset: str, positions: int, stall: float, out: Path) -> None:
+def main(preset: str, model: Path | None, positions: int, stall: float, out: Path) -> None:
     command = ["cosim", "--preset", preset, "--layers", "all", "--positions", str(positions),
-               "--stall", str(stall), "--json"]
+               "--stall", str(stall), *(["--model", str(model)] if model else []), "--json"]
     started = time.perf_counter()
     done = subprocess.run(
         [Path(sys.executable).with_name("signacc"), *command],
@@ -38,6 +41,9 @@ def main(preset: str, positions: int, stall: float, out: Path) -> None:
     result["layers_with_another_cycle_count"] = sum(
         layer["rtl_cycles"] != layer["simulated_cycles"] for layer in report["layers"]
     )
+    if model:
+        weights = (model / "model.safetensors").read_bytes()
+        result["model_sha256"] = hashlib.sha256(weights).hexdigest()
     result["verilog_sha256"] = verilog_sha256(preset)
     result["wall_s"] = round(time.perf_counter() - started, 1)
     result["signacc"] = " ".join(["signacc", *command])

@@ -243,6 +243,15 @@ def test_training_page_tells_how_far_the_larger_flagship_is():
         {int(line["step"]): line for line in csv.DictReader(file.read_text().splitlines())}
         for file in (folder / "metrics-fbi.csv", folder / "metrics-twin.csv")
     )
+    for name in ("cosim-kv260", "cosim-kv260_a8-stalled"):
+        run = json.loads((folder / f"{name}.json").read_text())["results"]
+        assert (
+            f"| {run['preset']} | {run['values_compared']:,} | {run['mismatches']} "
+            f"| {run['rtl_cycles']:,} | {run['simulated_cycles']:,} |"
+        ) in part
+        assert run["layers"] == 84
+        assert run["layers_with_another_cycle_count"] == 0
+        assert f"SHA-256 `{run['model_sha256']}`" in part
     said = " ".join(part.split()).replace(" %", "%")
     step = max(ours)
     assert f"{int(ours[step]['tokens']) / 1e6:,.0f} M tokens ({step:,} steps;" in said
