@@ -243,6 +243,24 @@ def test_training_page_tells_how_far_the_larger_flagship_is():
         {int(line["step"]): line for line in csv.DictReader(file.read_text().splitlines())}
         for file in (folder / "metrics-fbi.csv", folder / "metrics-twin.csv")
     )
+    found = json.loads((folder / "eval-twin-1677m.json").read_text())
+    texts = [found[name] for name in ("wiki", "c4", "tiny")]
+    for title, figures in {
+        "FBI-LLM, 2,000 M tokens": [f"{t['fbi']['perplexity']:.2f}" for t in texts],
+        "twin, 1,677 M tokens": [f"{t['twin']['perplexity']:.2f}" for t in texts],
+        "FBI-LLM / twin, 95 % interval": [
+            "{:.3f} ({:.3f}–{:.3f})".format(
+                t["fbi_over_twin"]["ratio"], *t["fbi_over_twin"]["ci95"]
+            )
+            for t in texts
+        ],
+        "teacher, per student token": [
+            f"{t['teacher']['perplexity_per_student_token']:.2f}" for t in texts
+        ],
+    }.items():
+        assert f"| {title} | {' | '.join(figures)} |" in part
+    assert found["twin_weights"]["step"] == max(twins)
+    assert {t["fbi_over_twin"]["windows"] for t in texts} == {16}
     for name in ("cosim-kv260", "cosim-kv260_a8-stalled"):
         run = json.loads((folder / f"{name}.json").read_text())["results"]
         assert (
