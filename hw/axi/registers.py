@@ -47,7 +47,10 @@ STREAMED_RESIDENT = Presence(
 REGISTERS: tuple[Register, ...] = (
     constant("ID", 0x00, "0x43434153: the bytes S A C C", lambda c, a: IDENTITY),
     constant(
-        "VERSION", 0x04, "version of this register map: major << 16 | minor",
+        "VERSION", 0x04,
+        "version of this register map, here {}.{}: major in 31:16, minor in 15:0".format(
+            *INTERFACE_VERSION
+        ),
         lambda c, a: INTERFACE_VERSION[0] << 16 | INTERFACE_VERSION[1],
     ),
     constant(

@@ -6,14 +6,22 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hw.axi.config import AxiConfig
 from hw.axi.descriptors import SLOTS
 from hw.axi.fields import ADDRESS_BITS, Access, Field, Register, check_map
 from hw.axi.formats import c_header, markdown_table, python_constants, system_rdl
-from hw.axi.registers import REGISTERS, STRUCTURE_NUMBERS, describe, registers_of
+from hw.axi.registers import (
+    INTERFACE_VERSION,
+    REGISTERS,
+    STRUCTURE_NUMBERS,
+    describe,
+    registers_of,
+)
 from hw.config import PRESETS, STRUCTURES, ConfigError
+from hw.streams import weight_beats
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "axi.md"
 WORDS = {name: offset for register in REGISTERS for name, offset in register.words}
@@ -189,6 +197,75 @@ def test_the_documentation_has_the_table():
     assert markdown_table() in DOCUMENT.read_text(encoding="utf-8")
 
 
+def test_no_cell_of_the_table_is_cut_short():
+    """A bar in a cell would begin another one, of which a reader sees nothing."""
+    assert {line.count("|") for line in markdown_table().splitlines()} == {6}
+
+
+def test_the_version_of_the_map_is_in_the_files():
+    major, minor = INTERFACE_VERSION
+    assert f"version of this register map, here {major}.{minor}:" in markdown_table()
+    words = {w["name"]: w["fields"][0]["reset"] for w in describe(PRESETS["tiny"], AxiConfig())}
+    assert words["VERSION"] == major << 16 | minor
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"structure": "direct"},
+        {"structure": "direct", "ternary": True, "k_par": 7},
+        {"structure": "shared", "group": 2, "n_par": 3},
+        {"structure": "shared", "group": 3, "k_par": 9},
+        {"structure": "shared", "group": 2, "ternary": True},
+        {"structure": "tables", "group": 4},
+        {"structure": "tables", "group": 3, "k_par": 15, "ternary": True},
+        {"structure": "triple", "k_par": 6},
+    ],
+)
+def test_weights_packed_from_the_page_alone_are_those_of_weight_beats(changes):
+    config = replace(PRESETS["tiny"], act_par=1, **changes)
+    (example,) = [
+        text for text in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+        if "def weight_beat(" in text
+    ]
+    names: dict = {}
+    exec(compile(example, "docs/axi.md", "exec"), names)
+    fields = {
+        f["name"]: f["reset"]
+        for word in describe(config, AxiConfig()) if word["name"] == "FEATURES"
+        for f in word["fields"]
+    }
+    random = np.random.default_rng(31)
+    tiles, words = 3, 4
+    k, n = config.k_par * words - 1, config.n_par * tiles - 1
+    least = 0 if config.ternary else 1
+    padded = np.ones((config.n_par * tiles, config.k_par * words), dtype=int)
+    padded[:n, :k] = random.integers(least, 2, (n, k)) * random.choice((-1, 1), (n, k))
+    beats = {
+        (tile, word): names["weight_beat"](
+            padded[
+                tile * config.n_par : (tile + 1) * config.n_par,
+                word * config.k_par : (word + 1) * config.k_par,
+            ].tolist(),
+            config.k_par, config.n_par, fields["group"],
+            STRUCTURE_NUMBERS[fields["structure"]], bool(fields["ternary"]),
+        )
+        for tile in range(tiles) for word in range(words)
+    }
+    order = (lambda place: place[::-1]) if fields["words_outer"] else None
+    made = weight_beats(
+        config, pack(padded[:n, :k] > 0), k,
+        mask=pack(padded[:n, :k] != 0) if config.ternary else None, padding=1,
+    )
+    assert [beats[place] for place in sorted(beats, key=order)] == [
+        int.from_bytes(row.tobytes(), "little") for row in made
+    ]
+
+
+def pack(bits):
+    return np.packbits(bits, axis=1, bitorder="little")
+
+
 def test_the_documentation_has_the_descriptor():
     text = DOCUMENT.read_text(encoding="utf-8")
     for slot in SLOTS:
@@ -207,7 +284,7 @@ def test_the_documentation_names_every_error():
 
 def test_the_examples_of_the_documentation_run():
     examples = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         exec(compile(example, "docs/axi.md", "exec"), {})
 

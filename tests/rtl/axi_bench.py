@@ -296,6 +296,26 @@ async def start_while_busy(dut) -> None:
         await core.wait_idle()
         await core.check_nothing_left()
         assert await core.read("ERROR") == 0
+    layer = core.random_layer()
+    await run(core, layer)
+    # Beside a reset a start is refused as well; counts stay until one is not.
+    await core.command("start", "reset")
+    await core.wait_idle()
+    await core.take_error("start_busy")
+    if not CONFIG.resident:
+        await core.command("load")
+        assert await core.read("STATUS") == await core.read("ERROR") == 0
+    beats = 0 if CONFIG.resident else CONFIG.beats(layer.k, layer.n)
+    assert await core.read_wide("WEIGHT_BEATS") == beats
+    assert await core.read("ACT_FRAMES") == await core.read("LAYERS_STARTED") == 1
+    await core.write("IRQ_STATUS", bit("IRQ_STATUS", "done"))
+    await shape(core, k=0)
+    await core.command("start")
+    await core.wait_idle()
+    await core.take_error("bad_k")
+    assert await core.read_wide("WEIGHT_BEATS") == 0
+    assert await core.read("ACT_FRAMES") == await core.read("LAYERS_STARTED") == 0
+    assert await core.read("IRQ_STATUS") == 0  # not done
     await run(core, core.random_layer())
 
 
