@@ -9,10 +9,12 @@ import statistics
 from pathlib import Path
 
 from golden.config import MODELS
+from hw.config import PRESETS
 from model.one_table import read_table
 from signacc.compare import comparison
 from signacc.validate import summaries
 from sim.baselines import load_baselines, load_file
+from sim.engine import simulate
 from sim.system import named_system
 from sim.validation import compare
 
@@ -103,6 +105,47 @@ def test_fpga_page_quotes_what_stands_around_the_array():
     assert f"(`ulx3s`) at\n  {clock}" in readme
     text = " ".join(readme.split())
     assert f"is {shares['kv260_lean']} of it at A16 and {shares['kv260_a8_lean']} at A8" in text
+
+
+def test_fpga_page_quotes_the_array_with_tables():
+    """Clocks, and what the critical path of each seed begins and ends at."""
+    page = " ".join((ROOT / "docs/fpga.md").read_text(encoding="utf-8").split())
+    clocks, paths = {}, []
+    for record in ("pnr", "pnr-grade8"):
+        cases = json.loads((ROOT / f"benchmarks/results/{record}.json").read_text())["results"]
+        for case in cases["cases"]:
+            if case["config"]["name"] == "tables4_32x16_a8" and case["place_and_route"]:
+                grade = case["target"]["speed"]
+                clocks[grade] = case["place_and_route"]["fmax_mhz"]
+                if grade == "6":
+                    paths = [seed["critical_path"] for seed in case["place_and_route"]["seeds"]]
+    low, high = clocks["6"]["min"], clocks["6"]["max"]
+    assert f"routes at {low:.0f} to {high:.0f} MHz on grade 6" in page
+    fast = clocks["8"]
+    assert (
+        f"at {fast['median']:.0f} MHz ({fast['min']:.0f} to {fast['max']:.0f}) on grade 8" in page
+    )
+    kinds = [
+        (path[0]["cell"].split(".")[0].startswith("taps"),
+         any("write_en" in step["cell"] for step in path),
+         path[0]["cell"].startswith("dut.maker.") and "write_data" in path[-1]["cell"])
+        for path in paths
+    ]  # fmt: skip
+    assert kinds.count((True, True, False)) == 1
+    assert kinds.count((False, False, True)) == 2
+    assert "on the critical path of one seed, the sums that fill the tables on those of two" in page
+
+
+def test_fpga_page_quotes_the_cycles_of_one_activation_a_cycle():
+    page = " ".join((ROOT / "docs/fpga.md").read_text(encoding="utf-8").split())
+    cycles = []
+    for name in ("kv260_lean", "kv260"):
+        config = PRESETS[name]
+        cycles.append(simulate(config, [(4096, 4096)]).cycles)
+        few, many = (simulate(config, [(4096, 4096)] * count).cycles for count in (10, 30))
+        share = 20 * config.beats(4096, 4096) / (many - few)
+        assert f"back to back, still takes {100 * share:.2f} % of beats" in page
+    assert f"a vector alone takes {cycles[0]:,} cycles instead of {cycles[1]:,} with four" in page
 
 
 def test_readme_quotes_the_simulator_beside_others():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from signacc.cosim.toolchain import WAIVERS
 
-from .steps import KEEP_COPIES, TECHMAPS
+from .steps import KEEP_COPIES, MULTIPLIERS, TECHMAPS
 from .targets import Target
 from .tcl import word
 
@@ -51,6 +51,12 @@ def core_files(
         "copies": _script(f"{stem}_copies.tcl", _copies(top)),
     }
     wanted = {target.name: ["rtl", "copies"] for target in targets}
+    for target in targets:
+        if target.name in MULTIPLIERS:
+            name = f"{target.name.replace('-', '_')}_multipliers"
+            text = "# Products as multipliers of the device.\n" + _lines(MULTIPLIERS[target.name])
+            filesets[name] = _script(f"{stem}_{name}.tcl", text)
+            wanted[target.name].append(name)
     techmaps = [
         (family, kind, path)
         for family, kinds in TECHMAPS.items() for kind, path in kinds.items() if kind in modules
@@ -93,8 +99,14 @@ def _cells(cells: str) -> str:
 def _copies(top: str) -> str:
     """Return Tcl that keeps the copies of registers apart, as the project's own flow does."""
     commands = (f"hierarchy -top {top}", *KEEP_COPIES)
-    lines = ["yosys " + " ".join(map(word, command.split())) for command in commands]
-    return "# Copies of a register divide a fan-out: they stay apart.\n" + "\n".join(lines) + "\n"
+    return "# Copies of a register divide a fan-out: they stay apart.\n" + _lines(commands)
+
+
+def _lines(commands: Sequence[str]) -> str:
+    """Return Yosys' commands as lines of Tcl."""
+    return "".join(
+        "yosys " + " ".join(map(word, command.split())) + "\n" for command in commands
+    )
 
 
 def _core(

@@ -20,7 +20,7 @@ from signacc.files import write_text
 from .cells import RULES, Count, cells_of, check_fit, count
 from .harness import INSTANCE, make_harness, ports_of
 from .pack import Packed, pack_ecp5, pack_nexus
-from .steps import KEEP_COPIES, TECHMAPS
+from .steps import KEEP_COPIES, MULTIPLIERS, TECHMAPS
 from .targets import Target
 from .tools import Job, Tool, find_nextpnr, find_yosys, run
 
@@ -375,7 +375,8 @@ def _synthesis(design: Design, target: Target, options: Options, yosys: Tool,
     files = {path.name: path.read_text(encoding="utf-8") for path in techmaps}
     script = [
         *(f"techmap -map {name}" for name in files),
-        f"hierarchy -top {design.top}", *KEEP_COPIES, " ".join(command),
+        f"hierarchy -top {design.top}", *KEEP_COPIES, *MULTIPLIERS.get(target.name, ()),
+        " ".join(command),
     ]
     if target.family == "xcup":
         script.append("tee -q -o stat.txt stat -tech xilinx")

@@ -15,6 +15,19 @@ KEEP_COPIES = (
 )
 """Passes on an elaborated design that keep the copies of registers apart."""
 
+MULTIPLIERS = {
+    # `synth_ice40 -dsp` would take registers into the blocks besides, by its pass ice40_dsp: Yosys
+    # 0.70 crashes in it on a whole engine. Its techmap alone does not.
+    "ice40-up5k": (
+        "wreduce t:$mul",
+        "techmap -map +/mul2dsp.v -map +/ice40/dsp_map.v -D DSP_A_MAXWIDTH=16 "
+        "-D DSP_B_MAXWIDTH=16 -D DSP_A_MINWIDTH=2 -D DSP_B_MINWIDTH=2 -D DSP_Y_MINWIDTH=11 "
+        "-D DSP_NAME=$__MUL16X16",
+        "chtype -set $mul t:$__soft_mul",
+    ),
+}
+"""By target: passes after KEEP_COPIES that map products, where the family's command does not."""
+
 _HERE = Path(__file__).parent
 TECHMAPS = {"xcup": {"adders": _HERE / "xcup_adders.v", "blocks": _HERE / "xcup_blocks.v"}}
 """What replaces modules of the design by cells of a family, before anything else is done."""

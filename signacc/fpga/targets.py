@@ -177,7 +177,7 @@ TARGETS: dict[str, Target] = {
         _ecp5("45k", 43848, 108, 72),
         _ecp5("85k", 83640, 208, 156),
         _ice40("hx8k", "iCE40HX8K CT256", "ct256", ("-device", "hx"), (7680, 7680, 32, 0)),
-        _ice40("up5k", "iCE40UP5K SG48", "sg48", ("-device", "u", "-dsp"), (5280, 5280, 30, 8)),
+        _ice40("up5k", "iCE40UP5K SG48", "sg48", ("-device", "u"), (5280, 5280, 30, 8)),
         _gowin("gowin-gw2a18", "GW2A-LV18PG256C8/I7", "GW2A-18", "gw2a",
                {"clk": "H11", "feed": "T10", "fold": "L14"}, (20736, 15552, 46, 48)),
         _gowin("gowin-gw5a25", "GW5A-LV25MG121NC1/I0", "GW5A-25A", "gw5a",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -189,7 +190,7 @@ def run(
                 with suppress(subprocess.TimeoutExpired):
                     status = child.wait(timeout=0.1)
                     if status:
-                        raise ToolError(f"{job.name} failed: {first_error(job.log)}")
+                        raise ToolError(f"{job.name} {_end(status)}: {first_error(job.log)}")
                     running.remove(entry)
                     on_done(job, time.perf_counter() - started)
             on_wait([job for job, _, _ in running])
@@ -198,6 +199,15 @@ def run(
             child.kill()
         for _, child, _ in running:
             child.wait()
+
+
+def _end(status: int) -> str:
+    """Return how a child that did not succeed ended; its log may know nothing of a signal."""
+    if status > 0:
+        return "failed"
+    with suppress(ValueError):
+        return f"was ended by {signal.Signals(-status).name} after"
+    return f"was ended by signal {-status} after"
 
 
 def _environment() -> dict[str, str]:

@@ -10,9 +10,10 @@ from golden.errors import InputError
 from signacc.cosim.toolchain import ToolError
 from signacc.fpga import flow
 from signacc.fpga.flow import Design, Options, implement
+from signacc.fpga.steps import MULTIPLIERS
 from signacc.fpga.targets import named_target
 
-from .yosys import need_nextpnr, need_yosys
+from .yosys import need_nextpnr, need_yosys, yosys
 
 COUNTER = """
 module top(input clk, input [3:0] a, input go, output [3:0] y);
@@ -43,6 +44,41 @@ def runs(monkeypatch):
 # One of each family; sizes of a family differ in the device file alone.
 PLACED = ("ecp5-25k", "ice40-up5k", "gowin-gw2a18", "gowin-gw5a25", "nexus-40")
 DESIGN = Design(verilog=COUNTER, top="top")
+
+
+@pytest.mark.rtl  # for its time
+@pytest.mark.parametrize("name", sorted(MULTIPLIERS))
+def test_an_engine_gets_the_multipliers_of_its_target(name, tiny, tmp_path):
+    """Yosys' own command crashed here: of an engine, not of smaller parts."""
+    need_yosys()
+    target = named_target(name)
+    result = implement(Design(verilog=tiny.text, top=tiny.top), target, Options(), tmp_path,
+                       place=False)
+    assert result.synthesis.count.unknown == ()
+    assert 1 <= result.synthesis.count.dsp <= target.dsp.available
+    assert result.synthesis.count.lut <= target.lut.available
+
+
+def test_products_in_multipliers_are_products(tmp_path):
+    """By SAT against the maker's model of the block, signed and not."""
+    need_yosys()
+    (tmp_path / "design.v").write_text("""
+        module top(input [6:0] a, input [4:0] b, input signed [5:0] c, input signed [5:0] d,
+                   output [11:0] y, output signed [11:0] z);
+          assign y = a * b;
+          assign z = c * d;
+        endmodule
+    """)
+    log = yosys(
+        tmp_path, "read_verilog design.v", "hierarchy -top top", "proc", "design -save given",
+        *MULTIPLIERS["ice40-up5k"], "select -assert-count 2 t:SB_MAC16",
+        "read_verilog -lib +/ice40/cells_sim.v", "read_verilog -overwrite +/ice40/cells_sim.v",
+        "hierarchy -top top", "proc", "flatten", "opt_clean", "rename top gate",
+        "design -stash gate", "design -load given", "design -copy-from gate -as gate gate",
+        "miter -equiv -make_outputs -flatten top gate miter", "hierarchy -top miter",
+        "async2sync", "sat -verify -prove trigger 0 miter",
+    )
+    assert "SUCCESS!" in log
 
 
 def test_what_is_finished_is_not_run_again(tmp_path, runs):

@@ -122,6 +122,7 @@ def as_edalize_does(folder, core, target):
         ({"structure": "triple"}, "xcup-k26", "LUT6_2"),
         ({"structure": "triple"}, "ecp5-85k", None),
         ({"structure": "direct"}, "xcup-k26", None),
+        ({"structure": "direct"}, "ice40-up5k", None),
         ({"structure": "tables", "group": 3, "k_par": 9, "around": "blocks"}, "xcup-k26",
          "DSP48E2"),
         ({"structure": "tables", "group": 3, "k_par": 9, "around": "blocks"}, "ecp5-85k", None),

@@ -81,6 +81,12 @@ def test_a_failure_quotes_the_first_error(tmp_path):
         run([job(tmp_path, code)])
 
 
+def test_a_crash_says_so(tmp_path):
+    code = "import os; print('4.29. Executing', flush=True); os.kill(os.getpid(), 11)"
+    with pytest.raises(ToolError, match=r"^child was ended by SIGSEGV after: 4.29. Executing$"):
+        run([job(tmp_path, code)])
+
+
 def test_a_failure_ends_the_others(tmp_path):
     slow = job(tmp_path, "import time; time.sleep(60)", "slow")
     started = time.perf_counter()
