@@ -80,7 +80,7 @@ def test_files_for_other_tools(tmp_path):
          command="verilog")
     assert {path.name for path in tmp_path.iterdir()} == {
         "engine.v", "engine.json", "engine.core", "engine_copies.tcl", "engine_waivers.vlt",
-        "engine.tcl",
+        "engine_ice40_up5k_multipliers.tcl", "engine.tcl",
     }
     assert 'toplevel: "signacc_tiny"' in (tmp_path / "engine.core").read_text()
     script = (tmp_path / "engine.tcl").read_text()
@@ -97,7 +97,7 @@ def test_a_core_of_structure_triple_brings_its_adders(tmp_path):
          "--vivado-part", "xck26-sfvc784-2LV-c", command="verilog")
     assert {path.name for path in tmp_path.iterdir()} == {
         "mine.json", "engine.v", "engine.json", "engine.core", "engine_copies.tcl",
-        "engine_waivers.vlt", "engine_xcup_adders.tcl", "engine_xcup_adders.v", "engine.tcl",
+        "engine_ice40_up5k_multipliers.tcl", "engine_waivers.vlt", "engine_xcup_adders.tcl", "engine_xcup_adders.v", "engine.tcl",
     }
     assert "adders" not in (tmp_path / "engine.tcl").read_text()  # Vivado has its own
 
