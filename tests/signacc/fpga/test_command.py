@@ -97,7 +97,8 @@ def test_a_core_of_structure_triple_brings_its_adders(tmp_path):
          "--vivado-part", "xck26-sfvc784-2LV-c", command="verilog")
     assert {path.name for path in tmp_path.iterdir()} == {
         "mine.json", "engine.v", "engine.json", "engine.core", "engine_copies.tcl",
-        "engine_ice40_up5k_multipliers.tcl", "engine_waivers.vlt", "engine_xcup_adders.tcl", "engine_xcup_adders.v", "engine.tcl",
+        "engine_ice40_up5k_multipliers.tcl", "engine_waivers.vlt", "engine_xcup_adders.tcl",
+        "engine_xcup_adders.v", "engine.tcl",
     }
     assert "adders" not in (tmp_path / "engine.tcl").read_text()  # Vivado has its own
 

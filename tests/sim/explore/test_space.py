@@ -1,18 +1,50 @@
 """Spaces as files: what is legal, and what is refused by file, line and key."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from sim.errors import InputError
-from sim.explore import SPACE_NAMES, named_space, space_from_file
+from sim.explore import METRICS, SPACE_NAMES, named_space, space_from_file
+from sim.explore.space import AXES
 from sim.system import named_system, presets
 
+DATA = Path(__file__).parents[3] / "sim/explore/data"
 GOOD = {
     "schema": "signacc-space-1", "name": "mine", "system": "kv260",
     "axes": {"model": ["fbi-130m"], "structure": ["tables4", "direct"], "engines": [1, 2]},
 }
 PRICES = {"chip": 10, "per_1000_lut": 1, "memory": {"hbm3": 5}, "source": "a quote"}
+
+
+PAGE = (Path(__file__).parents[3] / "docs/explore.md").read_text(encoding="utf-8")
+
+
+def test_the_page_has_every_key_axis_and_figure():
+    section = PAGE[PAGE.index("## Spaces"):PAGE.index("## Running")]
+    keys = set()
+    for name in SPACE_NAMES:
+        space = json.loads((DATA / f"space-{name}.json").read_text(encoding="utf-8"))
+        keys |= space.keys() | space["prices"].keys()
+        assert f"`{name}` ({named_space(name).size:,}" in section
+    for word in keys | set(AXES) | {"context", "prefill", "decode", "other_lut"}:
+        assert f"`{word}`" in section, word
+    for name, metric in METRICS.items():
+        better = "more" if metric.maximise else "less"
+        unit = metric.unit if metric.unit != "lanes" else ""
+        assert re.search(rf"^\| `{name}` \| {better} \| {re.escape(unit)} *\|", PAGE, re.M), name
+
+
+def test_the_page_quotes_the_record_of_a_sweep():
+    record = json.loads((DATA.parents[2] / "benchmarks/results/explore.json").read_text())
+    whole, again = (record["results"][of] for of in ("all", "resumed_with_limits"))
+    text = " ".join(PAGE.split())
+    assert f"all {whole['evaluated']:,} designs of `boards` in {whole['wall_s']:.0f} s" in text
+    assert f"{whole['processor_s']:.0f} s of processor time" in text
+    assert f"resumed under two limits, {again['wall_s']:.1f} s" in text
+    assert len(again["command"].split("--constraints ")[1].split(",")) == 2
 
 
 def written(tmp_path, **changes):
