@@ -519,6 +519,26 @@ def test_the_baselines_page_quotes_what_attention_reads():
     ) in text
 
 
+def test_compare_page_says_which_prefills_have_energy():
+    text = " ".join((ROOT / "docs/compare.md").read_text(encoding="utf-8").split())
+    prefills = [
+        e for e in load_baselines()
+        if e.phase == "prefill" and e.mark == "measured" and e.model in MODELS
+    ]
+    points: dict = {}
+    for e in prefills:
+        points.setdefault((e.model, e.path), set())
+        if e.joule_per_token is not None:
+            points[e.model, e.path].add((e.batch, e.context))
+    assert {model for model, _ in points} == {"fbi-130m", "fbi-1.3b", "fbi-7b"}
+    assert points.pop(("fbi-7b", "int4")) == set()
+    assert set(map(frozenset, points.values())) == {frozenset({(1, 512), (16, 512)})}
+    assert (
+        "prefill of fbi-130m, fbi-1.3b and fbi-7b on an H200, with energy at batch 1 and 16, "
+        "context 512 (of fbi-7b in INT4 speed alone)"
+    ) in text
+
+
 def test_readme_quotes_the_verdicts_at_batch_1():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     systems = [named_system(name) for name in ("kv260", "u280", "asic7")]
