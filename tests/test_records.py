@@ -136,6 +136,17 @@ def test_fpga_page_quotes_the_array_with_tables():
     assert "on the critical path of one seed, the sums that fill the tables on those of two" in page
 
 
+def test_fpga_page_says_what_triple_costs_elsewhere():
+    cases = json.loads((ROOT / "benchmarks/results/pnr-triple.json").read_text())["results"]
+    lanes = {
+        case["config"]["structure"]: case["derived"]["lut_per_lane"] for case in cases["cases"]
+        if case["target"]["name"] == "ecp5-85k" and case["act_bits"] == 8
+    }
+    assert 1.9 < lanes["triple"] / lanes["direct"] < 2.1
+    page = (ROOT / "docs/fpga.md").read_text(encoding="utf-8")
+    assert "on ECP5 `triple` takes twice what `direct` does" in page
+
+
 def test_fpga_page_quotes_the_cycles_of_one_activation_a_cycle():
     page = " ".join((ROOT / "docs/fpga.md").read_text(encoding="utf-8").split())
     cycles = []

@@ -1,5 +1,8 @@
 """The devices: names, speed grades, pins."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from golden.errors import InputError
@@ -29,6 +32,20 @@ def test_pins_where_the_tool_insists():
     assert named_target("ecp5-85k").pin_file is None
     assert 'IO_LOC "clk" H11;\n' in named_target("gowin-gw2a18").pin_file
     assert named_target("nexus-40").pin_file.startswith("ldc_set_location -site {E17} ")
+
+
+def test_the_page_has_every_target():
+    """Its table, and what a target lacks of place and route."""
+    page = (Path(__file__).parents[3] / "docs/fpga.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(?:ecp5|ice40|gowin|nexus|xcup)-.*$", page, re.MULTILINE)
+    assert len(rows) == len(TARGETS)
+    for row, target in zip(rows, TARGETS.values(), strict=True):
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[0] == f"`{target.name}`"
+        assert cells[2:] == [
+            f"{target.lut.available:,} {target.lut.label}", f"{target.bram.available:,}",
+            f"{target.dsp.available:,}", target.nextpnr or "none: synthesis only",
+        ]
 
 
 def test_ultrascale_is_synthesis_only():
