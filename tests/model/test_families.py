@@ -1,6 +1,7 @@
 """Quantizers of the 1-bit family: as good as they can be, and golden computes what they mean."""
 
 import itertools
+import re
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -362,6 +363,11 @@ def stored_bits(layer: families.BinaryWeights) -> int:
         if (values != plain).any():
             bits += 16 * len(values)
     return bits
+
+
+def test_the_example_of_the_page_runs():
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(example, "docs/families.md", "exec"), {})
 
 
 def test_the_table_of_the_page_holds():
