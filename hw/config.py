@@ -646,7 +646,7 @@ class EngineConfig:
         ):
             if not 1 <= value <= limit:
                 raise ConfigError(
-                    f"{what} must be from 1 to {limit} on preset {self.name}, not {value}"
+                    f"{what} must be from 1 to {limit} on engine {self.name}, not {value}"
                 )
 
     def group_words(self, k: int, size: int) -> int:

@@ -12,6 +12,7 @@ MARKS = {
     "rtl-exact": "equal to the cycles of the RTL",
     "modelled": "by the simulator, from constants with sources and ranges",
     "published": "by the source named",
+    "unverified": "said of the source named, but not read there",
     "derived": "computed from measured or published figures by the formula given",
 }
 """Marks of figures, and what each says of where a figure comes from."""

@@ -13,7 +13,7 @@ class MachineFacts:
     """What is publicly known of machines whose name begins with the word `prefix`; None if nothing.
 
     ``peak_gb_s`` is in 1e9 bytes/s; ``peak_tera_operations_s`` in 1e12 dense 16-bit operations/s,
-    a multiply-accumulate counting as two.
+    a multiply-accumulate counting as two. ``cost_mark`` is a key of `figures.MARKS`.
     """
 
     prefix: str
@@ -21,6 +21,7 @@ class MachineFacts:
     peak_tera_operations_s: float | None
     peak_source: str | None
     cost: str | None
+    cost_mark: str | None
     cost_source: str | None
 
 

@@ -218,7 +218,8 @@ def _provenance(result: Comparison) -> str:
     for machine, known in texts.items():
         facts = facts_of(machine)
         if facts is not None and facts.cost is not None:
-            cost = f"cost: {escape(facts.cost)} {_mark('published')} ({escape(facts.cost_source)})"
+            mark = _mark(facts.cost_mark)
+            cost = f"cost: {escape(facts.cost)} {mark} ({escape(facts.cost_source)})"
         else:
             cost = "cost: no public price found"
         parts.append(

@@ -36,7 +36,8 @@ DEFINITIONS = {
 """Formulas of the figures, by name."""
 
 LETTERS = {
-    "measured": "m", "rtl-exact": "x", "modelled": "~", "published": "p", "derived": "d",
+    "measured": "m", "rtl-exact": "x", "modelled": "~", "published": "p",
+    "unverified": "?", "derived": "d",
 }
 """Marks as one character, for narrow tables."""
 _RANGES = {None: "", True: " (inside its range: not settled)", False: " (outside its range)"}
@@ -83,7 +84,7 @@ def to_json(
         "sensitivity": [entry.to_dict() for entry in flips],
         "prefill": None if prefill is None else _contents(prefill),
         "costs": {
-            name: {"cost": facts.cost, "source": facts.cost_source, "mark": "published"}
+            name: {"cost": facts.cost, "source": facts.cost_source, "mark": facts.cost_mark}
             for name, facts in costs.items()
             if facts is not None and facts.cost is not None
         },
@@ -277,7 +278,7 @@ def _costs(result: Comparison) -> dict[str, list[str]]:
     for name in result.machines:
         facts = facts_of(name)
         if facts is not None and facts.cost is not None:
-            text = f"{facts.cost} {LETTERS['published']} ({facts.cost_source})"
+            text = f"{facts.cost} {LETTERS[facts.cost_mark]} ({facts.cost_source})"
             found.setdefault(text, []).append(name)
     return found
 

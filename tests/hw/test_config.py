@@ -431,10 +431,10 @@ def test_a_layer_that_does_not_fit():
     config = EngineConfig(**GOOD)
     assert config.beats(64, 32) == 64
     for k, n, message in (
-        (0, 1, "K must be from 1 to 64 on preset test, not 0"),
-        (65, 1, "K must be from 1 to 64 on preset test, not 65"),
-        (1, 0, "N must be from 1 to 32 on preset test, not 0"),
-        (1, 33, "N must be from 1 to 32 on preset test, not 33"),
+        (0, 1, "K must be from 1 to 64 on engine test, not 0"),
+        (65, 1, "K must be from 1 to 64 on engine test, not 65"),
+        (1, 0, "N must be from 1 to 32 on engine test, not 0"),
+        (1, 33, "N must be from 1 to 32 on engine test, not 33"),
     ):
         for check in (config.beats, config.check_shape):
             with pytest.raises(ConfigError) as error:
@@ -450,7 +450,7 @@ def test_vectors_that_do_not_fit(m_par):
     for m in (0, -1, m_par + 1):
         with pytest.raises(ConfigError) as error:
             config.check_shape(64, 32, m)
-        assert str(error.value) == f"M must be from 1 to {m_par} on preset test, not {m}"
+        assert str(error.value) == f"M must be from 1 to {m_par} on engine test, not {m}"
 
 
 # ---- files ------------------------------------------------------------------------------------

@@ -292,10 +292,10 @@ def test_rows_of_bytes_as_integers():
             "signs for 9 inputs must be uint8 [N, 2], not uint8 (2, 1)",
         ),
         (np.zeros(2, np.uint8), 8, "signs for 8 inputs must be uint8 [N, 1], not uint8 (2,)"),
-        (np.zeros((2, 9), np.uint8), 65, "K must be from 1 to 64 on preset test, not 65"),
-        (np.zeros((65, 1), np.uint8), 8, "N must be from 1 to 64 on preset test, not 65"),
-        (np.zeros((0, 1), np.uint8), 8, "N must be from 1 to 64 on preset test, not 0"),
-        (np.zeros((1, 0), np.uint8), 0, "K must be from 1 to 64 on preset test, not 0"),
+        (np.zeros((2, 9), np.uint8), 65, "K must be from 1 to 64 on engine test, not 65"),
+        (np.zeros((65, 1), np.uint8), 8, "N must be from 1 to 64 on engine test, not 65"),
+        (np.zeros((0, 1), np.uint8), 8, "N must be from 1 to 64 on engine test, not 0"),
+        (np.zeros((1, 0), np.uint8), 0, "K must be from 1 to 64 on engine test, not 0"),
     ],
 )
 def test_signs_that_break_a_rule(signs, k, message):
@@ -360,5 +360,5 @@ def test_a_code_that_stands_for_no_weights(structure):
 
 
 def test_a_layer_that_the_beats_cannot_be():
-    with pytest.raises(ConfigError, match=r"^K must be from 1 to 64 on preset test, not 65$"):
+    with pytest.raises(ConfigError, match=r"^K must be from 1 to 64 on engine test, not 65$"):
         weights_from_beats(engine(), np.zeros((1, 1), np.uint8), 1, 65)

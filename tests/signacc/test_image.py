@@ -82,7 +82,7 @@ def test_layers_begin_at_whole_beats_of_every_bus():
 
 def test_a_layer_that_does_not_fit_is_refused_and_nothing_is_written(folder, tmp_path):
     small = EngineConfig(name="small", k_par=2, n_par=2, k_max=8, n_max=64)
-    with pytest.raises(ConfigError, match="K must be from 1 to 8 on preset small, not"):
+    with pytest.raises(ConfigError, match="K must be from 1 to 8 on engine small, not"):
         export_image(folder, small, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -104,7 +104,7 @@ def test_cosim_json():
         (["--layers", "9" * 5000], "layers must be 'all' or numbers"),
         (["--temperature", "-1"], "temperature must be from 0 to 100"),
         (["--top-p", "0"], "top_p must be above 0"),
-        (["--preset", "tiny"], "K must be from 1 to 256 on preset tiny, not 512"),
+        (["--preset", "tiny"], "K must be from 1 to 256 on engine tiny, not 512"),
     ],
 )
 def test_cosim_refuses(arguments, part):

@@ -327,9 +327,9 @@ def test_no_vectors():
 
 
 def test_layer_that_does_not_fit():
-    with pytest.raises(ConfigError, match="K must be from 1 to 8 on preset small, not 9"):
+    with pytest.raises(ConfigError, match="K must be from 1 to 8 on engine small, not 9"):
         vector_cycles(SMALL, [(2, 2), (9, 1)])
-    with pytest.raises(ConfigError, match="M must be from 1 to 1 on preset small, not 2"):
+    with pytest.raises(ConfigError, match="M must be from 1 to 1 on engine small, not 2"):
         vector_cycles(SMALL, [(2, 2, 2)])
 
 

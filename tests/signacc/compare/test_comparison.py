@@ -125,7 +125,7 @@ def test_a_baseline_without_energy_gives_no_energy_verdict(result):
 def test_absent_is_absent(result):
     reasons = {(a.machine, a.batch): a.reason for a in result.absent}
     assert reasons["frugal", 4] == "no baseline for this point"
-    assert "K must be from 1 to 256 on preset tiny" in reasons["tiny", 1]
+    assert "K must be from 1 to 256 on engine tiny" in reasons["tiny", 1]
     assert {entry.machine for entry in result.at(4, 128)} == {"kv260", "gpu", "silent"}
     assert result.verdict(SPEED, "tiny", 1, 128) is None
 

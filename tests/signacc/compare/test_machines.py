@@ -2,6 +2,7 @@
 
 import pytest
 
+from signacc.compare.figures import MARKS
 from signacc.compare.machines import facts_of
 
 
@@ -19,6 +20,13 @@ def test_a_prefix_is_a_whole_word(machine, prefix):
 
 def test_a_figure_has_its_source():
     for facts in map(facts_of, ("h200", "kv260")):
-        assert (facts.cost is None) == (facts.cost_source is None)
+        assert (facts.cost is None) == (facts.cost_source is None) == (facts.cost_mark is None)
         known = facts.peak_gb_s is not None or facts.peak_tera_operations_s is not None
         assert known == (facts.peak_source is not None)
+
+
+def test_what_was_not_read_at_its_source_is_not_marked_published():
+    """The kit's price was quoted from memory, and marked ``published`` all the same."""
+    for facts in map(facts_of, ("h200", "kv260")):
+        assert facts.cost_mark in MARKS
+        assert (facts.cost_mark == "unverified") == ("from memory" in facts.cost_source)

@@ -93,7 +93,8 @@ def test_every_figure_has_a_mark(text, result):
     for cell in page.cells:
         assert any(character.isdigit() for character in cell["text"]), cell
         assert cell["mark"] in MARKS
-    assert {cell["mark"] for cell in page.cells} == set(MARKS)
+    # no figure of a table is of a source not read; a price, which is in no table, may be
+    assert {cell["mark"] for cell in page.cells} == set(MARKS) - {"unverified"}
 
 
 def test_cells_without_a_figure_say_why(text, result, prefill):
