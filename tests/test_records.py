@@ -240,7 +240,11 @@ def test_fpga_page_quotes_large_engines():
 def test_training_page_quotes_the_flagship():
     text = (ROOT / "docs/training.md").read_text()
     results = ROOT / "benchmarks/results"
-    folder = results / "train-fbi-135m"
+    assert_flagship(text, results / "train-fbi-135m", results / "perplexity-fbi-135m.json")
+
+
+def assert_flagship(text, folder, perplexity):
+    """Hold a text to the records of an FBI-LLM, its twin and the teacher."""
     found = json.loads((folder / "eval.json").read_text())
     slices, sampled = ("wiki", "c4", "tiny"), found["held_out_sampled"]
     for name, key, per in (
@@ -264,7 +268,7 @@ def test_training_page_quotes_the_flagship():
         cells = [f"{100 * x:.1f}" for x in (mine[metric], theirs[metric], mine[f"{metric}_stderr"])]
         assert f"| {task} | {metric} | {' | '.join(cells)} |" in text
     assert_golden_accuracies(text, folder / "zero-shot-golden.json")
-    assert_golden_perplexities(text, results / "perplexity-fbi-135m.json", slices)
+    assert_golden_perplexities(text, perplexity, slices)
 
 
 def assert_golden_accuracies(text, record):
