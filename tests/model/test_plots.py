@@ -66,6 +66,12 @@ def test_high_losses_of_the_start_do_not_flatten_those_that_follow(tmp_path, mon
     assert low < rows(2)[0]["loss"] < top
 
 
+def test_the_same_runs_give_the_same_file(tmp_path):
+    pytest.importorskip("matplotlib")
+    first, again = (plot_runs({"a": [rows(5)]}, tmp_path / name) for name in ("a.svg", "b.svg"))
+    assert first.read_bytes() == again.read_bytes()
+
+
 def test_nothing_to_draw_is_said(tmp_path):
     pytest.importorskip("matplotlib")
     with pytest.raises(InputError, match="at least one line of metrics"):
