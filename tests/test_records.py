@@ -297,6 +297,7 @@ def test_training_page_tells_how_far_the_larger_flagship_is():
     part = text[text.index("### 2 G tokens, its twin under way"):text.index("### To make one")]
     assert_golden_perplexities(part, folder / "perplexity.json", ("wiki", "c4", "tiny"))
     assert_golden_accuracies(part, folder / "zero-shot-golden.json")
+    assert_golden_accuracies(part, folder / "zero-shot-golden-2.json")
     ours, twins = (
         {int(line["step"]): line for line in csv.DictReader(file.read_text().splitlines())}
         for file in (folder / "metrics-fbi.csv", folder / "metrics-twin.csv")
