@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from pathlib import Path
 import click
 from program import OutputFile, Program
 from record import verilog_sha256, write_record
+
+from model.checksums import file_hash
 
 
 @click.command(cls=Program)
@@ -42,8 +43,7 @@ def main(preset: str, model: Path | None, positions: int, stall: float, out: Pat
         layer["rtl_cycles"] != layer["simulated_cycles"] for layer in report["layers"]
     )
     if model:
-        weights = (model / "model.safetensors").read_bytes()
-        result["model_sha256"] = hashlib.sha256(weights).hexdigest()
+        result["model_sha256"] = file_hash(model / "model.safetensors")
     result["verilog_sha256"] = verilog_sha256(preset)
     result["wall_s"] = round(time.perf_counter() - started, 1)
     result["signacc"] = " ".join(["signacc", *command])

@@ -33,16 +33,22 @@ def test_gpu_baselines_are_the_measured_record():
         assert entry.context == record["context"]
 
 
+def whole_model_on_the_rtl(record):
+    """Return the results of a record of benchmarks/cosim.py, and their cells of a table."""
+    run = json.loads(record.read_text())["results"]
+    assert run["layers"] == 84
+    assert run["layers_with_another_cycle_count"] == 0
+    row = f"| {run['values_compared']:,} | {run['mismatches']} | {run['rtl_cycles']:,} |"
+    return run, f"{row} {run['simulated_cycles']:,} |"
+
+
 def test_readme_quotes_the_records():
     """Figures of the README are those of the committed records."""
     text = (ROOT / "README.md").read_text()
     results = ROOT / "benchmarks/results"
     for name in ("cosim-kv260", "cosim-kv260_a8-stalled"):
-        run = json.loads((results / f"{name}.json").read_text())["results"]
-        row = f"| {run['values_compared']:,} | {run['mismatches']} | {run['rtl_cycles']:,} |"
-        assert f"{row} {run['simulated_cycles']:,} |" in text
-        assert run["layers"] == 84
-        assert run["layers_with_another_cycle_count"] == 0
+        _, row = whole_model_on_the_rtl(results / f"{name}.json")
+        assert row in text
     cases = json.loads((results / "pnr.json").read_text())["results"]["cases"]
     for case in cases:
         derived, routed = case["derived"], case["place_and_route"]
@@ -321,13 +327,8 @@ def test_training_page_tells_how_far_the_larger_flagship_is():
     assert found["twin_weights"]["step"] == max(twins)
     assert {t["fbi_over_twin"]["windows"] for t in texts} == {16}
     for name in ("cosim-kv260", "cosim-kv260_a8-stalled"):
-        run = json.loads((folder / f"{name}.json").read_text())["results"]
-        assert (
-            f"| {run['preset']} | {run['values_compared']:,} | {run['mismatches']} "
-            f"| {run['rtl_cycles']:,} | {run['simulated_cycles']:,} |"
-        ) in part
-        assert run["layers"] == 84
-        assert run["layers_with_another_cycle_count"] == 0
+        run, row = whole_model_on_the_rtl(folder / f"{name}.json")
+        assert f"| {run['preset']} {row}" in part
         assert f"SHA-256 `{run['model_sha256']}`" in part
     said = " ".join(part.split()).replace(" %", "%")
     step = max(ours)
