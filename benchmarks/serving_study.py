@@ -7,6 +7,8 @@ Modelled figures, the same on every machine; a record like the others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -25,13 +27,23 @@ SOURCE = Workload(
 SYSTEMS = ("kv260", "u280", "asic7")
 SEEDS = 8
 """Draws of lengths that a capacity is measured with, to see how far it depends on them."""
+CHANGES = {
+    "as it is": {},
+    "m_par x 8": {"m_par": 8},
+    "vector lanes x 16": {"vector_lanes": 16},
+    "both": {"m_par": 8, "vector_lanes": 16},
+}
+"""Factors on what a batch can share: weights, by `m_par`; the head, by a larger vector unit."""
 PRICES = Prices(accelerator_usd=1000)
 """An assumption, for the shape of the curve alone."""
 
 
 def fleet(system: str, *, policy: str = "chunked", batch: int = 16, count: int = 1,
-          router: str = "round-robin") -> Fleet:
-    machine = Machine(named_model(MODEL), named_system(system))
+          router: str = "round-robin", change: Mapping[str, int] = CHANGES["as it is"]) -> Fleet:
+    one = named_system(system)
+    lanes = one.vector_lanes * change.get("vector_lanes", 1)
+    engine = replace(one.engine, m_par=one.engine.m_par * change.get("m_par", 1))
+    machine = Machine(named_model(MODEL), replace(one, vector_lanes=lanes, engine=engine))
     budget = min(machine.most_tokens, 256)
     scheduler = Scheduler(policy=policy, max_batch=min(batch, budget), token_budget=budget)
     return Fleet(machine=machine, scheduler=scheduler, accelerators=count, router=router)
@@ -59,17 +71,24 @@ def capacities() -> list[dict[str, object]]:
 
 
 def gains() -> list[dict[str, object]]:
-    """Return what batches of 32 bring over single requests, for each of SEEDS draws of lengths."""
+    """Return what batches of 32 bring over single requests, for each of SEEDS draws of lengths.
+
+    Of every system with each of CHANGES.
+    """
     result = []
     for system in SYSTEMS:
-        rates = {
-            batch: [capacity(fleet(system, batch=batch), SOURCE, seed) for seed in range(SEEDS)]
-            for batch in (1, 32)
-        }
-        result.append({
-            "system": system, "by_max_batch": rates,
-            "gain": [many / one - 1 for one, many in zip(rates[1], rates[32], strict=True)],
-        })
+        for name, change in CHANGES.items():
+            rates = {
+                batch: [
+                    capacity(fleet(system, batch=batch, change=change), SOURCE, seed)
+                    for seed in range(SEEDS)
+                ]
+                for batch in (1, 32)
+            }
+            result.append({
+                "system": system, "change": name, "by_max_batch": rates,
+                "gain": [many / one - 1 for one, many in zip(rates[1], rates[32], strict=True)],
+            })
     return result
 
 

@@ -3,7 +3,7 @@
 import importlib
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -128,22 +128,57 @@ def test_what_batches_bring_is_said_as_a_range_of_seeds():
     """One seed's gain is not the machine's: capacities depend on the lengths that were drawn."""
     found = record("serving-study.json")
     first = {row["system"]: row["by_max_batch"] for row in found["capacities"]}
-    spreads = []
+    spreads, said = [], {}
     for row in found["gains"]:
         system, rates = row["system"], row["by_max_batch"]
         assert {len(values) for values in (*rates.values(), row["gain"])} == {8}
-        assert {batch: values[0] for batch, values in rates.items()} == {
-            batch: first[system][batch] for batch in ("1", "32")
-        }
         gains = [many / one - 1 for one, many in zip(rates["1"], rates["32"], strict=True)]
         assert gains == row["gain"]
-        said = f"{100 * min(gains):.0f} to {100 * max(gains):.0f} %"
-        assert f"{said} on `{system}`" in PROSE or (
-            f"`{system}` takes four vectors at once: {said}" in PROSE
+        said.setdefault(system, {})[row["change"]] = (
+            f"{100 * min(gains):.0f} to {100 * max(gains):.0f} %"
         )
-        spreads += [max(values) / min(values) - 1 for values in rates.values()]
+        if row["change"] == "as it is":
+            assert {batch: values[0] for batch, values in rates.items()} == {
+                batch: first[system][batch] for batch in ("1", "32")
+            }
+            spreads += [max(values) / min(values) - 1 for values in rates.values()]
+    assert list(said) == list(first)
+    for system, by_change in said.items():
+        assert list(by_change) == ["as it is", "m_par x 8", "vector lanes x 16", "both"]
+        assert f"| `{system}` | {' | '.join(by_change.values())} |" in PAGE
+        assert f"{by_change['as it is']} on `{system}`" in PROSE
     assert f"differs by up to {100 * max(spreads):.0f} %, so two of different seeds" in PROSE
     assert [named_preset(name).m_par for name in ("kv260", "u280", "asic7")] == [1, 1, 4]
+
+
+def test_what_is_said_to_be_in_the_way_of_batches_is(monkeypatch):
+    """A head of a batch takes the vector unit a multiple of the time of reading it once."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    study = importlib.import_module("serving_study")
+    gain = {
+        (row["system"], row["change"]): row["gain"]
+        for row in record("serving-study.json")["gains"]
+    }
+    for system in study.SYSTEMS:
+        one = named_system(system)
+        operands = 2 * one.vector_lanes * one.engine.clock_mhz * 1e6
+        assert operands == pytest.approx(one.memory.peak_gb_s * 1e9)
+        wide = study.fleet(system, change=study.CHANGES["both"]).machine.system
+        assert wide.vector_lanes == 16 * one.vector_lanes
+        assert wide.engine == replace(one.engine, m_par=8 * one.engine.m_par)
+        assert wide == replace(one, vector_lanes=wide.vector_lanes, engine=wide.engine)
+    # seed by seed, a wider engine alone is hardly of use on asic7; a wider vector unit is
+    for before, engine, vector in zip(
+        gain["asic7", "as it is"], gain["asic7", "m_par x 8"], gain["asic7", "vector lanes x 16"],
+        strict=True,
+    ):
+        assert 0 < engine - before < 0.05
+        assert vector - before > 0.5
+    again = [
+        capacity(study.fleet("asic7", batch=batch, change=study.CHANGES["both"]), study.SOURCE)
+        for batch in (1, 32)
+    ]
+    assert again[1] / again[0] - 1 == pytest.approx(gain["asic7", "both"][0], rel=1e-9)
 
 
 def test_what_is_said_of_loads_and_policies_is_in_the_record():
