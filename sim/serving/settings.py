@@ -203,12 +203,18 @@ def settings_from_file(path: str | Path) -> Settings:
     Raises
     ------
     InputError
-        If a key is unknown, missing or twice there, or a value breaks its rule; the message names
-        the file, the line and the key.
+        If a key is unknown, missing or twice there, a value breaks its rule, or two keys exclude
+        one another; the message names the file, the line and the key.
     """
     section = read(path)
     section.keys(("schema",), _NAMES)
     section.schema(SCHEMA)
+    given: list[str] = []
+    for name in section.data:
+        for rival in _RIVALS.get(name, ()):
+            if rival in given:
+                raise section.fail(name, f"{name} must not stand beside {rival}: give one of them")
+        given.append(name)
     values = {name: _value(section, name) for name in section.data if name != "schema"}
     if "trace" in values:
         values["trace"] = str(Path(path).parent / values["trace"])
@@ -234,5 +240,8 @@ def _value(section: Section, name: str) -> object:
     if name in _CHOICES and text not in _CHOICES[name]:
         raise section.fail(name, f"{name} must be one of {', '.join(_CHOICES[name])}, not {text!r}")
     if name in _LENGTHS:
-        section.checked(name, lambda: Lengths.parse(text))
+        try:
+            Lengths.parse(text)
+        except InputError as error:
+            raise section.fail(name, f"{name}: {error}") from None
     return text

@@ -183,9 +183,9 @@ def _astray(came: float, asked: float) -> list[str]:
 
 
 def check_loads(name: str, values: Sequence[float]) -> None:
-    """Raise InputError if there is no value, or one is not above 0."""
+    """Raise InputError if there is no value, or one is not above 0 and at most 1e9."""
     if not values:
         raise InputError(f"{name} must hold at least one number")
     for value in values:
-        if not 0 < value < 1e9:
-            raise InputError(f"{name} must be above 0 and below 1e9, not {value!r}")
+        if not 0 < value <= 1e9:
+            raise InputError(f"{name} must be above 0 and at most 1e9, not {value!r}")

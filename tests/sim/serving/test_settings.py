@@ -85,8 +85,11 @@ def test_options_come_before_the_file(tmp_path):
         ({"loads": [0.5, 0]}, "line 13: loads must be above 0"),
         ({"loads": 0.5}, "line 13: loads must be a list of numbers, not 0.5"),
         ({"prompt_tokens": 0}, "line 11: prompt_tokens must be an integer of at least 1, not 0"),
-        ({"output_tokens": "many"}, "line 12: lengths must read like .* not 'many'"),
+        ({"output_tokens": "many"}, "line 12: output_tokens: lengths must read like .* not 'many'"),
         ({"policy": 3}, "line 6: policy must be a text, not 3"),
+        ({"rates": [3]}, r"s\.json, line 23: rates must not stand beside loads: give one of them"),
+        ({"duration_s": 3}, r"s\.json, line 23: duration_s must not stand beside requests: give"),
+        ({"trace": "t.csv"}, r"s\.json, line 23: trace must not stand beside arrivals: give one"),
     ],
 )
 def test_bad_files(tmp_path, change, message):

@@ -142,9 +142,10 @@ def test_refusals():
         point(fleet, SOURCE, 1e-310, requests=100)
     for values, message in (
         ([], "must hold at least one"), ([0.0], "not 0.0"), ([-1], "not -1"),
-        ([float("nan")], "not nan"),
+        ([float("nan")], "not nan"), ([1.1e9], "at most 1e9, not 1100000000.0"),
     ):
         with pytest.raises(InputError, match=message):
             check_loads("loads", values)
+    check_loads("rates", [1e9])  # as many as a run may have
     with pytest.raises(InputError, match="rate must be above 0"):
         point(fleet, SOURCE, -1.0, duration_s=1.0)
