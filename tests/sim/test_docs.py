@@ -1,6 +1,7 @@
 """The simulator's page: its example runs, and its figures are those of the code."""
 
 import json
+import math
 import re
 from dataclasses import fields, replace
 from decimal import Decimal
@@ -18,10 +19,12 @@ from sim.energy import (
     sign_accumulate_pj,
     tree_levels,
 )
-from sim.memory import MEMORIES
+from sim.memory import CHANNELS, MEMORIES
+from sim.memory.commands import chunks, mixed, replay, sequential
 from sim.memory.references import REFERENCES
 from sim.system import SystemConfig, estimate, named_system, simulate
 from sim.system.files import _OPTIONAL, _REQUIRED
+from sim.workload import Formats, Pass, Shard
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
@@ -137,6 +140,64 @@ def test_references_are_in_their_table(reference):
     ours, theirs = reference.ours, reference.theirs
     assert row[1:4] == [f"{ours:.1%}", f"{theirs:.1%}", f"{100 * (ours - theirs):+.1f}"]
     assert row[4:] == [f"{reference.mark}: {reference.source}", reference.note]
+
+
+def test_stated_agreement_of_the_forms_with_the_replay():
+    channels = [replace(timing, t_refi=1e9) for timing in CHANNELS.values()]
+    off = {"stream": [], "chunk": [], "mixed": [], "one group": []}
+    for timing in channels:
+        off["stream"].append(timing.sequential_share() - replay(timing, sequential(timing, 1500)))
+        off["mixed"].append(timing.mixed_share(1 / 8) - replay(timing, mixed(timing, 1500, 8)))
+        poor = replay(timing, sequential(timing, 1500, interleaved=False))
+        off["one group"].append(timing.sequential_share(interleaved=False) - poor)
+        for size in (64, 256, 1024, 4096):
+            found = replay(timing, chunks(timing, size, 1500, seed=7))
+            off["chunk"].append(timing.chunk_share(size) - found)
+    points = {kind: [100 * abs(value) for value in values] for kind, values in off.items()}
+    said = re.search(
+        r"within (\d+) points for streams, (\d+) for chunks of 64 B to 4 KB \(.*?; most within "
+        r"(\d+);.*?\) and (\d+) for 7 reads a write; a stream .*? is up to (\d+) points faster",
+        " ".join(section("Memory").split()),
+    )
+    stream, chunk, usual, both, group = map(int, said.groups())
+    assert max(points["stream"]) < stream
+    assert math.ceil(max(points["chunk"])) == chunk
+    assert sum(value < usual for value in points["chunk"]) > len(points["chunk"]) / 2
+    assert math.ceil(max(points["mixed"])) == both
+    assert math.ceil(-100 * min(off["one group"])) == group
+
+
+def test_stated_shares_of_writes():
+    def written(phase):
+        amounts = phase.bytes_by_category()
+        return amounts["kv_write"] / sum(amounts.values())
+
+    for model in MODELS.values():
+        for context in (1, model.max_position_embeddings):
+            for head in ("fp16", "binary"):
+                result = estimate(model, KV260, context=context, formats=Formats(head=head))
+                assert written(result.main) < 0.01
+    result = simulate(
+        named_model("fbi-43m"), named_system("asic7"), prefill=128, decode=0, batch=16
+    )
+    times = {cost.operator.name: cost.time_s.nominal for cost in result.operators}
+    text = " ".join(section("Memory").split())
+    assert f"({100 * written(result.main):.0f} % of 16 prompts of 128, fbi-43m on `asic7`)" in text
+    share = times["kv_write"] / sum(times.values())
+    assert f"little of the time ({100 * share:.1f} %; modelled)" in text
+
+
+def test_the_table_of_operators_says_what_an_8_bit_cache_adds():
+    model, work = named_model("fbi-130m"), Pass.decode(3, 100)
+    heads = model.num_attention_heads
+    (row,) = [cells for cells in table("Workload") if cells[0] == "attention scores, values"]
+    for bits, each in ((16, 0), (8, 1)):
+        shard = Shard(model=model, engine=KV260.engine, formats=Formats(kv_bits=bits))
+        found = {op.name: op for op in shard.attention(work.attended, work.cached)}
+        for name in ("attention_scores", "attention_values"):
+            assert found[name].vector_ops == each * heads * 300
+            assert found[name].macs == heads * model.head_dim * 300
+    assert row[1] == "heads·head_dim·attended MACs each; 8 bit: heads·attended operations each, too"
 
 
 def test_dram_is_that_of_the_record():
