@@ -100,7 +100,13 @@ class Section:
         inner = self.section(key)
         inner.keys(("low", "nominal", "high"))
         low, nominal, high = (inner.number(bound) for bound in ("low", "nominal", "high"))
-        return self.checked(key, lambda: Interval(low, nominal, high))
+        if not low <= nominal <= high:
+            raise self.fail(
+                key,
+                f"{self.name(key)} must hold low <= nominal <= high, not "
+                f"{shown(low)}, {shown(nominal)}, {shown(high)}",
+            )
+        return Interval(low, nominal, high)
 
     def checked(self, key: str | None, build: Callable[[], T]) -> T:
         """Return ``build()``; an error about its values gets the line of `key`."""

@@ -96,6 +96,35 @@ def test_stated_shares():
     assert stated in " ".join(section("Estimates").split())
 
 
+def test_stated_bytes_of_a_token():
+    def megabytes(name):
+        amounts = estimate(named_model(name), KV260, context=512).main.bytes_by_category()
+        return Decimal(sum(amounts.values())) / 10**6
+
+    said = re.search(
+        r"At 512 positions a decoded token of (\S+) moves ([\d.]+) MB, of (\S+) ([\d.]+), of "
+        r"(\S+) ([\d.]+) and of (\S+) ([\d.,]+) \(derived\)",
+        " ".join(section("Workload").split()),
+    ).groups()
+    for name, text in zip(said[::2], said[1::2], strict=True):
+        stated = Decimal(text.replace(",", ""))
+        assert [stated] == as_stated([stated], [megabytes(name)])
+
+
+def test_keys_of_the_json_are_those_that_the_page_names():
+    data = simulate(named_model("fbi-43m"), KV260, prefill=8, decode=4).to_json()
+    keys = {*data, *data["phases"][0], *data["operators"][0], *data["provenance"]}
+    intervals = {"low", "nominal", "high"}
+    bounds = {"array", "memory", "vector", "link"}
+    named = set(re.findall(r"`([a-z_*]+)`", section("JSON")))
+    assert named - {"tensor", "pipeline"} - intervals - bounds <= keys
+    for name in ("tokens_per_second", "time_per_token_s"):
+        ranged = data[name.removesuffix("_s") + "_range" + "_s" * name.endswith("token_s")]
+        assert ranged["low"] <= data[name] <= ranged["high"]
+    assert set(data["energy_per_token_j"]) == intervals
+    assert {row["bound_by"] for row in data["operators"]} <= bounds
+
+
 def test_the_envelope_is_of_the_estimate():
     result = estimate(named_model("fbi-7b"), KV260, context=512)
     amounts = result.main.bytes_by_category()

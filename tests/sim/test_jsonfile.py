@@ -71,7 +71,7 @@ def test_bad_texts_integers_objects_and_ranges(given):
         section.integer("b", 0)
     with pytest.raises(InputError, match=r"line 3: c must be a JSON object, not \[\]"):
         section.section("c")
-    with pytest.raises(InputError, match="line 4: an interval must hold low <= nominal <= high"):
+    with pytest.raises(InputError, match=r"line 4: d must hold low <= nominal <= high, not 2, 1, "):
         section.interval("d")
 
 
