@@ -109,18 +109,21 @@ def trace_from_file(path: str | Path) -> Trace:
     times, lengths, before = [], [], 0.0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for line, row in readers[path.suffix](file, path):
+            for line, row, called in readers[path.suffix](file, path):
                 if len(times) == MOST_REQUESTS:
                     raise InputError(f"{path}: a trace can have {MOST_REQUESTS} requests, not more")
-                time = _number(row, "arrival_s", path, line)
+                time = _number(row, "arrival_s", called[0], path, line)
                 if time < before:
                     raise InputError(
-                        f"{path}, line {line}: arrival_s must not go back, from {before:g} to "
+                        f"{path}, line {line}: {called[0]} must not go back, from {before:g} to "
                         f"{time:g}"
                     )
                 before = time
                 times.append(time)
-                lengths.append([_tokens(row, name, path, line) for name in COLUMNS[1:]])
+                lengths.append([
+                    _tokens(row, name, shown_as, path, line)
+                    for name, shown_as in zip(COLUMNS[1:], called[1:], strict=True)
+                ])
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -137,14 +140,19 @@ def trace_from_file(path: str | Path) -> Trace:
     return Trace(path.name, Requests(arrival, prompt.copy(), output.copy()))
 
 
-def _csv_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:
+Row = tuple[int, dict, tuple[str, ...]]
+"""Number of a line, its values by COLUMNS, and what the file calls those."""
+
+
+def _csv_rows(file: object, path: Path) -> Iterator[Row]:
     reader = csv.DictReader(file)
     header, origin = reader.fieldnames or (), None
     azure = set(AZURE_COLUMNS) <= set(header)
     missing = [name for name in COLUMNS if name not in header]
     if missing and not azure:
         raise InputError(f"{path}, line 1: a trace needs a column {missing[0]}")
-    for name in AZURE_COLUMNS if azure else COLUMNS:
+    called = AZURE_COLUMNS if azure else COLUMNS
+    for name in called:
         if header.count(name) > 1:
             raise InputError(f"{path}, line 1: column {name} must stand once")
     try:
@@ -157,10 +165,15 @@ def _csv_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:
             if azure:
                 time = _date(row["TIMESTAMP"], path, reader.line_num)
                 origin = origin or time
+                if time < origin:
+                    raise InputError(
+                        f"{path}, line {reader.line_num}: TIMESTAMP must not go back, from the "
+                        f"first one, {origin}, to {time}"
+                    )
                 row = {"arrival_s": (time - origin).total_seconds(),
                        "prompt_tokens": row["ContextTokens"],
                        "output_tokens": row["GeneratedTokens"]}
-            yield reader.line_num, row
+            yield reader.line_num, row, called
     except csv.Error as error:
         raise InputError(f"{path}, line {reader.line_num}: {error}") from None
 
@@ -175,7 +188,7 @@ def _date(text: str | None, path: Path, line: int) -> datetime:
     return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
-def _json_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:
+def _json_rows(file: object, path: Path) -> Iterator[Row]:
     for line, text in enumerate(file, start=1):
         if not text.strip():
             continue
@@ -185,10 +198,10 @@ def _json_rows(file: object, path: Path) -> Iterator[tuple[int, dict]]:
             raise InputError(f"{path}, line {line}: must be valid JSON: {error}") from None
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {line}: must hold a JSON object, not {shown(row)}")
-        yield line, row
+        yield line, row, COLUMNS
 
 
-def _number(row: dict, name: str, path: Path, line: int) -> float:
+def _number(row: dict, name: str, called: str, path: Path, line: int) -> float:
     value = row.get(name)
     try:
         number = math.nan if value is None or isinstance(value, bool) else float(value)
@@ -196,13 +209,13 @@ def _number(row: dict, name: str, path: Path, line: int) -> float:
         number = math.nan
     if not 0 <= number <= LONGEST_S:
         raise InputError(
-            f"{path}, line {line}: {name} must be a number from 0 to {LONGEST_S:g}, not "
-            f"{shown(value)}"
+            f"{path}, line {line}: {called} must be a number from 0 to {LONGEST_S:g}"
+            f"{' s after the first one' if called != name else ''}, not {shown(value)}"
         )
     return number
 
 
-def _tokens(row: dict, name: str, path: Path, line: int) -> int:
+def _tokens(row: dict, name: str, called: str, path: Path, line: int) -> int:
     number = row.get(name)
     try:
         value = float("nan" if number is None or isinstance(number, bool) else number)
@@ -210,7 +223,7 @@ def _tokens(row: dict, name: str, path: Path, line: int) -> int:
         value = math.nan
     if not 1 <= value <= _MOST_TOKENS or value != int(value):
         raise InputError(
-            f"{path}, line {line}: {name} must be an integer from 1 to {_MOST_TOKENS}, not "
+            f"{path}, line {line}: {called} must be an integer from 1 to {_MOST_TOKENS}, not "
             f"{shown(number)}"
         )
     return int(value)

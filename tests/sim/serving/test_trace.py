@@ -55,6 +55,24 @@ def test_the_columns_of_azure(tmp_path):
         ))
 
 
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("2023-11-15 10:00:00,1,1", "line 3: TIMESTAMP must not go back, from the first one, 2023"),
+        ("2024-11-16 10:00:00,1,1",
+         r"line 3: TIMESTAMP must be a number from 0 to 1e\+06 s after the first one, not 316224"),
+        ("2023-11-16 10:00:01,0,1", "line 3: ContextTokens must be an integer from 1 .* not '0'"),
+        ("2023-11-16 10:00:01,1,x", "line 3: GeneratedTokens must be an integer .* not 'x'"),
+        ("2023-11-16 10:00:02,1,1\n2023-11-16 10:00:01,1,1",
+         "line 4: TIMESTAMP must not go back, from 2 to 1"),
+    ],
+)
+def test_complaints_call_the_columns_of_azure_as_the_file_does(tmp_path, second, message):
+    text = f"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 10:00:00,1,1\n{second}\n"
+    with pytest.raises(InputError, match=message):
+        trace_from_file(csv_file(tmp_path, text))
+
+
 def test_rates_scale_times_and_a_trace_takes_turns(tmp_path):
     trace = trace_from_file(csv_file(tmp_path))
     played = trace.requests(2.0, 3.0, 0)
