@@ -332,6 +332,21 @@ def test_stated_effect_of_activity():
     assert 0 < 1 - whole["real"] / whole["none"] < 1e-4
 
 
+def test_stated_spans_of_fpga_constants():
+    spans = {True: [], False: []}
+    for technology in (TECHNOLOGIES[name] for name in ("fpga16", "fpga28", "ecp5")):
+        for field in fields(technology):
+            constant = getattr(technology, field.name)
+            if field.name not in ("name", "description"):
+                wide = field.name in ("fp16_mul", "sram_read_bit", "sram_write_bit")
+                spans[wide].append(constant.value.high / constant.value.low)
+    said = [f"{min(each):.0f} to {max(each):.0f}" for each in (spans[False], spans[True])]
+    assert (
+        f"high over low is {said[0]} for additions and registers, {said[1]} for multipliers and "
+        "on-chip memory"
+    ) in " ".join(section("Energy").split())
+
+
 def test_published_binary_weight_chip():
     shape = EngineConfig(
         name="yodann", k_par=49, n_par=32, act_bits=12, k_max=4096, n_max=4096, levels_per_stage=9
