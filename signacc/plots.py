@@ -99,6 +99,8 @@ def roofline(model: str, result: Estimate) -> Any:
     system = result.system
     peak = system.memory.peak_gb_s * 1e9
     bandwidth = system.memory.bandwidth_bytes_s.nominal
+    if system.memory_ports is not None:  # all traffic goes through them
+        bandwidth = min(bandwidth, system.memory_ports.gb_s * 1e9)
     array = 2.0 * system.engine.lanes * system.engines * system.clock_hz
     vector = 2.0 * system.vector_lanes * system.clock_hz
     points = []

@@ -11,6 +11,7 @@ import pytest
 
 from golden.config import named_model
 from sim.system import estimate, named_link, named_system, simulate
+from sim.system.config import MemoryPorts
 
 KV260 = named_system("kv260")
 
@@ -56,6 +57,22 @@ def test_without_matplotlib_the_command_says_so(monkeypatch, tmp_path):
     assert result.exit_code == 2
     assert "plots need matplotlib" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_the_roof_of_memory_is_what_its_ports_let_through():
+    pytest.importorskip("matplotlib")
+    from signacc.plots import roofline
+
+    def roof(system):
+        (axes,) = roofline("x", estimate(named_model("fbi-43m"), system)).axes
+        (label,) = [text for line in axes.lines if "modelled" in (text := str(line.get_label()))]
+        return label
+
+    four = MemoryPorts(count=4, bits=128, clock_mhz=150.0)
+    assert roof(KV260) == "memory, modelled: 18.3 GB/s"
+    assert roof(replace(KV260, memory_ports=four)) == "memory, modelled: 9.6 GB/s"
+    wide = replace(KV260, memory_ports=replace(four, clock_mhz=333.0))
+    assert roof(wide) == "memory, modelled: 18.3 GB/s"
 
 
 @pytest.mark.parametrize(("model", "system"), [
