@@ -29,9 +29,15 @@ PATIENCE = 8.0
 
 
 def parts_of(batch: int, context: int) -> int:
-    """Return into how many equal parts of the batch a prefill is cut."""
+    """Return into how many equal parts of the batch a prefill is cut, the fewest that fit.
+
+    A prime batch beyond :data:`CHUNK_TOKENS` is read a sequence at a time.
+    """
     sequences = max(1, CHUNK_TOKENS // context)
-    return max(1, -(-batch // sequences))
+    return next(
+        parts for parts in range(1, batch + 1)
+        if batch % parts == 0 and batch // parts <= sequences
+    )
 
 
 def step_of(

@@ -1,6 +1,7 @@
 """Measuring with a fake device: no GPU, no Triton."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -202,6 +203,27 @@ def test_a_prefill_is_cut_into_equal_parts():
     assert measure.parts_of(256, 512) == 16
     assert measure.parts_of(1, 2048) == 1
     assert measure.parts_of(4, 128) == 1
+
+
+@pytest.mark.parametrize("context", [128, 512, 2048, 8192, 9000])
+def test_parts_hold_every_sequence_once(context):
+    """Tokens are counted of the whole batch, so its parts must add up to it."""
+    for batch in range(1, 80):
+        parts = measure.parts_of(batch, context)
+        shapes = []
+        decoder = SimpleNamespace(
+            config=SimpleNamespace(vocab_size=8),
+            path=SimpleNamespace(device=torch.device("cpu")),
+            prefill=lambda prompt, cache, into=shapes: into.append(tuple(prompt.shape))
+            or torch.zeros(len(prompt), 8),
+        )
+        point = Point("m", "bf16", "prefill", batch, context)
+        step, steps = measure.step_of(decoder, None, point)
+        step()
+        assert steps == parts
+        assert shapes == [(batch // parts, context)]
+        assert parts * shapes[0][0] == batch
+        assert shapes[0][0] == 1 or shapes[0][0] * context <= measure.CHUNK_TOKENS
 
 
 def test_energy_is_asked_of_a_subset_or_of_a_single_point():
