@@ -645,6 +645,156 @@ def test_the_baselines_page_says_where_one_bit_loses():
     assert slower == {key for key in int4 if key[3] >= 16 or (key[0], key[3]) == ("fbi-130m", 1)}
 
 
+def test_the_baselines_page_quotes_other_contexts():
+    """Rows of a model, a batch and a context: decode and prefill on every path."""
+    text = (ROOT / "docs/baselines.md").read_text(encoding="utf-8")
+    found = {
+        (e.model, e.phase, e.path, e.batch, e.context): f"{e.tokens_per_second:,.0f}"
+        for file in (ROOT / "sim/baselines").glob("h200-*.json") for e in load_file(file)
+    }
+    for context in (128, 2048):
+        table = text.split(f"<!-- {context} -->")[1].split("\n\n")[0]
+        for model in ("fbi-7b", "fbi-1.3b", "fbi-130m"):
+            for batch in (1, 4, 16, 64, 256):
+                cells = [
+                    found.get((model, phase, path, batch, context), "–")
+                    for phase in ("decode", "prefill")
+                    for path in ("bf16", "int4", "sign-a16", "sign-a8")
+                ]
+                assert f"| {model} | {batch} | {' | '.join(cells)} |" in table
+
+
+def test_the_baselines_page_says_what_one_bit_gains():
+    """The ratios in its words, from the entries."""
+    text = " ".join((ROOT / "docs/baselines.md").read_text(encoding="utf-8").split())
+    found = {
+        (e.model, e.phase, e.path, e.batch, e.context): e
+        for file in (ROOT / "sim/baselines").glob("h200-*.json") for e in load_file(file)
+    }
+    signs = ("sign-a16", "sign-a8")
+
+    def times(path, model, phase, batch, context=512):
+        one, other = (found[model, phase, name, batch, context] for name in (path, "bf16"))
+        return one.tokens_per_second / other.tokens_per_second
+
+    def percent(path, model, batch, context=512, digits=0):
+        return f"{100 * times(path, model, 'decode', batch, context) - 100:.{digits}f} %"
+
+    def share(path, context):
+        return f"{100 * found['fbi-7b', 'decode', path, 1, context].limit_share:.0f}"
+
+    one = found["fbi-7b", "decode", "bf16", 1, 512]
+    assert f"reached 141 tokens/s on fbi-7b, this one {one.tokens_per_second:.0f}." in text
+    older = [e for e in load_file(ROOT / "sim/baselines/h200_bf16.json")
+             if (e.name, e.model) == ("h200-bf16-compiled", "fbi-7b")]
+    assert [e.tokens_per_second for e in older] == [141.0]
+    assert f"- bf16, fbi-7b, batch 1: {share('bf16', 512)} % of the limit" in text
+    at = {context: [share(path, context) for path in signs] for context in (128, 512, 2048)}
+    assert f"{at[512][0]} % of the limit (`sign-a16`) and {at[512][1]} % (`sign-a8`)" in text
+    assert (f"{at[128][0]} and {at[128][1]} % at 128, {at[2048][0]} and {at[2048][1]} % at 2,048"
+            in text)
+    speed = [times(path, "fbi-7b", "decode", 1) for path in signs]
+    energy = [
+        one.joule_per_token / found["fbi-7b", "decode", path, 1, 512].joule_per_token
+        for path in signs
+    ]
+    assert (
+        "{:.1f} and {:.1f} times bf16's speed, and {:.1f} and {:.1f} times less energy a token"
+    ).format(*speed, *energy) in text
+    assert (
+        "`sign-a16` +{}, `sign-a8` +{} at context 512; +{} and +{} at 128"
+    ).format(
+        *(percent(path, "fbi-7b", 256, digits=1) for path in signs),
+        percent("sign-a16", "fbi-7b", 256, 128, 1), percent("sign-a8", "fbi-7b", 256, 128),
+    ) in text
+    for model, parts in {
+        "fbi-7b": "{} and {} (fbi-7b)", "fbi-1.3b": "{} and {} (fbi-1.3b)",
+        "fbi-130m": "{} and {} (fbi-130m)",
+    }.items():
+        assert parts.format(*(percent("sign-a16", model, batch) for batch in (16, 64))) in text
+    slower = [100 - 100 * times("sign-a16", m, "decode", 256) for m in ("fbi-1.3b", "fbi-130m")]
+    assert "`sign-a16` is {:.0f} % and {:.0f} % slower than bf16".format(*slower) in text
+    assert f"fbi-130m is {percent('sign-a16', 'fbi-130m', 1)} faster in 1 bit than in bf16" in text
+    gains = [100 * times("sign-a16", "fbi-7b", "prefill", b) - 100 for b in (1, 4, 16, 64, 256)]
+    assert (
+        f"Prefill of fbi-7b: `sign-a16` {min(gains):.0f} to {max(gains):.0f} % faster than bf16 "
+        "at context 512, `sign-a8` 1.8 times as fast"
+    ) in text
+    assert {f"{times('sign-a8', 'fbi-7b', 'prefill', b):.1f}" for b in (1, 4, 16, 64, 256)} == {
+        "1.8"
+    }
+    spreads = [e.spread for e in found.values() if e.spread is not None]
+    few = sum(spread <= 0.03 for spread in spreads)
+    assert f"at most 3 % at {few} of {len(spreads)} points, {100 * max(spreads):.1f} % at" in text
+
+
+def test_the_baselines_page_quotes_what_stands_before_the_gemm():
+    """Preparation alone, and whole layers without attention, us; the first run's, too."""
+    text = " ".join((ROOT / "docs/baselines.md").read_text(encoding="utf-8").split())
+
+    def results(name):
+        return json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())["results"]
+
+    def before(rows, path, count):
+        return [
+            1e6 * one["seconds"] for one in rows
+            if one["key"] == f"before {path}" and one["count"] == count
+        ]
+
+    now, first = results("gpu_gemm"), results("gpu_gemm-first")
+    sums = {
+        path: ", ".join(f"{sum(before(now, path, n)):.1f}" for n in (16, 64, 256, 4096))
+        for path in ("bf16", "sign-a16", "sign-a8")
+    }
+    assert (
+        f"bf16 {sums['bf16']} µs in three launches; float16 {sums['sign-a16']} in four; "
+        f"int8 {sums['sign-a8']}."
+    ) in text
+    assert [len(before(now, path, 256)) for path in sums] == [3, 4, 4]
+    most = [sum(before(first, path, 4096)) for path in ("sign-a16", "sign-a8")]
+    assert "lost at 4,096 ({:.1f} and {:.1f} in the first run".format(*most) in text
+    gained = sum(before(first, "sign-a16", 16)) - sum(before(now, "sign-a16", 16))
+    assert f"gained {gained:.0f} µs at 16 with float16" in text
+    down = [
+        next(1e6 * one["seconds"] for one in rows
+             if (one["key"], one.get("part"), one.get("count")) == ("before sign-a8", "down", 256))
+        for rows in (now, first)
+    ]
+    assert "slower ({:.1f} for {:.1f} µs at 256)".format(*down) in text
+    layers = {(one["key"], one["count"]): one for one in now if one.get("part") == "layer"}
+    kinds = ("bf16", "sign-a16, warpgroup", "sign-a8, warpgroup", "sign-a16, GEMV", "sign-a8, GEMV")
+    for count in (1, 4, 16, 64, 256):
+        cells = [
+            f"{1e6 * layers[kind, count]['seconds']:.1f}" if (kind, count) in layers else "–"
+            for kind in kinds
+        ]
+        assert f"| {count} | {' | '.join(cells)} |" in text
+    late = [f"{kind}, no kernel starts early" for kind in kinds[:3]]
+    cells = [f"{1e6 * layers[kind, 256]['seconds']:.1f}" for kind in late]
+    assert f"| 256, none early | {' | '.join(cells)} | – | – |" in text
+
+
+def test_the_baselines_page_says_what_rope_by_eight_heads_gained():
+    text = " ".join((ROOT / "docs/baselines.md").read_text(encoding="utf-8").split())
+    now, before = (
+        {
+            one["path"]: one
+            for one in json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())["steps"]
+            if one["batch"] == 256 and one["early"] == "all"
+        }
+        for name in ("gpu_profile", "gpu_profile-rope_by_head")
+    )
+    less = [
+        before[path]["kinds"]["attention"]["us"] - now[path]["kinds"]["attention"]["us"]
+        for path in now
+    ]
+    assert f"{min(less):.0f} to {round(max(less), -1):.0f} µs less with eight heads" in text
+    steps = [before[path]["step_us"] for path in ("bf16", "sign-a16")]
+    assert "({:,.0f} and {:,.0f} µs before,".format(*steps) in text
+    gained = before["sign-a8"]["step_us"] - now["sign-a8"]["step_us"]
+    assert f"`sign-a8` gained {gained:.0f} µs" in text
+
+
 def test_the_baselines_page_quotes_what_attention_reads():
     text = " ".join((ROOT / "docs/baselines.md").read_text(encoding="utf-8").split())
     record = json.loads((ROOT / "benchmarks/results/gpu_profile.json").read_text())
