@@ -975,6 +975,117 @@ def test_training_page_quotes_the_steps():
         )
 
 
+def test_training_speed_quotes_what_made_steps_shorter():
+    text = " ".join((ROOT / "docs/training-speed.md").read_text(encoding="utf-8").split())
+    joined, compiled, first, now = (
+        json.loads((ROOT / f"benchmarks/results/train_step-130m{kind}.json").read_text())["results"]
+        for kind in ("-joined", "-compiled-loss", "-first-kernel", "")
+    )
+    gained = 1e3 * (joined["step_s"] - compiled["step_s"])
+    assert f"| with the next line {gained:.1f} ms |" in text
+    part = "loss with both heads, forward and backward"
+    heads = [1e3 * one["parts_s"][part] for one in (first, compiled)]
+    assert "| loss with both heads {:.1f} ms for {:.1f} |".format(*heads) in text
+    gained = 1e3 * (first["step_s"] - now["step_s"])
+    assert f"| together {gained:.1f} ms |" in text
+    steps = [f"{1e3 * one['step_s']:.1f}" for one in (joined, compiled, first, now)]
+    assert (
+        "`-joined` ({} ms, with `--fast`), `-compiled-loss` ({}), `-first-kernel` ({}), none of "
+        "these ({})"
+    ).format(*steps) in text
+    launches = json.loads((ROOT / "benchmarks/results/loss_kernel.json").read_text())["results"]
+    (old,) = [one["ms"] for one in launches["kernel"] if (one["WARPS"], one["PROGRAMS"]) == (16, 2)]
+    loss = [
+        sum(1e3 * kernel["s"] for kernel in one["kernels"]["longest"]
+            if kernel["name"] == "ad_loss_kernel") for one in (first, now)
+    ]
+    assert (
+        f"{4 * old:.1f} ms (four times a launch alone) for {loss[0]:.1f}; in twice as many blocks "
+        f"of half the threads {loss[1]:.1f} |"
+    ) in text
+    one, four = (
+        json.loads((ROOT / f"benchmarks/results/train_step-135m{kind}.json").read_text())["results"]
+        for kind in ("-exact", "-4")
+    )
+    lost = 100 - 100 * four["tokens_per_s"] / (4 * one["tokens_per_s"])
+    assert f"of which DDP took {lost:.1f} % in the record of four devices" in text
+    single = json.loads(
+        (ROOT / "benchmarks/results/train_step-135m-compiled-loss.json").read_text()
+    )["results"]["tokens_per_s"]
+    log = csv.DictReader(
+        (ROOT / "benchmarks/results/train-fbi-135m/metrics-fbi.csv").read_text().splitlines()
+    )
+    rate = statistics.median(float(line["tokens_per_s"]) for line in log) / 2
+    assert (
+        f"ran at {rate / 1e3:.0f} k tokens/s a GPU (two by DDP, 128 rows) where `train_step.py` "
+        f"had {single / 1e3:.0f} k on one: {100 - 100 * rate / single:.0f} % less"
+    ) in text
+
+
+def test_training_speed_says_where_a_step_goes():
+    text = " ".join((ROOT / "docs/training-speed.md").read_text(encoding="utf-8").split())
+    found = json.loads((ROOT / "benchmarks/results/train_step-130m.json").read_text())["results"]
+    kinds = {
+        "products": "nvjet|splitKreduce", "attention": "sdpa|cudnn", "loss": "ad_loss",
+        "SwiGLU": "silu", "norms": "per_fused.*(rsqrt|pow_sum)|poi_fused__unsafe_view_add_[0-9]",
+    }
+    times = dict.fromkeys(kinds, 0.0)
+    for kernel in found["kernels"]["longest"]:
+        kind = next((k for k, name in kinds.items() if re.search(name, kernel["name"])), None)
+        if kind:
+            times[kind] += 1e3 * kernel["s"]
+    together = 1e3 * found["kernels"]["together_s"]
+    assert (
+        f"they add up to {together:.0f} ms): products {times['products']:.0f} ms, attention "
+        f"{times['attention']:.0f}, the loss's kernel {times['loss']:.1f},"
+    ) in text
+    assert f"SwiGLU {times['SwiGLU']:.0f} (its bytes" in text
+    assert f"norms and additions {times['norms']:.0f}, of which" in text
+    gaps = found["gaps"]
+    count = round(sum(part["gaps"] for part in gaps["by_length"].values()), -1)
+    assert (
+        f"waits {1e3 * gaps['idle_s']:.1f} ms of a step (`gaps`), in {count:,.0f} gaps"
+    ) in text
+    assert f"for the host {1e3 * gaps['host_late_s']:.1f} ms" in text
+    assert (
+        f"under the profiler spans {1e3 * gaps['span_s']:.0f} ms, one of many in a row takes "
+        f"{1e3 * found['step_s']:.0f}"
+    ) in text
+
+
+def test_training_speed_derives_the_work():
+    """FLOPs a token: six for each of the student's weights, two for the teacher's."""
+    text = (ROOT / "docs/training-speed.md").read_text(encoding="utf-8")
+    teacher, hidden, vocab, layers = MODELS["fbi-135m"], 576, 49152, 30
+    # of SmolLM2's shape, grouped heads and all, as its student is
+    assert (teacher.hidden_size, teacher.vocab_size, teacher.num_hidden_layers) == (
+        hidden, vocab, layers
+    )
+    rows = {"layers": [], "head": [], "together": [], "attention": []}
+    for model, words in ((MODELS["fbi-135m"], vocab), (MODELS["fbi-130m"], 32000)):
+        layers_, head = 6 * model.binary_weights, 6 * words * model.hidden_size
+        theirs = 2 * teacher.binary_weights + 2 * vocab * hidden
+        rows["layers"].append(layers_)
+        rows["head"].append(head)
+        rows["together"].append(layers_ + head + theirs)
+        # scores and sums of 512 places on average, forward and twice that backward
+        rows["attention"].append(
+            3 * 4 * 512 * model.hidden_size * model.num_hidden_layers
+        )
+    cells = {
+        "student's layers, forward and backward": rows["layers"],
+        "student's head, forward and backward": rows["head"],
+        "teacher's layers": [2 * teacher.binary_weights] * 2,
+        "teacher's head": [2 * vocab * hidden] * 2,
+        "together": rows["together"],
+    }
+    for name, (one, other) in cells.items():
+        assert f"| {name} | {one / 1e6:,.0f} M | {other / 1e6:,.0f} M |" in text
+    own = 4 * 512 * hidden * layers
+    pair = " | ".join(f"{x / 1e6:.0f} M + {own / 1e6:.0f} M" for x in rows["attention"])
+    assert f"| attention at context 1024, student and teacher, not counted above | {pair} |" in text
+
+
 def test_the_record_of_one_launch_quotes_its_times():
     text = (ROOT / "docs/design/0019-decode-step-in-one-launch.md").read_text(encoding="utf-8")
     points = {}
