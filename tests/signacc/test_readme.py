@@ -13,6 +13,7 @@ import click
 import pytest
 
 from signacc.cli import main
+from signacc.report import quantity
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -62,7 +63,31 @@ def test_table_of_the_readme_is_what_cosim_measures():
         capture_output=True, text=True, check=True,
     )
     rows = [line.split() for line in PAGES[0].read_text().splitlines()]
-    for layer in json.loads(done.stdout)["layers"]:
+    found = json.loads(done.stdout)
+    beats = sum(layer["utilisation"] * layer["rtl_cycles"] for layer in found["layers"])
+    assert [
+        "all", f"{found['values_compared']:,}", f"{found['mismatches']:,}",
+        f"{found['rtl_cycles']:,}", f"{found['simulated_cycles']:,}",
+        f"{beats / found['rtl_cycles']:.1%}",
+    ] in rows
+    text = PAGES[0].read_text()
+    speed, joules = (
+        [quantity(value) for value in (of["nominal"], of["low"], of["high"])]
+        for of in (
+            {"nominal": found["estimate"]["tokens_per_second"],
+             **found["estimate"]["tokens_per_second_range"]},
+            found["estimate"]["energy_per_token_j"],
+        )
+    )
+    assert (
+        "  modelled: {} tokens/s ({} to {}), {} J/token ({} to {})\n"
+    ).format(*speed, *joules) in text
+    gpu = found["gpu"]
+    assert (
+        f"  measured: {quantity(gpu['tokens_per_second'])} tokens/s, "
+        f"{quantity(gpu['joule_per_token'])} J/token on {gpu['name']}\n"
+    ) in text
+    for layer in found["layers"]:
         assert [
             layer["name"],
             "x".join(map(str, layer["shape"])),
