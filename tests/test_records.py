@@ -8,6 +8,7 @@ import json
 import math
 import re
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 from golden.config import MODELS
@@ -1255,3 +1256,59 @@ def test_training_page_quotes_four_devices_and_seeds():
         f"first study by {min(first):.2f} to {max(first):.2f}."
     ) in text
     assert f"had {min(short):.2f} to {max(short):.2f}, and told" in text
+
+
+def test_architecture_page_quotes_the_presets():
+    """Lanes, widths, what a beat takes of the memory, and how long the reducer works."""
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = {
+        cells[0]: cells[1:] for cells in (
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in page.split("### Presets")[1].split("###")[0].splitlines()
+            if line.startswith("| `")
+        )
+    }
+    structures = {"direct": "direct", "tables": "tables of {}", "shared": "shared, pairs"}
+    for names, (lanes, bits, structure, _) in rows.items():
+        named = [PRESETS[name] for name in re.findall(r"`(\w+)`", names)]
+        assert lanes.endswith(f"{named[0].lanes:,}")
+        if "×" in lanes:
+            factors = [int(x) for x in lanes.split(" = ")[0].split(" × ")]
+            one = named[0]
+            assert factors == [one.k_par, one.n_par, one.m_par][: len(factors)]
+        assert bits == ", ".join(str(config.act_bits) for config in named)
+        for config in named:
+            assert config.lanes == named[0].lanes
+            assert structure == structures[config.structure].format(config.group)
+    assert {name for names in rows for name in re.findall(r"`(\w+)`", names)} == set(PRESETS)
+    text = " ".join(page.split())
+    rates = {
+        name: PRESETS[name].weight_beat_bits * PRESETS[name].clock_mhz / 8e3
+        for name in ("kv260", "u280", "asic7")
+    }
+    assert f"DDR4 {rates['kv260']:g} GB/s: at {PRESETS['kv260'].clock_mhz:g} MHz" in text
+    assert (f"{PRESETS['u280'].weight_beat_bits:,} bits, {rates['u280']:g} GB/s, "
+            f"where they give {16 * 14.375:g}") in text
+    assert f"one HBM3 stack, {rates['asic7']:g} GB/s" in text
+    cycles = [
+        round(replace(PRESETS["kv260_lean"], act_format=form).reduce_cycles, -1)
+        for form in ("fp16", "bf16")
+    ]
+    assert "about {} cycles with one lane, {} with bfloat16".format(*cycles) in text
+
+
+def test_architecture_page_quotes_the_beats_of_u280():
+    """A layer of fbi-7b on two engines, each linear waiting for the one before."""
+    text = " ".join((ROOT / "docs/architecture.md").read_text(encoding="utf-8").split())
+    hidden, ffn = MODELS["fbi-7b"].hidden_size, MODELS["fbi-7b"].intermediate_size
+    linears = [(hidden, hidden)] * 4 + [(hidden, ffn)] * 2 + [(ffn, hidden)]
+    shares = []
+    for par in (PRESETS["u280"].act_par, 8):
+        config = replace(PRESETS["u280"], act_par=par, out_par=par)
+        beats = sum(config.beats(k, n // 2) for k, n in linears)
+        cycles = sum(simulate(config, [(k, n // 2)]).cycles for k, n in linears)
+        shares.append(100 * beats / cycles)
+    assert (
+        f"the simulator gives {shares[0]:.0f} % of cycles with a beat on `u280` (N halved over its "
+        f"two engines); with 8 instead of 32 it would be {shares[1]:.0f} %"
+    ) in text
