@@ -7,10 +7,11 @@ Weights and tokens are random: speed does not depend on what a model has learned
 SmolLM2-135M's shape. `step_s` is a step among steps in a row, as in training, where nothing waits
 for the device; `step_alone_s` has the device idle before and after. `mfu` is
 (6·P_student + 2·P_teacher) FLOPs a token over the device's rate of a large bf16 product (fp32 on a
-CPU), measured in the same run on random numbers. Parts are timed one after the other with the
-device idle between them, so they add up to a little more than the step. `--profile` adds the
-kernels of one more step, and on a GPU where it was idle in two steps in a row (`gaps`), under
-PyTorch's profiler, which makes the host slower.
+CPU) on random numbers. Product and steps take turns in `rounds`, since a GPU's clock changes with
+the heat of what came before; the figures of one are medians over them. Parts are timed one after
+the other with the device idle between them, so they add up to a little more than the step.
+`--profile` adds the kernels of one more step, and on a GPU where it was idle in two steps in a row
+(`gaps`), under PyTorch's profiler, which makes the host slower.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from model.settings import PARALLEL, TrainSettings
 from model.targets import Example
 from model.teacher import Teacher, TeacherConfig
 from model.train_command import read_shape
+
+ROUNDS = 5
 
 SMOLLM2 = TeacherConfig(
     layers=30, hidden=576, heads=9, kv_heads=3, ffn=1536, vocab=49152, rope_theta=1e5, eps=1e-5
@@ -222,11 +225,16 @@ def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int,
     teacher = make_teacher(world, teacher_layers, context)
     step = Step(replica, teacher, config.vocab_size, micro, context, settings.shares)
     timer = Timer(world.device, repeats)
-    rate = matmul_rate(world.device)
-    alone = timer(step.whole)
-    seconds = timer.in_a_row(step.whole)
-    tokens = micro * context / seconds
     flops = flops_per_token(config, teacher.config if settings.shares[0] else None)
+    alone = timer(step.whole)
+    rounds = []
+    for _ in range(ROUNDS):
+        rate = matmul_rate(world.device)
+        seconds = timer.in_a_row(step.whole)
+        mfu = micro * context / seconds * flops / rate
+        rounds.append({"matmul_tflops": round(rate / 1e12, 3), "step_s": round(seconds, 6),
+                       "mfu": round(mfu, 4)})  # fmt: skip
+    rate, seconds, mfu = (statistics.median(r[key] for r in rounds) for key in rounds[0])
     results: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if world.cuda else "cpu",
         "torch": torch.__version__,
@@ -234,11 +242,12 @@ def main(name: str, vocab: int | None, layers: int | None, teacher_layers: int,
         "engine": replica.engine,
         "parameters": replica.parameters,
         "flops_per_token": flops,
-        "matmul_tflops": round(rate / 1e12, 3),
-        "step_s": round(seconds, 6),
+        "matmul_tflops": rate,
+        "step_s": seconds,
         "step_alone_s": round(alone, 6),
-        "tokens_per_s": round(tokens * world.size, 1),
-        "mfu": round(tokens * flops / rate, 4),
+        "tokens_per_s": round(micro * context * world.size / seconds, 1),
+        "mfu": mfu,
+        "rounds": rounds,
     }
     if world.cuda:
         results["peak_memory_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)

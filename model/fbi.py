@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from golden.config import ModelConfig
@@ -22,6 +23,10 @@ from golden.model import KVCache
 from .teacher import rms_norm, rope_table, rotate
 
 INIT_STD = 0.02
+
+REPEATING = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Kernels of attention whose backward pass can repeat to the bit on a GPU
+(`model.parallel.exact_backward`)."""
 
 LayerCache = tuple[KVCache, int] | None
 """A cache of keys and values, and which layer of it."""
@@ -137,6 +142,34 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
+def _must_repeat(q: Tensor) -> bool:
+    return (
+        q.device.type == "cuda"
+        and torch.is_grad_enabled()
+        and torch.are_deterministic_algorithms_enabled()
+    )
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, grouped: bool) -> Tensor:
+    """Return PyTorch's fused attention, causal unless `seen` says what a query sees.
+
+    ``q [batch, heads, seq, head_dim]``; k and v alike, with fewer heads if `grouped`. While
+    training is to repeat on a GPU (`model.parallel.repeat_to_the_bit`) it is not cuDNN's, which
+    PyTorch prefers on Hopper: its backward pass adds up the gradient of the queries in an order
+    that changes from run to run.
+    """
+    call = partial(
+        F.scaled_dot_product_attention, q, k, v,
+        attn_mask=seen, is_causal=seen is None, enable_gqa=grouped,
+    )  # fmt: skip
+    if not _must_repeat(q):
+        return call()
+    # in the compiled graph, not around it: PyTorch's cache of such graphs on disk does not ask
+    # which kernels were allowed
+    with sdpa_kernel(REPEATING):
+        return call()
+
+
 class Attention(nn.Module):
     """Causal self-attention with rotary positions; grouped-query when configured."""
 
@@ -167,9 +200,7 @@ class Attention(nn.Module):
             if before:  # query i sees what was before it, and itself
                 seen = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device)
                 seen = seen.tril(before)
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=seen, is_causal=seen is None, enable_gqa=self.grouped
-        )
+        y = attend(q, k, v, seen, self.grouped)
         return self.o_proj(y.transpose(1, 2).flatten(2))
 
 

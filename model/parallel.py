@@ -107,9 +107,9 @@ def run_program(main: Callable[[], object]) -> NoReturn:
 def repeat_to_the_bit() -> None:
     """Choose kernels whose result is the same in every run, for the whole process.
 
-    It must come before the first matrix product on a GPU. What has no such kernel only warns,
-    outside of `exact_backward`: ``cumsum`` along rows and ``scatter_`` to places that differ repeat
-    as they are.
+    It must come before the first matrix product on a GPU, and before anything is compiled. What has
+    no such kernel only warns, outside of `exact_backward`: ``cumsum`` along rows and ``scatter_``
+    to places that differ repeat as they are.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -120,7 +120,8 @@ def repeat_to_the_bit() -> None:
 def exact_backward() -> Iterator[None]:
     """Let attention's backward pass repeat to the bit, if `repeat_to_the_bit` was called.
 
-    PyTorch's fused kernels do so only while what cannot repeat is an error, not a warning.
+    PyTorch's fused kernels do so only while what cannot repeat is an error, not a warning. cuDNN's
+    never does, and is chosen in the forward pass: `model.fbi.attend` passes over it.
     """
     wanted = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()

@@ -39,7 +39,8 @@ class TrainSettings:
     seed : of the initial weights and of the data order
     micro : rows that a device takes in one pass; 0 takes its whole share of the batch
     recompute : keep a layer's input alone, and compute the layer again in the backward pass
-    deterministic : kernels whose result does not change from run to run
+    deterministic : kernels whose result does not change from run to run; on a GPU the student's
+        attention is slower for it
     log_every, checkpoint_every : steps between lines of ``metrics.csv``, and between checkpoints
 
     Raises

@@ -3,7 +3,8 @@
 The order of the data depends on the seed and the step alone, and the loss is a mean over the
 positions of the whole batch: neither the number of devices nor of micro-batches changes what is
 learned from which tokens. A twin started with the same settings reads the same tokens, and a
-resumed run continues as if it had not stopped, to the bit on as many devices of the same kind.
+resumed run continues as if it had not stopped, to the bit on as many devices of the same kind if it
+is `deterministic` (docs/training.md: what repeats).
 """
 
 from __future__ import annotations

@@ -399,7 +399,8 @@ def test_training_page_tells_how_the_larger_flagship_was_trained():
     rates, shares = zip(*pieces(ours, 2631, 7230, 7630), strict=True)
     assert "{:.0f} k, {:.0f} k and {:.0f} k tokens/s".format(*(r / 1e3 for r in rates)) in said
     assert "an MFU of {:.1%}, {:.1%} and {:.1%}".format(*shares) in said
-    record = json.loads((ROOT / "benchmarks/results/train_step-110m.json").read_text())["results"]
+    path = ROOT / "benchmarks/results/train_step-110m-cudnn.json"
+    record = json.loads(path.read_text())["results"]
     assert record["devices"] == 1
     alone = record["tokens_per_s"]
     assert "{:.0%}, {:.1%} and {:.1%} of twice one".format(*(r / 2 / alone for r in rates)) in said
@@ -496,9 +497,14 @@ def test_the_pages_quote_what_carrying_costs():
         assert found["largest_part"] <= 15e6
 
 
+START = ("start-46m", "start-46m-second", "start-46m-third", "start-46m-fourth")
+START_RUNS = {"start": 0, "start-second": 0, "start-third": 1, "start-fourth": 2}
+"""Pairs of runs from scratch and from the teacher's weights, and their seeds."""
+
+
 def test_training_page_quotes_the_studies():
     text = (ROOT / "docs/training.md").read_text()
-    for study in ("loss-46m", "axis-46m", "start-46m", "start-46m-second"):
+    for study in ("loss-46m", "axis-46m", *START):
         path = ROOT / f"benchmarks/results/studies/{study}.json"
         for number, row in enumerate(json.loads(path.read_text())["results"]["summary"]):
             differences = []
@@ -523,9 +529,10 @@ def test_training_page_tells_how_continued_weights_begin():
     text = " ".join((ROOT / "docs/training.md").read_text().split())
     results = ROOT / "benchmarks/results/studies"
     runs = {
-        name: list(csv.DictReader((results / f"metrics-46m/{name}-0.csv").read_text().splitlines()))
-        for name in ("start-base", "start-teacher", "start-second-base", "start-second-teacher")
-    }
+        (pair, way): list(csv.DictReader(
+            (results / f"metrics-46m/{pair}-{way}-{seed}.csv").read_text().splitlines()
+        )) for pair, seed in START_RUNS.items() for way in ("base", "teacher")
+    }  # fmt: skip
     early, rises, later = {}, {}, {}
     for name, lines in runs.items():
         norms = [float(x["grad_norm"]) for x in lines if int(x["step"]) <= 100]
@@ -535,24 +542,26 @@ def test_training_page_tells_how_continued_weights_begin():
             (float(new["loss"]) - float(old["loss"]), int(new["step"]))
             for old, new in itertools.pairwise(lines)
         ]
-    scratch, continued = (
-        [early[f"start-{way}"], early[f"start-second-{way}"]] for way in ("base", "teacher")
-    )
-    (a, b), (c, d) = (zip(*pairs, strict=True) for pairs in (continued, scratch))
+    numbers = [
+        early[pair, way][which] for way in ("teacher", "base") for which in (0, 1)
+        for pair in START_RUNS
+    ]
     assert (
-        "gradient norms are {:.1f} and {:.1f} in the mean and {:.0f} and {:.0f} at most, from "
-        "scratch {:.1f} and {:.1f}, and {:.1f} and {:.1f}."
-    ).format(*a, *b, *c, *d) in text
-    rise, step = max(rises["start-teacher"])
-    assert f"jumps once by {rise:.2f} nats (step {step}); no other line" in text
-    others = [r for name in runs for r, at in rises[name] if (name, at) != ("start-teacher", step)]
+        "gradient norms are {:.1f}, {:.1f}, {:.1f} and {:.1f} in the mean and {:.0f}, {:.0f}, "
+        "{:.0f} and {:.0f} at most, from scratch {:.1f}, {:.1f}, {:.1f} and {:.1f}, and {:.1f}, "
+        "{:.1f}, {:.1f} and {:.1f}."
+    ).format(*numbers) in text
+    jumped = ("start", "teacher")
+    rise, step = max(rises[jumped])
+    assert f"jumps once by {rise:.2f} nats (step {step}); no other line of the eight" in text
+    others = [r for name in runs for r, at in rises[name] if (name, at) != (jumped, step)]
     assert f"is more than {max(others):.2f} above the one before" in text
-    assert f"second pair reaches {later['start-second-base']:.0f} after the warm-up" in text
+    assert f"second pair reaches {later['start-second', 'base']:.0f} after the warm-up" in text
     leads = []
-    for pair in ("start", "start-second"):
+    for pair in START_RUNS:
         ahead = {
             int(old["step"]): float(old["loss"]) - float(new["loss"])
-            for old, new in zip(runs[f"{pair}-base"], runs[f"{pair}-teacher"], strict=True)
+            for old, new in zip(runs[pair, "base"], runs[pair, "teacher"], strict=True)
         }
         last = max(step for step, lead in ahead.items() if lead > 0)
         first = next(s for s in ahead if all(ahead[x] > 0 for x in ahead if s <= x <= last))
@@ -562,23 +571,40 @@ def test_training_page_tells_how_continued_weights_begin():
         "{:.2f} nats"
     ).format(*(x for i in (0, 1) for x in leads[i][:2]), *leads[0][2:3], *leads[1][2:3],
              leads[0][3], leads[1][3]) in text
-    records = [
-        json.loads((results / f"{name}.json").read_text())["results"]["summary"]
-        for name in ("start-46m", "start-46m-second")
-    ]
+    assert all(leads[i][1] == 700 for i in (2, 3))
+    (third, _, _, most), (fourth, _, _, most_) = leads[2:]
+    assert (
+        f"in the third and fourth from step {third} and {fourth} to the end, by up to {most:.2f} "
+        f"and {most_:.2f}"
+    ) in text
+    records = [json.loads((results / f"{name}.json").read_text())["results"] for name in START]
     means = []
-    for of in ("", "cross_entropy_"):
-        pair = [summary[1][f"{of}against_first"] for summary in records]
-        assert "by {:.3f} and {:.3f} nats".format(*pair) in text or (
-            "and {:.3f} and {:.3f} of cross-entropy".format(*pair)
-        ) in text
-        # Student's t of one degree of freedom, 97.5 %: tan(0.475 pi)
-        half = math.tan(0.475 * math.pi) * statistics.stdev(pair) / math.sqrt(2)
-        means.append(f"{statistics.mean(pair):+.3f} ± {half:.3f}")
-        assert statistics.mean(pair) < half, "not significant"
-    assert f"the means of two, {' and '.join(means)}, are not significant" in text
-    for summary in records:
-        assert round(summary[0]["flip_flop"] / summary[1]["flip_flop"]) == 5
+    for of, said in (
+        ("", "behind by {:.3f} and {:.3f} nats of the AD loss in two, {:.3f} and {:.3f} of "
+             "cross-entropy, and ahead by {:.3f} and {:.3f} in two, {:.3f} and {:.3f};"),
+        ("cross_entropy_", ""),
+    ):  # fmt: skip
+        found = [one["summary"][1][f"{of}against_first"] for one in records]
+        if said:
+            entropies = [one["summary"][1]["cross_entropy_against_first"] for one in records]
+            assert said.format(
+                *found[:2], *entropies[:2], *(-x for x in (*found[2:], *entropies[2:]))
+            ) in text
+        # Student's t of three degrees of freedom, 97.5 % (tables: 3.182)
+        half = 3.182 * statistics.stdev(found) / math.sqrt(4)
+        means.append(f"{statistics.mean(found):+.3f} ± {half:.3f}".replace("-", "−"))
+        assert abs(statistics.mean(found)) < half, "not significant"
+    assert f"the means, {' and '.join(means)}, are not significant" in text
+    same_text = [
+        {run["variant"]: run["held_out_loss"] for run in one["runs"]} for one in records[1:3]
+    ]
+    spread = {v: abs(same_text[0][v] - same_text[1][v]) for v in same_text[0]}
+    assert (
+        f"between the two seeds on the same text by {spread['scratch']:.3f} nats, from continued "
+        f"weights by {spread['continued']:.3f}"
+    ) in text
+    flips = [one["summary"][0]["flip_flop"] / one["summary"][1]["flip_flop"] for one in records]
+    assert {round(x) for x in flips} == {4, 5}, "four to five times less often"
 
 
 def test_the_document_of_the_buses_quotes_their_record():
@@ -966,21 +992,128 @@ def loss_kernel_launch():
 
 def test_training_page_quotes_the_steps():
     text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
-    for model in ("130m", "110m"):
-        path = ROOT / f"benchmarks/results/train_step-{model}.json"
-        one = json.loads(path.read_text())["results"]
+    results = ROOT / "benchmarks/results"
+    rates = []
+    for model, kind, what in (
+        ("130m", "", "as it is"), ("130m", "-fast", "`--fast`"), ("110m", "", "as it is"),
+        ("110m", "-fast", "`--fast`"), ("135m", "", "as it is"), ("135m", "-fast", "`--fast`"),
+        ("130m", "-cudnn", "as `--fast` is now"), ("110m", "-cudnn", "the same"),
+        ("135m", "-first-kernel", "the loss's kernel, first version"),
+    ):  # fmt: skip
+        record = json.loads((results / f"train_step-{model}{kind}.json").read_text())
+        one = record["results"]
+        assert ("--fast" in record["command"]) == (kind == "-fast")
         assert re.search(
-            rf"\| `fbi-{model}` \| 1 \| [^|]+ \| {1e3 * one['step_s']:.1f} \| "
+            rf"\| `fbi-{model}` \| 1 \| {what} \| {1e3 * one['step_s']:.1f} \| "
             rf"{one['tokens_per_s']:,.0f} \| \**{100 * one['mfu']:.1f} %\** \| "
             rf"{one['matmul_tflops']:.0f} \| {one['peak_memory_gib']:.1f} \|", text,
+        )  # fmt: skip
+        for number, key in enumerate(("matmul_tflops", "step_s", "mfu") if "rounds" in one else ()):
+            values = [row[key] for row in one["rounds"]]
+            assert one[key] == statistics.median(values)
+            rates += [] if number else values
+    text = " ".join(text.split())
+    assert (
+        f"comes out between {min(rates):.0f} and {max(rates):.0f} TFLOP/s from round to round of "
+        "the six runs"
+    ) in text
+    exact, fast = (
+        json.loads((results / f"train_step-130m-other{kind}.json").read_text())["results"]
+        for kind in ("", "-fast")
+    )
+    assert (
+        f"Another board had {1e3 * exact['step_s']:.1f} ms (`fbi-130m`), with `--fast` "
+        f"{1e3 * fast['step_s']:.1f}, in one round each, and {exact['matmul_tflops']:.0f} and "
+        f"{fast['matmul_tflops']:.0f} TFLOP/s: {100 * exact['mfu']:.1f} and "
+        f"{100 * fast['mfu']:.1f} %"
+    ) in text
+
+
+def test_training_page_tells_what_repeats():
+    page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    page = page.split("## What repeats")[1].split("## Studies")[0]
+    text = " ".join(page.split())
+    record, before, other, twin, eager = (
+        json.loads((ROOT / f"benchmarks/results/train_repeat{kind}.json").read_text())
+        for kind in ("", "-cudnn", "-whole", "-twin", "-eager")
+    )
+    for one in (before, other):  # the same training
+        assert one["command"].split(" -- ")[1] == record["command"].split(" -- ")[1]
+        assert one["results"]["steps"] == record["results"]["steps"] == 60
+    ways = {row["way"]: row for row in record["results"]["ways"]}
+    old = {row["way"]: row for row in before["results"]["ways"]}
+    count = ways["whole"]["tensors"]
+    assert f"tensors of {count:,} that differ" in text
+    labels = {
+        "again": "once more", "resumed": "stopped after 30 of 60 steps", "beside": "beside another",
+        "cold": "nothing in the compiler's caches",
+    }  # fmt: skip
+    for way, label in labels.items():
+        assert ways[way]["same_bits"]
+        assert ways[way]["sha256"] == ways["whole"]["sha256"]
+        assert re.search(
+            rf"\| {label}[^|]* \| the same bits \| {old[way]['differing_tensors']:,}, "
+            rf"{old[way]['first_step']}, {old[way]['largest_difference']:.3f} \|", text,
+        )  # fmt: skip
+    assert record["results"]["gpus"] != other["results"]["gpus"]
+    (alone,) = other["results"]["ways"]
+    assert alone["sha256"] == ways["whole"]["sha256"]
+    assert f"(SHA-256 `{alone['sha256'][:8]}…`)" in text
+    assert twin["command"].endswith("--twin")
+    for one, way in ((twin, "resumed"), (eager, "eager-again")):
+        assert all(r["same_bits"] for r in one["results"]["ways"] if r["way"] == way)
+    assert eager["results"]["steps"] == 30
+    losses = [row["loss"] for row in old.values()]
+    assert f"the loss after 60 steps was {min(losses):.2f} to {max(losses):.2f}." in text
+
+
+def test_the_record_of_exact_attention_quotes_its_measurements():
+    text = " ".join((ROOT / "docs/design/0021-exact-attention.md").read_text("utf-8").split())
+    found = json.loads((ROOT / "benchmarks/results/attention_repeat.json").read_text())["results"]
+    rows = {(row["model"], row["kernel"], row["asked"]): row for row in found["kernels"]}
+    names = {
+        "PyTorch's choice: cuDNN": ("any", "an error"), "flash | allowed": ("flash", "nothing"),
+        "flash | an error": ("flash", "an error"), "math | an error": ("math", "an error"),
+        "efficient | an error": ("efficient", "an error"),
+    }  # fmt: skip
+    for label, key in names.items():
+        cells = []
+        for model in ("fbi-130m", "fbi-135m"):
+            row = rows[(model, *key)]
+            if "error" in row:
+                cells += ["refuses grouped heads", ""]
+                continue
+            cells += [f"{row['forward_ms']:.2f}, {row['backward_ms']:.2f}",
+                      "yes" if all(row["repeats"].values()) else "not of q"]  # fmt: skip
+            assert row["repeats"]["k"]
+            assert row["repeats"]["v"]
+        assert re.search(
+            rf"\| {label}[^|]*(\|[^|]+)?\| {cells[0]} \| {cells[1]} \| {cells[2]} \| ?{cells[3]}",
+            text,
+        ), label
+    assert "Cudnn" in rows["fbi-135m", "any", "an error"]["node"]
+    steps = []
+    for model in ("130m", "110m", "135m"):
+        exact, fast = (
+            json.loads(
+                (ROOT / f"benchmarks/results/train_step-{model}{kind}.json").read_text()
+            )["results"]["step_s"] for kind in ("", "-fast")
         )
+        unit = " ms" * (model == "130m")
+        assert f"`fbi-{model}` {1e3 * exact:.1f}{unit} for {1e3 * fast:.1f}" in text
+        steps.append((exact, fast))
+    longer = [100 * (exact / fast - 1) for exact, fast in steps]
+    assert f"A step is {min(longer):.0f} to {max(longer):.0f} % longer" in text
+    page = " ".join((ROOT / "docs/training-speed.md").read_text(encoding="utf-8").split())
+    lost = [1e3 * (exact - fast) for exact, fast in (steps[0], steps[2])]
+    assert f"{lost[0]:.1f} ms of a step of `fbi-130m` and {lost[1]:.1f} of `fbi-135m`" in page
 
 
 def test_training_speed_quotes_what_made_steps_shorter():
     text = " ".join((ROOT / "docs/training-speed.md").read_text(encoding="utf-8").split())
     joined, compiled, first, now = (
         json.loads((ROOT / f"benchmarks/results/train_step-130m{kind}.json").read_text())["results"]
-        for kind in ("-joined", "-compiled-loss", "-first-kernel", "")
+        for kind in ("-joined", "-compiled-loss", "-first-kernel", "-cudnn")
     )
     gained = 1e3 * (joined["step_s"] - compiled["step_s"])
     assert f"| with the next line {gained:.1f} ms |" in text
@@ -991,8 +1124,8 @@ def test_training_speed_quotes_what_made_steps_shorter():
     assert f"| together {gained:.1f} ms |" in text
     steps = [f"{1e3 * one['step_s']:.1f}" for one in (joined, compiled, first, now)]
     assert (
-        "`-joined` ({} ms, with `--fast`), `-compiled-loss` ({}), `-first-kernel` ({}), none of "
-        "these ({})"
+        "`-joined` ({} ms, with `--fast`), `-compiled-loss` ({}), `-first-kernel` ({}), `-cudnn` "
+        "({})"
     ).format(*steps) in text
     launches = json.loads((ROOT / "benchmarks/results/loss_kernel.json").read_text())["results"]
     (old,) = [one["ms"] for one in launches["kernel"] if (one["WARPS"], one["PROGRAMS"]) == (16, 2)]
@@ -1027,7 +1160,7 @@ def test_training_speed_says_where_a_step_goes():
     text = " ".join((ROOT / "docs/training-speed.md").read_text(encoding="utf-8").split())
     found = json.loads((ROOT / "benchmarks/results/train_step-130m.json").read_text())["results"]
     kinds = {
-        "products": "nvjet|splitKreduce", "attention": "sdpa|cudnn", "loss": "ad_loss",
+        "products": "nvjet|splitKreduce", "attention": "sdpa|cudnn|flash", "loss": "ad_loss",
         "SwiGLU": "silu", "norms": "per_fused.*(rsqrt|pow_sum)|poi_fused__unsafe_view_add_[0-9]",
     }
     times = dict.fromkeys(kinds, 0.0)
@@ -1045,8 +1178,10 @@ def test_training_speed_says_where_a_step_goes():
     gaps = found["gaps"]
     count = round(sum(part["gaps"] for part in gaps["by_length"].values()), -1)
     assert (
-        f"waits {1e3 * gaps['idle_s']:.1f} ms of a step (`gaps`), in {count:,.0f} gaps"
+        f"waits {1e3 * gaps['idle_s']:.1f} ms of a step (`gaps`), in {count:,.0f} gaps, all but "
+        "two of them under 10 microseconds"
     ) in text
+    assert sum(gaps["by_length"][k]["gaps"] for k in ("to 100 us", "over 100 us")) == 2
     assert f"for the host {1e3 * gaps['host_late_s']:.1f} ms" in text
     assert (
         f"under the profiler spans {1e3 * gaps['span_s']:.0f} ms, one of many in a row takes "
@@ -1253,7 +1388,7 @@ def test_training_page_quotes_four_devices_and_seeds():
     first, short = ranges("loss-46m-first"), ranges("loss", "axis")
     assert (
         f"differ by {min(longer):.2f} to {max(longer):.2f} nats in the AD loss (range), in the "
-        f"first study by {min(first):.2f} to {max(first):.2f}."
+        f"first study by {min(first):.2f} to {max(first):.2f};"
     ) in text
     assert f"had {min(short):.2f} to {max(short):.2f}, and told" in text
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from model import fbi
 from model.fbi import FbiLlm
 from model.first_piece import FirstPiece
 from model.loss import _loss_chunk
@@ -64,6 +65,27 @@ def test_all_layers_share_one_graph_the_final_norm_has_another_and_both_learn():
         model(tokens).square().sum().backward()
     for a, b in zip(ours, model.parameters(), strict=True):
         assert torch.allclose(a, b.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_what_attention_may_not_use_stands_in_the_graph(monkeypatch):
+    graphs = []
+
+    def keep(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    q, k = torch.randn(1, 4, 8, 16), torch.randn(1, 2, 8, 16)
+    expected = fbi.attend(q, k, k, None, grouped=True)
+    for must in (False, True):
+        torch.compiler.reset()
+        monkeypatch.setattr(fbi, "_must_repeat", lambda q, must=must: must)
+        ours = torch.compile(fbi.attend, backend=keep, fullgraph=True)(q, k, k, None, True)
+        assert torch.allclose(ours, expected)
+    called = [{node.target for node in graph.graph.nodes} for graph in graphs]
+    asks = torch.nn.attention._sdpa_kernel
+    assert [asks in targets for targets in called] == [False, True], (
+        "PyTorch's cache of graphs knows them by their nodes, not by which kernels were allowed"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # Dynamo's

@@ -1,9 +1,15 @@
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch.nn.attention import SDPBackend
 
 from golden.config import FBI_LINEARS, linear_key
 from golden.errors import InputError
+from model import fbi
 from model.fbi import FbiLinear, FbiLlm, binarize
+from model.parallel import exact_backward, repeat_to_the_bit
 
 from .tiny import CONFIG
 
@@ -147,3 +153,77 @@ def test_scale_axes_by_hand(axis, shape):
 def test_another_axis_is_refused():
     with pytest.raises(InputError, match="a scale axis is one of column, row, single, both, not"):
         FbiLinear(3, 5, "diagonal")
+
+
+@contextmanager
+def repeating(wanted=True):
+    """As in a process that called `repeat_to_the_bit`, and as before afterwards."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        if wanted:
+            repeat_to_the_bit()
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
+
+
+@pytest.mark.parametrize(
+    ("device", "wanted", "learning", "excluded"),
+    [
+        ("cuda", True, True, True),
+        ("cuda", True, False, False),  # a forward pass repeats with any kernel
+        ("cuda", False, True, False),  # --fast
+        ("cpu", True, True, False),
+    ],
+)
+def test_training_that_is_to_repeat_does_without_cudnns_attention(
+    monkeypatch, device, wanted, learning, excluded
+):
+    allowed = torch.nn.attention._cur_sdpa_kernel_backends
+    before, seen = set(allowed()), []
+    assert SDPBackend.CUDNN_ATTENTION in before
+    monkeypatch.setattr(
+        fbi.F, "scaled_dot_product_attention", lambda *a, **k: seen.append(set(allowed()))
+    )
+    q = SimpleNamespace(device=torch.device(device))
+    with repeating(wanted), torch.set_grad_enabled(learning):
+        fbi.attend(q, q, q, None, grouped=False)
+    (asked,) = seen
+    assert asked >= set(fbi.REPEATING)
+    assert (SDPBackend.CUDNN_ATTENTION in asked) is not excluded
+    assert set(allowed()) == before
+
+
+def test_only_the_backward_pass_refuses_what_cannot_repeat():
+    warned = torch.is_deterministic_algorithms_warn_only_enabled
+    with repeating():
+        assert warned()
+        with exact_backward():
+            assert torch.are_deterministic_algorithms_enabled()
+            assert not warned()
+        assert warned()
+    with repeating(wanted=False), exact_backward():
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(("heads", "kv_heads"), [(12, 12), (9, 3)])
+def test_attentions_gradients_repeat_on_a_gpu(heads, kv_heads):
+    torch.manual_seed(0)
+    # a batch so large that cuDNN's own do not (measured on an H200: docs/design/0021)
+    q, k, v = (
+        torch.randn(64, n, 1024, 64, device="cuda", dtype=torch.bfloat16).requires_grad_()
+        for n in (heads, kv_heads, kv_heads)
+    )
+    upstream = torch.randn_like(q)
+    found = []
+    with repeating():
+        for _ in range(6):
+            y = fbi.attend(q, k, v, None, grouped=heads != kv_heads)
+            with exact_backward():
+                found.append(torch.autograd.grad(y, (q, k, v), upstream))
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
