@@ -157,11 +157,12 @@ def test_another_axis_is_refused():
 
 @contextmanager
 def repeating(wanted=True):
-    """As in a process that called `repeat_to_the_bit`, and as before afterwards."""
+    """As in a process that called `repeat_to_the_bit`, or did not, and as before afterwards."""
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
     filled = torch.utils.deterministic.fill_uninitialized_memory
     try:
+        torch.use_deterministic_algorithms(False)  # a training before may have called it
         if wanted:
             repeat_to_the_bit()
         yield
