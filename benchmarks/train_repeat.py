@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,13 +104,12 @@ class Trainer:
             for cache in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
                 environment[cache] = str(self.folder / f"{name}.cache")
         begun = time.perf_counter()
-        with self._neighbour(environment) if way.beside else _nobody():
+        with self._neighbour(environment) if way.beside else nullcontext():
             if way.parts:
                 half = str(max(1, self.steps // 2))
                 self._wait(name, self._start(name, environment, "--stop-after", half))
-            self._wait(
-                name, self._start(name, environment, *(["--resume"] if way.parts else []))
-            )  # fmt: skip
+            rest = ["--resume"] if way.parts else []
+            self._wait(name, self._start(name, environment, *rest))
         return time.perf_counter() - begun
 
     @contextmanager
@@ -123,11 +122,6 @@ class Trainer:
         finally:
             process.kill()
             process.wait()
-
-
-@contextmanager
-def _nobody() -> Iterator[None]:
-    yield
 
 
 def digest(tensors: dict[str, Tensor]) -> str:
